@@ -1,0 +1,31 @@
+"""LIIF super-resolution that just works: exact resizing, networks, training, evaluation.
+
+The public names are loaded when first used, so that ``import liif`` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from liif.checkpoint import load as load
+    from liif.imresize import imresize as imresize
+    from liif.model import LIIF as LIIF
+
+__all__ = ["LIIF", "__version__", "imresize", "load"]
+__version__ = "0.1.0"
+
+_HOMES = {"LIIF": "liif.model", "imresize": "liif.imresize", "load": "liif.checkpoint"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'liif' has no attribute {name!r}")
+    from importlib import import_module
+
+    # The function imresize replaces the module of the same name here, on purpose.
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

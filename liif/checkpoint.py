@@ -1,0 +1,230 @@
+"""Checkpoints: our safetensors files, and the authors' format.
+
+Ours hold the weights under their published names and, under one metadata key, sorted JSON with
+the architecture and the provenance: equal weights give equal bytes. No time, host or commit.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from liif.config import Architecture, EDSREncoder, RDNEncoder
+from liif.encoders import EDSR, RDN
+from liif.errors import UserError
+from liif.files import replacing
+from liif.model import LIIF, Decoder
+
+BUNDLED = Path(__file__).parent / "weights" / "edsr-baseline-liif.safetensors"
+"""The EDSR-baseline weights that the authors of LIIF released."""
+
+_FORMAT = 1
+_KEY = "liif"
+_UNUSED = ("encoder.sub_mean.", "encoder.add_mean.")
+"""Mean shifts that the authors' encoders carry but never apply."""
+
+
+def build(architecture: Architecture) -> LIIF:
+    """A network with fresh weights."""
+    e = architecture.encoder
+    encoder: EDSR | RDN
+    if isinstance(e, RDNEncoder):
+        encoder = RDN(e.blocks, e.layers, e.growth, e.channels)
+    else:
+        encoder = EDSR(e.blocks, e.channels)
+    return LIIF(
+        encoder,
+        Decoder(encoder.channels, architecture.hidden),
+        skip=architecture.skip,
+        mean=architecture.mean,
+        std=architecture.std,
+    )
+
+
+def initialise_he(model: LIIF) -> None:
+    """He's initialisation of every layer, with the outputs of blocks and network damped.
+
+    K. He et al., "Delving Deep into Rectifiers", ICCV 2015; the damping (×0.3 for the fusion of
+    a dense block, ×0.1 for the last layer) lets a short training of a small network start at once.
+    """
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if name.endswith("LFF"):
+                layer.weight.data *= 0.3
+    model.imnet.linears[-1].weight.data *= 0.1
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and one JSON metadata value as safetensors, whole or not at all."""
+    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
+    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    with replacing(path) as part:
+        try:
+            save_file(contiguous, part, metadata={_KEY: text})
+        except SafetensorError as error:
+            if "No space" in str(error) or "os error 28" in str(error):
+                raise OSError(28, "No space left on device") from None
+            raise
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of one of our safetensors files."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: is no readable safetensors file: {error}") from None
+    if text is None:
+        raise UserError(f"{path}: is a safetensors file, but none of liif's (no `{_KEY}` metadata)")
+    return tensors, json.loads(text)
+
+
+def save(
+    path: Path, model: LIIF, architecture: Architecture, provenance: dict[str, Any] | None = None
+) -> None:
+    """Write a model to our format; `provenance` is what it was made from (data, recipe, file)."""
+    metadata = {
+        "format": _FORMAT,
+        "architecture": architecture.model_dump(mode="json"),
+        "provenance": provenance or {},
+    }
+    save_tensors(path, model.state_dict(), metadata)
+
+
+def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") -> LIIF:
+    """A model that is ready to use.
+
+    Parameters
+    ----------
+    path
+        `bundled` (the released EDSR-baseline weights), a file of ours, or a `.pth` of the
+        authors. Nothing in the file is executed.
+    device
+        Where the model is put.
+
+    Raises
+    ------
+    UserError
+        The file is missing, unreadable or of no known layout.
+    """
+    model, _, _ = read(path)
+    return model.to(device).eval()
+
+
+def read(path: str | Path = "bundled") -> tuple[LIIF, Architecture, dict[str, Any]]:
+    """A model with its architecture and provenance, from any format that `load` takes."""
+    path = BUNDLED if str(path) == "bundled" else Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights file")
+    if _is_safetensors(path):
+        tensors, metadata = load_tensors(path)
+        if metadata.get("format") != _FORMAT:
+            raise UserError(
+                f"{path}: has format {metadata.get('format')}, this liif reads format {_FORMAT}; "
+                "update liif"
+            )
+        try:
+            architecture = Architecture.model_validate(metadata.get("architecture"))
+        except ValidationError:
+            raise UserError(f"{path}: its architecture is of no known kind") from None
+        provenance = metadata.get("provenance", {})
+    else:
+        tensors, architecture, provenance = _read_authors(path)
+    model = build(architecture)
+    _fill(model, tensors, path)
+    return model, architecture, provenance
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether the file begins as safetensors does: a length, then that much JSON."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if len(head) < 9 or head[8:] != b"{":
+        return False
+    length: int = struct.unpack("<Q", head[:8])[0]
+    return length <= path.stat().st_size
+
+
+def _fill(model: LIIF, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put the tensors into the model; every key must fit."""
+    expected = model.state_dict()
+    wrong = [f"{k} is missing" for k in expected if k not in tensors]
+    wrong += [f"{k} is unknown" for k in tensors if k not in expected]
+    wrong += [
+        f"{k} is {tuple(tensors[k].shape)} and should be {tuple(expected[k].shape)}"
+        for k in expected
+        if k in tensors and tensors[k].shape != expected[k].shape
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 4} more)" if len(wrong) > 4 else ""
+        raise UserError(f"{path}: does not fit its architecture: {'; '.join(wrong[:4])}{more}")
+    model.load_state_dict(dict(tensors))
+
+
+def _read_authors(path: Path) -> tuple[dict[str, Tensor], Architecture, dict[str, Any]]:
+    """The authors' `.pth`: {'model': {'name', 'args', 'sd'}, 'optimizer', 'epoch'}."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+        raise UserError(
+            f"{path}: is neither a liif safetensors file nor a checkpoint that can be loaded "
+            "without running code from it"
+        ) from None
+    try:
+        state, args = content["model"]["sd"], content["model"]["args"]
+        tensors = {k: v for k, v in state.items() if not k.startswith(_UNUSED)}
+        flags = [bool(args.get(k, True)) for k in ("feat_unfold", "cell_decode", "local_ensemble")]
+        architecture = _architecture_of(tensors)
+    except (KeyError, TypeError, AttributeError, IndexError, ValidationError):
+        raise UserError(
+            f"{path}: is a checkpoint, but not in the layout of LIIF's authors"
+        ) from None
+    if not all(flags):
+        raise UserError(
+            f"{path}: was trained without unfolding, cell decoding or local ensemble; "
+            "only full LIIF is supported"
+        )
+    provenance = {"format": "authors", "epoch": content.get("epoch")}
+    return cast(dict[str, Tensor], tensors), architecture, provenance
+
+
+def _architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
+    """The architecture that published key names and shapes tell."""
+
+    def count(prefix: str) -> int:
+        """How many different numbers follow the prefix."""
+        return len({k[len(prefix) :].split(".")[0] for k in tensors if k.startswith(prefix)})
+
+    hidden = tuple(
+        tensors[f"imnet.layers.{2 * i}.weight"].shape[0] for i in range(count("imnet.layers.") - 1)
+    )
+    encoder: EDSREncoder | RDNEncoder
+    if "encoder.SFENet1.weight" in tensors:
+        layers = count("encoder.RDBs.0.convs.")
+        encoder = RDNEncoder(
+            blocks=count("encoder.RDBs."),
+            layers=layers,
+            growth=tensors["encoder.RDBs.0.convs.0.conv.0.weight"].shape[0],
+            channels=tensors["encoder.SFENet1.weight"].shape[0],
+        )
+    else:
+        encoder = EDSREncoder(
+            blocks=count("encoder.body.") - 1, channels=tensors["encoder.head.0.weight"].shape[0]
+        )
+    return Architecture(encoder=encoder, hidden=hidden)

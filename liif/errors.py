@@ -1,0 +1,8 @@
+"""The one kind of error that is meant for the user's eyes."""
+
+
+class UserError(Exception):
+    """A mistake or a limit that the user can mend: one line naming the thing and the remedy.
+
+    The command line prints it without a traceback and exits with 1.
+    """

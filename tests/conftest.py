@@ -1,0 +1,65 @@
+"""Small things that many tests need."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from liif.checkpoint import build
+from liif.config import Architecture, EDSREncoder, RDNEncoder
+from liif.model import LIIF
+
+# Small tensors are slower with more threads, and equal bytes need an equal number.
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+SMALL = {
+    "edsr": Architecture(encoder=EDSREncoder(blocks=2, channels=8), hidden=(16, 16)),
+    "rdn": Architecture(
+        encoder=RDNEncoder(blocks=2, layers=2, growth=4, channels=8), hidden=(16, 16)
+    ),
+}
+
+
+@pytest.fixture(params=sorted(SMALL))
+def small(request: pytest.FixtureRequest) -> LIIF:
+    """A small network of each kind with random weights."""
+    torch.manual_seed(0)
+    return build(SMALL[request.param]).eval()
+
+
+def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """A picture (height, width, 3) with edges, slopes and texture, so that scale matters."""
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[0:height, 0:width] / 16.0
+    phases, angles = rng.uniform(0, 6, 3), rng.uniform(0, 3, 3)
+    waves = [
+        np.sin(rows * np.cos(a) + cols * np.sin(a) + p) > 0.2
+        for p, a in zip(phases, angles, strict=True)
+    ]
+    slope = 60 + 80 * (rows + cols) / max((rows + cols).max(), 1)
+    texture = rng.normal(0, 6, (height, width, 3))
+    picture = slope[..., None] + 70 * np.stack(waves, axis=-1) + texture
+    grey: NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
+    return grey
+
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Makes a folder of pictures: folder("hr", a=(60, 50), b=(64, 64))."""
+
+    def make(name: str, **sizes: tuple[int, int]) -> Path:
+        path = tmp_path / name
+        path.mkdir(parents=True)
+        for i, (stem, size) in enumerate(sizes.items()):
+            Image.fromarray(photograph(*size, seed=i)).save(path / f"{stem}.png")
+        return path
+
+    return make
