@@ -1,0 +1,123 @@
+"""Sets of pictures: a folder or an archive, read by name and never unpacked."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from abc import ABC, abstractmethod
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+from liif import images
+from liif.errors import UserError
+
+
+class PictureSet(ABC):
+    """Pictures by name; the name is the file's without folder and ending.
+
+    Raises
+    ------
+    UserError
+        There is no such folder or archive, no picture in it, or a name twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._members: dict[str, str] = {}
+        for member in sorted(self._list()):
+            parts = PurePosixPath(member)
+            hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts.parts)
+            if hidden or parts.suffix.lower() not in images.SUFFIXES:
+                continue
+            if parts.stem in self._members:
+                first = self._members[parts.stem]
+                raise UserError(f"{path}: {first} and {member} have the same name; rename one")
+            self._members[parts.stem] = member
+        if not self._members:
+            raise UserError(f"{path}: has no pictures ({' '.join(sorted(images.SUFFIXES))})")
+
+    @property
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._members)
+
+    def read(self, name: str) -> images.RGB8:
+        """The pixels (H, W, 3) in 0..255 of a picture, without transparency."""
+        return images.read(BytesIO(self.data(name)), self.label(name)).rgb
+
+    def digest(self, name: str) -> str:
+        """The sha256 of a picture's file."""
+        return sha256(self.data(name)).hexdigest()
+
+    def label(self, name: str) -> str:
+        """What to call a picture in a message."""
+        return f"{self.path}/{self._members[name]}"
+
+    def data(self, name: str) -> bytes:
+        """The file of a picture."""
+        if name not in self._members:
+            raise UserError(f"{self.path}: has no picture {name}")
+        try:
+            return self._data(self._members[name])
+        except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+            raise UserError(f"{self.label(name)}: cannot be read: {error}") from None
+
+    @abstractmethod
+    def _list(self) -> list[str]:
+        """All files, as paths within the set."""
+
+    @abstractmethod
+    def _data(self, member: str) -> bytes: ...
+
+
+class Folder(PictureSet):
+    """Pictures in a folder and the folders within it."""
+
+    def _list(self) -> list[str]:
+        return [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()]
+
+    def _data(self, member: str) -> bytes:
+        return (self.path / member).read_bytes()
+
+
+class ZipArchive(PictureSet):
+    """Pictures in a zip archive."""
+
+    def _list(self) -> list[str]:
+        with zipfile.ZipFile(self.path) as archive:
+            return [i.filename for i in archive.infolist() if not i.is_dir()]
+
+    def _data(self, member: str) -> bytes:
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(member)
+
+
+class TarArchive(PictureSet):
+    """Pictures in a tar archive; links and devices in it are not followed."""
+
+    def _list(self) -> list[str]:
+        with tarfile.open(self.path) as archive:
+            return [m.name for m in archive if m.isfile()]
+
+    def _data(self, member: str) -> bytes:
+        with tarfile.open(self.path) as archive:
+            file = archive.extractfile(member)
+            assert file is not None  # only plain files are listed
+            return file.read()
+
+
+def open_set(path: Path) -> PictureSet:
+    """The pictures of a folder, a zip or a tar archive."""
+    if path.is_dir():
+        return Folder(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such folder or archive of pictures")
+    try:
+        if zipfile.is_zipfile(path):
+            return ZipArchive(path)
+        if tarfile.is_tarfile(path):
+            return TarArchive(path)
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise UserError(f"{path}: is damaged or cut short ({error})") from None
+    raise UserError(f"{path}: is neither a folder nor a zip or tar archive (or was cut short)")

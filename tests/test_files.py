@@ -1,0 +1,40 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from liif.errors import UserError
+from liif.files import replacing, write_json
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as part:
+            part.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]  # noqa: PTH208 (hidden files count)
+
+
+def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    write_json(tmp_path / "b.json", {"a": "é", "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    full = Path("/dev/full")  # every write to it fails as on a full disk
+    with pytest.raises(UserError, match="disk is full"), replacing(tmp_path / "x"):
+        full.write_text("x" * 100_000)
+
+
+def test_a_folder_in_the_way_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"), replacing(tmp_path / "file" / "x"):
+        pass
