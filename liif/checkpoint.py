@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from liif.config import Architecture, EDSREncoder, RDNEncoder
 from liif.encoders import EDSR, RDN
 from liif.errors import UserError
-from liif.files import replacing
+from liif.files import file_sha256, replacing
 from liif.model import LIIF, Decoder
+from liif.progress import say
 
 BUNDLED = Path(__file__).parent / "weights" / "edsr-baseline-liif.safetensors"
 """The EDSR-baseline weights that the authors of LIIF released."""
@@ -228,3 +229,31 @@ def _architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
             blocks=count("encoder.body.") - 1, channels=tensors["encoder.head.0.weight"].shape[0]
         )
     return Architecture(encoder=encoder, hidden=hidden)
+
+
+def import_weights(source: str, out: Path, *, sha256: str | None, partial: Path) -> None:
+    """Convert weights of any format that `load` takes to ours; a URL is downloaded first.
+
+    Raises
+    ------
+    UserError
+        The source cannot be had or read, or a URL was given without its sha256.
+    """
+    path = source
+    if source.startswith(("http://", "https://")):
+        from liif.download import fetch
+
+        if sha256 is None:
+            raise UserError(f"{source}: give its --sha256, so that it can be checked")
+        fetched = partial / f"{sha256[:16]}.weights"
+        fetch((source,), fetched, partial, digest=sha256)
+        path = str(fetched)
+    model, architecture, provenance = read(path)
+    file = BUNDLED if path == "bundled" else Path(path)
+    if provenance.get("format") == "authors":
+        provenance = {**provenance, "sha256": file_sha256(file)}
+    save(out, model, architecture, provenance)
+    if path != source:
+        file.unlink()  # the download; what is kept is the conversion
+    size = sum(p.numel() for p in model.parameters())
+    say(f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}")

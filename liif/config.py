@@ -428,3 +428,7 @@ def _did_you_mean(key: str) -> str:
     known = sorted({name for c in classes for name in c.model_fields})
     close = get_close_matches(key, known, n=1)
     return f"; did you mean `{close[0]}`?" if close else f"; known keys are {', '.join(known)}"
+
+
+if __name__ == "__main__":
+    print(schema(), end="")

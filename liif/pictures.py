@@ -81,6 +81,20 @@ class Folder(PictureSet):
         return (self.path / member).read_bytes()
 
 
+class OneFile(PictureSet):
+    """A single picture."""
+
+    def _list(self) -> list[str]:
+        return [self.path.name]
+
+    def _data(self, member: str) -> bytes:
+        return self.path.read_bytes()
+
+    def label(self, name: str) -> str:
+        """What to call the picture in a message."""
+        return str(self.path)
+
+
 class ZipArchive(PictureSet):
     """Pictures in a zip archive."""
 
@@ -108,11 +122,13 @@ class TarArchive(PictureSet):
 
 
 def open_set(path: Path) -> PictureSet:
-    """The pictures of a folder, a zip or a tar archive."""
+    """The pictures of a folder, a zip or a tar archive; or a picture alone."""
     if path.is_dir():
         return Folder(path)
     if not path.exists():
         raise UserError(f"{path}: no such folder or archive of pictures")
+    if path.suffix.lower() in images.SUFFIXES:
+        return OneFile(path)
     try:
         if zipfile.is_zipfile(path):
             return ZipArchive(path)

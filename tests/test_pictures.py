@@ -47,8 +47,9 @@ def test_what_is_wrong_is_named(folder: Folder, tmp_path: Path) -> None:
     (path / "a.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"a\.jpg and a\.png have the same name"):
         open_set(path)
+    (path / "notes.txt").write_text("no archive")
     with pytest.raises(UserError, match="neither a folder nor"):
-        open_set(path / "a.jpg")
+        open_set(path / "notes.txt")
 
 
 def test_cut_archives_are_named(folder: Folder) -> None:

@@ -1,0 +1,58 @@
+# Two commands for a newcomer: make demo, make test. Each sets up what it needs.
+# pip's own variables (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, PIP_CERT …) reach it from
+# the environment or from the command line: make demo PIP_INDEX_URL=…
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.liif-installed
+SNAKEMAKE_FILES := Snakefile workflow/rules
+
+.PHONY: help install demo test test-slow lint format schema clean-demo
+help:
+	@echo "make demo        train two small networks on the bundled photographs and enlarge 6 pictures"
+	@echo "make test        all tests but the slow ones"
+	@echo "make test-slow   the slow tests"
+	@echo "make lint        every check of style, types and workflow"
+	@echo "make format      format all code"
+	@echo "make schema      write the configuration's schema anew"
+	@echo "make clean-demo  delete the demo's folder, to start over"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "liif needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
+	@echo "Setting up $(VENV): about 0.4 GB are downloaded, or 3 GB if PyTorch comes with CUDA (README)."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/liif download photographs --to demo/data
+	@$(BIN)/snakemake --workflow-profile profiles/demo results/sr_800
+	@echo "The demo is complete: pictures in demo/results/sr_800, the table in demo/results/metrics.csv"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check $(SNAKEMAKE_FILES)
+	$(BIN)/snakemake --lint
+	$(BIN)/python -m liif.config | cmp - workflow/schemas/config.schema.json
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt $(SNAKEMAKE_FILES)
+
+schema: $(INSTALLED)
+	$(BIN)/python -m liif.config > workflow/schemas/config.schema.json
+
+clean-demo:
+	rm -rf demo

@@ -1,0 +1,25 @@
+# The whole chain: photographs → LR sets → training → evaluation → 8× enlargements.
+#   snakemake --cores all results/sr_800
+from snakemake.utils import min_version
+
+min_version("9.5")
+
+# A file given with --configfile takes the place of the documented experiment; what it leaves out
+# has the documented values all the same (they are the defaults in liif/config.py).
+if not workflow.overwrite_configfiles:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/download.smk"
+include: "workflow/rules/degrade.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/upscale.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/sr_800",

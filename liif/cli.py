@@ -1,0 +1,307 @@
+"""The command line: a subcommand for each stage; parse, build the settings, call.
+
+Everything heavy is imported within the commands, so that `liif --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liif import __version__
+from liif.errors import Interrupted, UserError
+
+app = typer.Typer(
+    name="liif",
+    help="Super-resolution with local implicit image functions (LIIF).",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+Device = Annotated[
+    str, typer.Option(help="auto (a free GPU, else the CPU), cpu, cuda, cuda:1, mps.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when not given.")]
+BucketOption = Annotated[
+    str, typer.Option("--bucket", help="Only this part of the pictures, as 0/4.", metavar="I/N")
+]
+Manifests = Annotated[
+    list[Path] | None,
+    typer.Option("--only", help="Only the pictures that these manifests list.", metavar="MANIFEST"),
+]
+OptionalPath = Path | None
+
+
+@app.callback(invoke_without_command=True)
+def _liif(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"liif {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def download(
+    name: Annotated[
+        str, typer.Argument(help="DIV2K_train_HR, DIV2K_valid_HR, or photographs (bundled ones).")
+    ],
+    to: Annotated[Path, typer.Option(help="Folder for the finished archive or photographs.")],
+    partial: Annotated[
+        OptionalPath, typer.Option(help="Folder for unfinished files; default TO/.partial.")
+    ] = None,
+) -> None:
+    """Download one of DIV2K's archives, checked and resumable; or copy the bundled photographs."""
+    from liif import download as stage
+
+    if name == "photographs":
+        stage.copy_photographs(to)
+        return
+    if name not in stage.ARCHIVES:
+        raise UserError(f"`{name}` is none of {', '.join(stage.ARCHIVES)}, photographs")
+    stage.download(name, stage.ARCHIVES[name], to / f"{name}.zip", partial or to / ".partial")
+
+
+@app.command()
+def pack(
+    source: Annotated[Path, typer.Argument(help="Folder or archive of photographs.")],
+    out: Annotated[Path, typer.Argument(help="The pack to write.")],
+) -> None:
+    """Pack photographs into one file of pixels that training maps into memory."""
+    from liif import pack as stage
+
+    stage.pack(source, out)
+
+
+@app.command()
+def degrade(
+    source: Annotated[Path, typer.Argument(help="Folder or archive of HR photographs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the LR pictures.")],
+    scale: Annotated[float, typer.Option(min=1, help="LR is 1/SCALE of HR.")],
+    crop: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cut this centred square out of each photograph first."),
+    ] = None,
+    truth: Annotated[
+        OptionalPath, typer.Option(help="Folder for the HR pictures that LR was made from.")
+    ] = None,
+    bucket: BucketOption = "0/1",
+    manifest: Annotated[OptionalPath, typer.Option(help="JSON list of what was made.")] = None,
+) -> None:
+    """Make LR pictures by MATLAB's bicubic imresize."""
+    from liif import buckets
+    from liif import degrade as stage
+
+    made = stage.degrade(
+        source, out, scale=scale, crop=crop, truth=truth, bucket=buckets.parse_bucket(bucket)
+    )
+    if manifest is not None:
+        buckets.write_manifest(manifest, made)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(help="Photographs: a folder, an archive or a pack.")],
+    valid: Annotated[Path, typer.Option(help="Validation photographs, likewise.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The weights file to write.")],
+    settings: Annotated[
+        str,
+        typer.Option(help="YAML or JSON, or a file of it; the documented recipe when not given."),
+    ] = "{}",
+    name: Annotated[str | None, typer.Option(help="What to call it; default OUT's name.")] = None,
+    state: Annotated[
+        OptionalPath,
+        typer.Option(help="Folder for going on after interruptions; default OUT.state."),
+    ] = None,
+    store: Annotated[
+        OptionalPath, typer.Option(help="Folder of finished trainings; default STATE/finished.")
+    ] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that load; by the threads when not given."),
+    ] = None,
+    save_minutes: Annotated[float, typer.Option(min=0, help="Time between saves.")] = 5,
+) -> None:
+    """Train a model; the same command goes on after any interruption."""
+    from liif import config
+    from liif import device as devices
+    from liif import train as stage
+
+    recipe = config.recipe(settings)
+    devices.use_threads(threads)
+    chosen = devices.choose(device)
+    state = state or out.with_suffix(".state")
+    stage.train(
+        name or out.stem,
+        recipe,
+        data=data,
+        valid=valid,
+        out=out,
+        state=state,
+        store=store or state / "finished",
+        limits=stage.Limits(
+            device=chosen,
+            workers=devices.loader_workers(chosen) if workers is None else workers,
+            save_minutes=save_minutes,
+        ),
+    )
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="`bundled`, a file (ours, the authors' .pth) or a URL.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="What a URL's file must be."),
+    ] = None,
+    partial: Annotated[
+        OptionalPath, typer.Option(help="Folder for unfinished files; default beside OUT.")
+    ] = None,
+) -> None:
+    """Convert weights to our format; nothing in the file is executed."""
+    from liif import checkpoint as stage
+
+    stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
+
+
+@app.command()
+def evaluate(
+    hr: Annotated[Path, typer.Option(help="Folder or archive of HR pictures, the truth.")],
+    scale: Annotated[float, typer.Option(min=1, help="HR is SCALE times LR.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(help="`bundled`, a file, or `bicubic` for the baseline."),
+    ] = None,
+    lr: Annotated[
+        OptionalPath, typer.Option(help="LR pictures, named as HR or with xSCALE after it.")
+    ] = None,
+    sr: Annotated[
+        OptionalPath, typer.Option(help="Pictures enlarged already, in place of weights and LR.")
+    ] = None,
+    channel: Annotated[str, typer.Option(help="rgb (DIV2K's) or y (the benchmarks').")] = "rgb",
+    border: Annotated[
+        str, typer.Option(help="Pixels left out: a number, scale (benchmarks), scale+6 (DIV2K).")
+    ] = "scale+6",
+    json: Annotated[OptionalPath, typer.Option(help="Write the result as JSON too.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call the model."),
+    ] = None,
+    set_name: Annotated[str, typer.Option("--set", help="What to call the pictures.")] = "set",
+    only: Manifests = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Measure PSNR and SSIM on pairs of HR and LR pictures."""
+    from liif import evaluate as stage
+    from liif import metrics
+    from liif.buckets import read_manifests
+    from liif.files import write_json
+    from liif.upscale import open_upscaler
+
+    if (sr is None) == (weights is None) or (lr is None) != (weights is None):
+        raise UserError("give either --weights with --lr, or --sr")
+    result = stage.evaluate(
+        hr,
+        lr=lr,
+        upscaler=None if weights is None else open_upscaler(weights, device, threads),
+        sr=sr,
+        scale=scale,
+        channel=metrics.parse_channel(channel),
+        border=metrics.parse_border(border),
+        model=name or (sr.name if sr is not None else Path(str(weights)).stem),
+        set_name=set_name,
+        names=None if only is None else read_manifests(only),
+    )
+    if json is not None:
+        write_json(json, result)
+    stage.print_table([result])
+
+
+@app.command()
+def table(
+    parts: Annotated[list[Path], typer.Argument(help="JSON files of `liif evaluate`.")],
+    metrics: Annotated[Path, typer.Option(help="Folder for one JSON file for each model.")],
+    csv: Annotated[Path, typer.Option(help="The table of all.")],
+    note: Annotated[str, typer.Option(help="A line to print below the table.")] = "",
+) -> None:
+    """Put evaluations together into one table."""
+    from liif import evaluate as stage
+
+    results = stage.merge(parts)
+    stage.write_tables(results, metrics, csv)
+    stage.print_table(results)
+    if note:
+        typer.echo(note)
+
+
+@app.command()
+def upscale(
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, folders or archives of them.")],
+    out: Annotated[
+        OptionalPath,
+        typer.Option("--out", "-o", help="Folder, or a .png for one picture; default beside each."),
+    ] = None,
+    scale: Annotated[float, typer.Option(min=1, help="Any number from 1 up.")] = 8,
+    weights: Annotated[
+        str, typer.Option(help="`bundled`, a weights file, or `bicubic`.")
+    ] = "bundled",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other files.")] = False,
+    name: Annotated[str, typer.Option(help="What to call the model.")] = "upscaling",
+    only: Manifests = None,
+    bucket: BucketOption = "0/1",
+    manifest: Annotated[OptionalPath, typer.Option(help="JSON list of what was made.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Enlarge pictures, as PNG. A picture that was made already is not made again."""
+    from liif import buckets
+    from liif import upscale as stage
+
+    job = stage.Job(
+        upscaler=stage.open_upscaler(weights, device, threads),
+        scale=scale,
+        overwrite=overwrite,
+        title=name,
+        bucket=buckets.parse_bucket(bucket),
+        names=None if only is None else buckets.read_manifests(only),
+    )
+    made = stage.upscale(inputs, out, job)
+    if manifest is not None:
+        buckets.write_manifest(manifest, made)
+
+
+@app.command()
+def gather(
+    upscaled: Annotated[Path, typer.Argument(help="Folder with a folder for each model.")],
+    manifests: Annotated[list[Path], typer.Argument(help="Manifests, as MODEL/BUCKET.json.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],
+) -> None:
+    """Put the upscaled pictures of all models side by side, by hard links."""
+    from liif import upscale as stage
+
+    stage.gather(stage.manifests_by_model(manifests), upscaled, out)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one line, not a traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"liif: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("liif: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Interrupted as error:
+        print(f"liif: {error}", file=sys.stderr)
+        raise SystemExit(128 + error.signal_number) from None

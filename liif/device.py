@@ -1,0 +1,76 @@
+"""Which device a job computes on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from liif.errors import UserError
+
+_held: list[IO[str]] = []
+"""Locks of GPUs that this process has taken; the kernel releases them when it ends."""
+
+
+def choose(name: str = "auto") -> torch.device:
+    """The device of that name; `auto` takes a free GPU where there is one, else the CPU.
+
+    A GPU is free when no other liif job on this machine has taken it. If all are taken, the one
+    with the most free memory is shared. With CUDA_VISIBLE_DEVICES only those it names count.
+
+    Raises
+    ------
+    UserError
+        No such device here.
+    """
+    if name != "auto":
+        return _named(name)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    by_memory = sorted(range(torch.cuda.device_count()), key=_free_memory, reverse=True)
+    for index in by_memory:
+        if _take(index):
+            return torch.device("cuda", index)
+    return torch.device("cuda", by_memory[0])
+
+
+def _named(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"device `{name}` is not available here; try auto, cpu or cuda") from None
+    return device
+
+
+def _free_memory(index: int) -> int:
+    return int(torch.cuda.mem_get_info(index)[0])
+
+
+def _take(index: int) -> bool:
+    """Whether the GPU's lock could be taken."""
+    uuid = torch.cuda.get_device_properties(index).uuid
+    path = Path(tempfile.gettempdir()) / f"liif-gpu-{uuid}-{os.getuid()}.lock"
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _held.append(file)
+    return True
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with that many threads on the CPU; None keeps PyTorch's choice."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def loader_workers(device: torch.device) -> int:
+    """Processes that make batches: none on a CPU, which they would only take from training."""
+    return 0 if device.type == "cpu" else min(8, torch.get_num_threads())

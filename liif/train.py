@@ -1,0 +1,431 @@
+"""Training: photographs → weights, resumable at any moment.
+
+The loop reads top to bottom in ``Trainer.run``: set the rate, step, and after every epoch
+validate, keep the best, keep the state, say how it goes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from liif import checkpoint
+from liif.config import Recipe
+from liif.errors import Interrupted, UserError
+from liif.files import write_json, write_text
+from liif.locks import lock
+from liif.metrics import psnr_of_error
+from liif.model import LIIF, Encoded
+from liif.pack import Pack, is_pack, pack
+from liif.progress import duration, say
+from liif.samples import Batch, TrainingBatches, validation_batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Where the results of a training go."""
+
+    weights: Path
+    """The last weights: the result."""
+
+    @property
+    def best(self) -> Path:
+        """The weights best by validation, for inspection."""
+        return self.weights.with_suffix(".best.safetensors")
+
+    @property
+    def history(self) -> Path:
+        """A row for each epoch."""
+        return self.weights.with_suffix(".history.csv")
+
+    @property
+    def sidecar(self) -> Path:
+        """When, where and how long: what differs between equal trainings."""
+        return self.weights.with_suffix(".run.json")
+
+    @property
+    def all(self) -> list[Path]:
+        """Every file."""
+        return [self.weights, self.best, self.history, self.sidecar]
+
+    def exist(self) -> bool:
+        """Whether every file is there."""
+        return all(path.is_file() for path in self.all)
+
+    def copy_to(self, other: Outputs) -> None:
+        """Copy every file; the weights come last, so that they vouch for the rest."""
+        from liif.files import replacing
+
+        for source, target in reversed(list(zip(self.all, other.all, strict=True))):
+            with replacing(target) as part:
+                shutil.copyfile(source, part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How a training runs here; none of it changes what it ends in, but for rounding."""
+
+    device: torch.device
+    workers: int = 0
+    """Processes that make batches ahead."""
+    save_minutes: float = 5
+    """Time between saves of the state within an epoch."""
+    threads: int | None = None
+
+
+@dataclass
+class State:
+    """What a training must know to go on, besides the tensors."""
+
+    key: str
+    step: int = 0
+    """Steps that are done."""
+    loss_sum: float = 0.0
+    """Of the steps of the running epoch."""
+    seconds: float = 0.0
+    """Of training so far, over all its runs."""
+    best: float = -math.inf
+    """The best validation PSNR."""
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    name: str,
+    recipe: Recipe,
+    *,
+    data: Path,
+    valid: Path,
+    out: Path,
+    state: Path,
+    store: Path,
+    limits: Limits,
+) -> Outputs:
+    """Train a model, or find it already trained, or go on where it was interrupted.
+
+    Parameters
+    ----------
+    name
+        What to call it in messages.
+    data, valid
+        Photographs: a pack, a folder or an archive.
+    out
+        The weights file; history, best weights and a sidecar are put beside it.
+    state
+        Folder for what is needed to go on; it must outlive interruptions.
+    store
+        Folder of finished trainings, each under the key of its settings and data.
+
+    Raises
+    ------
+    UserError
+        Unusable photographs, a loss that is no number, a second training of the same.
+    Interrupted
+        By SIGINT or SIGTERM, after saving.
+    """
+    outputs = Outputs(weights=out)
+    photographs = _packed(data, state / "train.pack")
+    validation = _packed(valid, state / "valid.pack")
+    key = recipe.key(photographs.fingerprint)
+    finished = Outputs(weights=store / f"{key}.safetensors")
+    folder = state / key[:16]
+    if finished.exist():
+        say(f"{name}: these settings and data are trained already; no step is needed")
+    else:
+        with lock(folder, f"the training of {name}"):
+            Trainer(name, recipe, key, photographs, validation, folder, limits).run(finished)
+            shutil.rmtree(folder)
+    finished.copy_to(outputs)
+    return outputs
+
+
+def _packed(source: Path, out: Path) -> Pack:
+    """The pack of the photographs, made unless they are one already."""
+    return Pack(source) if is_pack(source) else pack(source, out)
+
+
+class Trainer:
+    """One training in one process."""
+
+    def __init__(
+        self,
+        name: str,
+        recipe: Recipe,
+        key: str,
+        photographs: Pack,
+        validation: Pack,
+        folder: Path,
+        limits: Limits,
+    ) -> None:
+        self.name, self.recipe, self.settings = name, recipe, recipe.train
+        self.folder, self.limits, self.validation = folder, limits, validation
+        self.batches = TrainingBatches(photographs, self.settings)
+        self.per_epoch = self.batches.steps_per_epoch
+        self.provenance = {
+            "recipe": recipe.model_dump(mode="json"),
+            "data": photographs.fingerprint,
+        }
+        torch.manual_seed(self.settings.seed)
+        self.model = checkpoint.build(recipe.architecture)
+        if self.settings.init == "he":
+            checkpoint.initialise_he(self.model)
+        self.model.to(limits.device)
+        self.parameters = dict(self.model.named_parameters())
+        self.adam = torch.optim.Adam(self.parameters.values(), lr=self.settings.learning_rate)
+        self.state = self._resume() or State(key)
+
+    def run(self, finished: Outputs) -> None:
+        """Train to the end and put the results under their key."""
+        state, total = self.state, len(self.batches)
+        pace = _Pace(self, state.step)
+        saved = time.monotonic()
+        with _stop_asked() as stop:
+            for batch in self.batches.from_step(state.step, self.limits.workers):
+                for group in self.adam.param_groups:
+                    group["lr"] = self.settings.rate(state.step, self.per_epoch)
+                loss = train_step(self.model, self.adam, batch.to(self.limits.device))
+                self._check(loss)
+                state.step += 1
+                state.loss_sum += loss
+                pace.step(loss)
+                if state.step % self.per_epoch == 0:
+                    self._end_epoch(pace)
+                due = time.monotonic() - saved > 60 * self.limits.save_minutes
+                if (state.step % self.per_epoch == 0 or due or stop) and state.step < total:
+                    state.seconds += pace.lap()
+                    self._save()
+                    saved = time.monotonic()
+                if stop and state.step < total:
+                    raise Interrupted(
+                        f"{self.name}: stopped and saved at step {state.step} of {total}; "
+                        "the same command goes on from there",
+                        stop[0],
+                    )
+        state.seconds += pace.lap()
+        self._finish(finished)
+
+    def _end_epoch(self, pace: _Pace) -> None:
+        """Validate, keep the best, add to the history, say how it goes."""
+        state = self.state
+        psnr = validate(self.model, self.validation, self.recipe, self.limits.device)
+        if psnr > state.best:
+            state.best = psnr
+            self._write_model(self.folder / "best.safetensors", valid_psnr=round(psnr, 4))
+        state.history.append(
+            {
+                "epoch": state.step // self.per_epoch,
+                "step": state.step,
+                "loss": state.loss_sum / self.per_epoch,
+                "valid_psnr": psnr,
+                "learning_rate": self.settings.rate(state.step - 1, self.per_epoch),
+                "patches_per_second": pace.rate * self.settings.batch,
+                "timestamp": round(time.time(), 3),
+            }
+        )
+        state.loss_sum = 0.0
+        write_text(self.folder / "history.csv", history_csv(state.history))
+        pace.say(state.history[-1]["loss"], psnr)
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            step, rate = self.state.step, self.settings.rate(self.state.step, self.per_epoch)
+            raise UserError(
+                f"{self.name}: the loss is {loss} at step {step} with learning rate {rate:g}; "
+                "the state before it is kept; lower `learning_rate` or change `init`"
+            )
+
+    def _write_model(self, path: Path, **provenance: Any) -> None:
+        checkpoint.save(
+            path, self.model, self.recipe.architecture, {**self.provenance, **provenance}
+        )
+
+    def _finish(self, finished: Outputs) -> None:
+        """Put the results under their key, the weights last."""
+        state = self.state
+        Outputs(weights=finished.weights)
+        write_text(finished.history, history_csv(state.history))
+        best = self.folder / "best.safetensors"
+        shutil.copyfile(best, finished.best)
+        write_json(
+            finished.sidecar,
+            {
+                "name": self.name,
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "seconds": round(state.seconds, 1),
+                "steps": state.step,
+                "device": str(self.limits.device),
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+            },
+        )
+        self._write_model(finished.weights)
+        say(f"{self.name}: {state.step} steps in {duration(state.seconds)}")
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    def _save(self) -> None:
+        """Keep all that is needed to go on with the very next step."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            moments = self.adam.state[parameter]
+            tensors[f"model.{name}"] = parameter
+            tensors[f"first.{name}"] = moments["exp_avg"]
+            tensors[f"second.{name}"] = moments["exp_avg_sq"]
+        checkpoint.save_tensors(self._state_path, tensors, asdict(self.state))
+
+    def _resume(self) -> State | None:
+        """The state of an interrupted run, with the tensors put in place."""
+        if not self._state_path.exists():
+            return None
+        tensors, values = checkpoint.load_tensors(self._state_path)
+        state = State(**values)
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"model.{name}"])
+                self.adam.state[parameter] = {
+                    "step": torch.tensor(float(state.step)),
+                    "exp_avg": tensors[f"first.{name}"].to(parameter.device),
+                    "exp_avg_sq": tensors[f"second.{name}"].to(parameter.device),
+                }
+        say(f"{self.name}: goes on after step {state.step} of {len(self.batches)}")
+        return state
+
+
+def train_step(model: LIIF, adam: torch.optim.Optimizer, batch: Batch) -> float:
+    """One step of L1 on normalised RGB; returns the loss before it.
+
+    On a CPU the patches are decoded one after the other, each with its own backward pass down
+    to the encoder's grid: their tensors stay small enough to be reused from the heap instead of
+    being given back to the kernel, which otherwise takes half of the time.
+    """
+    adam.zero_grad(set_to_none=True)
+    encoded = model.encode(batch.lr)
+    patches = 1 if batch.lr.device.type == "cpu" else len(batch.lr)
+    total = torch.zeros((), device=batch.lr.device)
+    gradients = []
+    for i in range(0, len(batch.lr), patches):
+        part = slice(i, i + patches)
+        grid = encoded.grid[part].detach().requires_grad_()
+        rgb = model.decode(Encoded(grid, encoded.lr[part]), batch.queries[part], batch.cells[part])
+        loss = ((rgb - batch.rgb[part]) / model.std).abs().sum() / batch.rgb.numel()
+        loss.backward()
+        assert grid.grad is not None
+        gradients.append(grid.grad)
+        total += loss.detach()
+    encoded.grid.backward(torch.cat(gradients))
+    adam.step()
+    return float(total)
+
+
+@torch.inference_mode()
+def validate(model: LIIF, validation: Pack, recipe: Recipe, device: torch.device) -> float:
+    """Mean PSNR in dB over the fixed validation patches."""
+    values: list[float] = []
+    for batch in validation_batches(validation, recipe.train):
+        lr, queries, cells, truth = batch.to(device)
+        encoded = model.encode(lr)
+        for i in range(len(lr)):
+            one = slice(i, i + 1)
+            part = Encoded(encoded.grid[one], encoded.lr[one])
+            rgb = model.decode(part, queries[one], cells[one]).clamp(0, 1)
+            values.append(psnr_of_error(float(((rgb - truth[one]) ** 2).double().mean())))
+    return sum(values) / len(values)
+
+
+def history_csv(rows: list[dict[str, float]]) -> str:
+    """The history as a table, a row for each epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {k: v if isinstance(v, int) else f"{v:.10g}" for k, v in row.items()}
+        | {"timestamp": f"{row['timestamp']:.3f}"}
+        for row in rows
+    )
+    return text.getvalue()
+
+
+class _Pace:
+    """Measures steps per second and says how a training goes, ever more rarely."""
+
+    def __init__(self, trainer: Trainer, step: int) -> None:
+        self._trainer = trainer
+        self._start = self._lap = time.monotonic()
+        self._first = step
+        self._next = 5.0
+        self._warned = False
+        self.rate = 0.0
+        """Steps per second in this run."""
+
+    def step(self, loss: float) -> None:
+        elapsed = time.monotonic() - self._start
+        done = self._trainer.state.step - self._first
+        self.rate = done / elapsed
+        if elapsed >= self._next:
+            self.say(loss, None)
+        if not self._warned and done >= 5:
+            self._warned = True
+            self._warn()
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.monotonic()
+        seconds, self._lap = now - self._lap, now
+        return seconds
+
+    @property
+    def _left(self) -> float:
+        return (len(self._trainer.batches) - self._trainer.state.step) / self.rate
+
+    def say(self, loss: float, psnr: float | None) -> None:
+        t = self._trainer
+        epoch = -(-t.state.step // t.per_epoch)
+        measured = f"loss {loss:.4f}" + (f", validation {psnr:.2f} dB" if psnr is not None else "")
+        say(
+            f"{t.name}: epoch {epoch}/{t.settings.epochs}, step {t.state.step}/{len(t.batches)}, "
+            f"{measured}, {self.rate * t.settings.batch:.1f} patches/s, {duration(self._left)} left"
+        )
+        elapsed = time.monotonic() - self._start
+        self._next = elapsed + min(60, max(5, elapsed / 5))
+
+    def _warn(self) -> None:
+        """Say how long it will take here, if that is very long on a CPU."""
+        if self._trainer.limits.device.type == "cpu" and self._left > 12 * 3600:
+            say(
+                f"{self._trainer.name}: without a GPU this training takes about "
+                f"{duration(self._left)}, by its first steps. Alternatives: run it on a machine "
+                "with a GPU; give weights instead (`models: NAME: {weights: bundled}`); "
+                "or see the small experiment, `make demo`. It can be stopped and goes on later."
+            )
+
+
+@contextmanager
+def _stop_asked() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM instead of dying by them; a second one kills as usual."""
+    asked: list[int] = []
+
+    def remember(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        signal.signal(number, signal.default_int_handler)
+        say("stopping after this step …")
+
+    previous = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,176 @@
+"""Upscaling: pictures of any size → larger ones, by a model or by bicubic."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liif import buckets, images
+from liif.buckets import EVERYTHING, Bucket, Manifest
+from liif.errors import UserError
+from liif.files import file_sha256
+from liif.images import Picture
+from liif.imresize import imresize
+from liif.pictures import PictureSet, open_set
+from liif.progress import Progress
+
+BICUBIC = "bicubic"
+"""What to give as weights for MATLAB's bicubic imresize, the baseline."""
+
+Unit = NDArray[np.float32]
+
+
+class Upscaler(NamedTuple):
+    """A way of enlarging pictures."""
+
+    identity: str
+    """What tells it from all others: the hash of its weights."""
+    to_size: Callable[[images.RGB8, tuple[int, int]], Unit]
+    """LR (h, w, 3) and the size asked for (rows, cols) → (H, W, 3) in 0..1."""
+
+
+def open_upscaler(
+    weights: str | Path, device: str = "auto", threads: int | None = None
+) -> Upscaler:
+    """An upscaler from weights (`bundled`, or a file) or `bicubic`."""
+    if str(weights) == BICUBIC:
+        return Upscaler(BICUBIC, _bicubic)
+
+    from liif import checkpoint
+    from liif import device as devices
+
+    devices.use_threads(threads)
+    model = checkpoint.load(weights, device=devices.choose(device))
+    path = checkpoint.BUNDLED if str(weights) == "bundled" else Path(weights)
+
+    def to_size(lr: images.RGB8, size: tuple[int, int]) -> Unit:
+        return np.asarray(model.upscale(lr.astype(np.float32) / 255, size=size))
+
+    return Upscaler(file_sha256(path), to_size)
+
+
+def _bicubic(lr: images.RGB8, size: tuple[int, int]) -> Unit:
+    """Rounded to grey levels, as the published bicubic results are."""
+    return imresize(lr, size).astype(np.float32) / np.float32(255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to do with the pictures of one call."""
+
+    upscaler: Upscaler
+    scale: float
+    overwrite: bool = False
+    """Replace files that were made from something else."""
+    title: str = "upscaling"
+    bucket: Bucket = EVERYTHING
+    names: Iterable[str] | None = None
+    """Only these."""
+
+
+def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
+    """Enlarge pictures, folders and archives of them, as PNG.
+
+    A picture that the same weights made from the same input is skipped.
+
+    Parameters
+    ----------
+    out
+        A folder; or a file ending in .png, for a single picture. None puts `photo_x8.png` beside
+        `photo.jpg`, and the pictures of `folder` into `folder_x8`.
+
+    Raises
+    ------
+    UserError
+        A picture cannot be read, or an output exists and was made from something else.
+    """
+    todo: dict[Path, tuple[PictureSet, str]] = {}
+    for source in inputs:
+        pictures = open_set(source)
+        names = pictures.names if job.names is None else sorted(job.names)
+        for name in names:
+            if name not in job.bucket:
+                continue
+            target = _target(source, name, out, job.scale)
+            if target in todo:
+                raise UserError(f"{target}: would be made twice; give the inputs one by one")
+            todo[target] = (pictures, name)
+    if out is not None and out.suffix == ".png" and len(todo) > 1:
+        raise UserError(f"{out}: cannot hold {len(todo)} pictures; give a folder")
+    progress = Progress(job.title, len(todo), unit="pictures")
+    manifest: Manifest = {}
+    for target, (pictures, name) in todo.items():
+        _make(pictures, name, target, job)
+        manifest[name] = file_sha256(target)
+        progress.advance()
+    return manifest
+
+
+def _target(source: Path, name: str, out: Path | None, scale: float) -> Path:
+    """Where the enlarged picture goes."""
+    if out is not None:
+        return out if out.suffix == ".png" else out / f"{name}.png"
+    if source.suffix.lower() in images.SUFFIXES:
+        return source.with_name(f"{name}_x{scale:g}.png")
+    return source.with_name(f"{source.stem}_x{scale:g}") / f"{name}.png"
+
+
+def _make(pictures: PictureSet, name: str, out: Path, job: Job) -> None:
+    tag = buckets.tag_of("upscale", pictures.digest(name), job.upscaler.identity, job.scale)
+    if buckets.is_current(out, tag):
+        return
+    if out.exists() and not job.overwrite:
+        raise UserError(f"{out}: exists already; give --overwrite to replace it")
+    small = images.read(BytesIO(pictures.data(name)), pictures.label(name))
+    big = enlarge(small, job.upscaler, job.scale)
+    images.write_png(out, big.rgb, alpha=big.alpha, icc=big.icc, text={buckets.TAG: tag})
+
+
+def enlarge(picture: Picture, upscaler: Upscaler, scale: float) -> Picture:
+    """A picture enlarged; its transparency by bicubic."""
+    height, width = picture.rgb.shape[:2]
+    size = max(1, ceil(height * scale - 1e-9)), max(1, ceil(width * scale - 1e-9))
+    rgb = np.floor(upscaler.to_size(picture.rgb, size) * 255 + 0.5).astype(np.uint8)
+    alpha = None if picture.alpha is None else imresize(picture.alpha, size)
+    return Picture(rgb, alpha, picture.icc)
+
+
+def manifests_by_model(paths: Iterable[Path]) -> dict[str, Manifest]:
+    """Manifests named MODEL/BUCKET.json, put together for each model."""
+    by_model: dict[str, list[Path]] = {}
+    for path in paths:
+        by_model.setdefault(path.parent.name, []).append(path)
+    return {model: buckets.read_manifests(found) for model, found in by_model.items()}
+
+
+def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:
+    """Put the pictures of several models side by side: `out/<model>/<name>.png`, by hard links.
+
+    `out` is replaced whole.
+    """
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        for model, manifest in models.items():
+            (part / model).mkdir(parents=True)
+            for name in manifest:
+                source, target = upscaled / model / f"{name}.png", part / model / f"{name}.png"
+                try:
+                    os.link(source, target)
+                except FileNotFoundError:
+                    raise UserError(f"{source}: is missing; upscale it again") from None
+                except OSError:  # another file system, or one without hard links
+                    shutil.copyfile(source, target)
+        if out.exists():
+            shutil.rmtree(out)
+        part.replace(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,145 @@
+# Paths and validation, and how rules name their inputs; no rules.
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from liif import versions
+from liif.config import TestFrom, TestHR, TestLR, experiment
+from liif.errors import UserError
+from liif.locks import hold
+
+try:
+    EXPERIMENT = experiment(config)
+    if workflow.is_main_process and not workflow.dryrun:
+        # One workflow in a folder; the kernel releases the lock however this process ends.
+        hold(Path(".snakemake"), "a workflow in this folder")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+# `.venv/bin/snakemake` works without its environment being activated.
+shell.prefix(f'export PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"; ')
+
+DATA = EXPERIMENT.data
+BUCKETS = range(EXPERIMENT.buckets)
+SCALE = f"{EXPERIMENT.scale:g}"
+UPSCALED = [*EXPERIMENT.models, "bicubic"]
+CONVENTION = (
+    f"--channel {EXPERIMENT.evaluate.channel} --border {EXPERIMENT.evaluate.border}"
+)
+TRUTH_KNOWN = not isinstance(DATA.test, TestLR)
+
+# Each heavy job gets its share of the cores: all of them, when one runs at a time.
+GPUS = workflow.global_resources.get("gpu")
+HEAVY_JOBS = max(1, GPUS.value if GPUS is not None else 1)
+
+
+wildcard_constraints:
+    set="valid|test",
+    part="train|valid",
+    bucket=r"\d+",
+    scale=r"[\d.]+",
+    model="|".join(UPSCALED),
+
+
+def heavy_threads(wildcards):
+    """A heavy job's share of the cores; bicubic needs only one."""
+    if getattr(wildcards, "model", None) == "bicubic":
+        return 1
+    return max(1, workflow.cores // HEAVY_JOBS)
+
+
+def heavy_jobs(wildcards):
+    """How much of the resource `gpu` a job takes."""
+    return 0 if wildcards.model == "bicubic" else 1
+
+
+def photographs(part):
+    """Where the photographs of train, valid or test are."""
+    if part == "test":
+        test = DATA.test
+        if isinstance(test, TestFrom):
+            return str(DATA.valid)
+        return str(test.hr if isinstance(test, TestHR) else test.lr)
+    return str(getattr(DATA, part))
+
+
+def version(part):
+    """The version of those photographs. A function of the part alone, so that Snakemake sees it."""
+    return versions.fingerprint(
+        Path(photographs(part)), Path("results/work/versions.json")
+    )
+
+
+def scales(model):
+    """The scales at which a model is evaluated on the validation set, as they stand in paths."""
+    return [f"{scale:g}" for scale in EXPERIMENT.scales(model)]
+
+
+def archives():
+    """Those of the configured sources that are DIV2K's own archives."""
+    names = ["data/DIV2K_train_HR.zip", "data/DIV2K_valid_HR.zip"]
+    return [
+        name for name in names if name in map(photographs, ("train", "valid", "test"))
+    ]
+
+
+def degrade_options(wildcards):
+    """Test pictures are cut first, and their truth is kept."""
+    if wildcards.set == "valid":
+        return ""
+    crop = f"--crop {DATA.crop} " if DATA.crop is not None else ""
+    return f"{crop}--truth results/hr/test"
+
+
+def given(wildcards):
+    """How the given weights are named to `liif import`."""
+    weights = EXPERIMENT.models[wildcards.model].weights
+    if isinstance(weights, str):
+        return shlex.quote(weights)
+    return f"{shlex.quote(weights.url)} --sha256 {weights.sha256}"
+
+
+def given_file(wildcards):
+    """The given weights, where they are a file."""
+    weights = EXPERIMENT.models[wildcards.model].weights
+    is_file = isinstance(weights, str) and weights != "bundled" and "://" not in weights
+    return weights if is_file else []
+
+
+def lr_test(wildcards):
+    """The manifest of the LR test pictures; or the folder of those that are given."""
+    if TRUTH_KNOWN:
+        return f"results/manifests/degrade/test/x{SCALE}/{wildcards.bucket}.json"
+    return ancient(photographs("test"))
+
+
+def weights(wildcards):
+    """A model's weights; bicubic has none."""
+    return (
+        []
+        if wildcards.model == "bicubic"
+        else f"results/models/{wildcards.model}.safetensors"
+    )
+
+
+def weights_name(wildcards):
+    """How a model's weights are named to `liif`."""
+    return weights(wildcards) or "bicubic"
+
+
+def parts():
+    """All evaluations: validation at each model's scales, and the test set where it has a truth."""
+    parts = [
+        f"results/work/metrics/{model}/valid/x{scale}/{bucket}.json"
+        for model in UPSCALED
+        for scale in scales(model)
+        for bucket in BUCKETS
+    ]
+    if TRUTH_KNOWN:
+        parts += expand(
+            f"results/work/metrics/{{model}}/test/x{SCALE}/{{bucket}}.json",
+            model=UPSCALED,
+            bucket=BUCKETS,
+        )
+    return parts

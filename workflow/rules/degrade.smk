@@ -1,0 +1,22 @@
+# HR photographs → LR sets by MATLAB's bicubic imresize, pictures beside their manifest.
+
+
+rule degrade:
+    input:
+        photographs=lambda wildcards: ancient(photographs(wildcards.set)),
+    output:
+        manifest="results/manifests/degrade/{set}/x{scale}/{bucket}.json",
+    log:
+        "results/logs/degrade/{set}/x{scale}/{bucket}.log",
+    benchmark:
+        "results/benchmarks/degrade/{set}/x{scale}/{bucket}.tsv"
+    conda:
+        "../envs/liif.yaml"
+    params:
+        version=lambda wildcards: version(wildcards.set),
+        options=degrade_options,
+        bucket=f"{{bucket}}/{EXPERIMENT.buckets}",
+    shell:
+        "liif degrade {input.photographs:q} --out results/lr/{wildcards.set}/x{wildcards.scale}"
+        " --scale {wildcards.scale} {params.options} --bucket {params.bucket}"
+        " --manifest {output.manifest} 2>&1 | tee {log}"

@@ -1,0 +1,24 @@
+# DIV2K's archives; photographs of one's own are not downloaded.
+
+
+# A target without output: snakemake --cores 1 download
+rule download:
+    input:
+        archives(),
+
+
+rule download_archive:
+    output:
+        "data/{archive}.zip",
+    log:
+        "results/logs/download/{archive}.log",
+    benchmark:
+        "results/benchmarks/download/{archive}.tsv"
+    wildcard_constraints:
+        archive="DIV2K_(train|valid)_HR",
+    retries: 2
+    conda:
+        "../envs/liif.yaml"
+    shell:
+        "liif download {wildcards.archive} --to data --partial results/work/download"
+        " 2>&1 | tee {log}"

@@ -1,0 +1,75 @@
+# Model × set × scale → PSNR and SSIM; then one table.
+
+
+# On validation photographs the model's output is measured before it is rounded to grey levels.
+rule evaluate_valid:
+    input:
+        hr=ancient(photographs("valid")),
+        manifest="results/manifests/degrade/valid/x{scale}/{bucket}.json",
+        weights=weights,
+    output:
+        "results/work/metrics/{model}/valid/x{scale}/{bucket}.json",
+    log:
+        "results/logs/evaluate/{model}/valid/x{scale}/{bucket}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{model}/valid/x{scale}/{bucket}.tsv"
+    conda:
+        "../envs/liif.yaml"
+    threads: heavy_threads
+    resources:
+        gpu=heavy_jobs,
+    params:
+        convention=CONVENTION,
+        weights=weights_name,
+        version=lambda wildcards: version("valid"),
+    shell:
+        "liif evaluate --hr {input.hr:q} --lr results/lr/valid/x{wildcards.scale}"
+        " --weights {params.weights} --scale {wildcards.scale} {params.convention} --set valid"
+        " --name {wildcards.model} --only {input.manifest} --json {output} --threads {threads}"
+        " 2>&1 | tee {log}"
+
+
+# On test pictures it is what was upscaled, as it lies in results/sr_800.
+rule evaluate_test:
+    input:
+        truth=f"results/manifests/degrade/test/x{SCALE}/{{bucket}}.json",
+        manifest="results/manifests/upscale/{model}/{bucket}.json",
+    output:
+        f"results/work/metrics/{{model}}/test/x{SCALE}/{{bucket}}.json",
+    log:
+        "results/logs/evaluate/{model}/test/{bucket}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{model}/test/{bucket}.tsv"
+    conda:
+        "../envs/liif.yaml"
+    params:
+        convention=CONVENTION,
+        scale=SCALE,
+    shell:
+        "liif evaluate --hr results/hr/test --sr results/upscaled/{wildcards.model}"
+        " --scale {params.scale} {params.convention} --set test --name {wildcards.model}"
+        " --only {input.manifest} --json {output} 2>&1 | tee {log}"
+
+
+rule table:
+    input:
+        parts(),
+    output:
+        metrics=expand("results/metrics/{model}.json", model=UPSCALED),
+        table="results/metrics.csv",
+    log:
+        "results/logs/table.log",
+    benchmark:
+        "results/benchmarks/table.tsv"
+    localrule: True
+    conda:
+        "../envs/liif.yaml"
+    params:
+        note=(
+            ""
+            if TRUTH_KNOWN
+            else "--note 'The test pictures have no truth, so nothing is measured on them.'"
+        ),
+    shell:
+        "liif table {input} --metrics results/metrics --csv {output.table} {params.note}"
+        " 2>&1 | tee {log}"

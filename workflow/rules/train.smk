@@ -1,0 +1,68 @@
+# Photographs → weights; or weights that are given, in our format.
+
+
+rule pack:
+    input:
+        photographs=lambda wildcards: ancient(photographs(wildcards.part)),
+    output:
+        "results/work/{part}.pack",
+    log:
+        "results/logs/pack/{part}.log",
+    benchmark:
+        "results/benchmarks/pack/{part}.tsv"
+    conda:
+        "../envs/liif.yaml"
+    params:
+        version=lambda wildcards: version(wildcards.part),
+    shell:
+        "liif pack {input.photographs:q} {output:q} 2>&1 | tee {log}"
+
+
+# State and finished trainings lie where no rule's output is: Snakemake deletes outputs of a job
+# that failed, and before one that starts.
+rule train:
+    input:
+        data="results/work/train.pack",
+        valid="results/work/valid.pack",
+    output:
+        weights="results/models/{model}.safetensors",
+        best="results/models/{model}.best.safetensors",
+        history="results/models/{model}.history.csv",
+        run="results/models/{model}.run.json",
+    log:
+        "results/logs/train/{model}.log",
+    benchmark:
+        "results/benchmarks/train/{model}.tsv"
+    wildcard_constraints:
+        model="|".join(EXPERIMENT.trained) or "(?!)",
+    conda:
+        "../envs/liif.yaml"
+    threads: heavy_threads
+    resources:
+        gpu=1,
+    params:
+        settings=lambda wildcards: EXPERIMENT.recipe(wildcards.model).model_dump_json(),
+        version=lambda wildcards: version("train"),
+    shell:
+        "liif train --name {wildcards.model} --settings {params.settings:q} --data {input.data}"
+        " --valid {input.valid} --out {output.weights} --state results/state/{wildcards.model}"
+        " --store results/trained --threads {threads} 2>&1 | tee {log}"
+
+
+rule import_weights:
+    input:
+        given_file,
+    output:
+        "results/models/{model}.safetensors",
+    log:
+        "results/logs/import/{model}.log",
+    benchmark:
+        "results/benchmarks/import/{model}.tsv"
+    wildcard_constraints:
+        model="|".join(EXPERIMENT.given) or "(?!)",
+    conda:
+        "../envs/liif.yaml"
+    params:
+        weights=given,
+    shell:
+        "liif import {params.weights} {output:q} --partial results/work/download 2>&1 | tee {log}"

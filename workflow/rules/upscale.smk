@@ -1,0 +1,51 @@
+# LR test pictures → enlarged ones, by every model and by bicubic; gathered last.
+
+
+rule upscale:
+    input:
+        lr=lr_test,
+        weights=weights,
+    output:
+        manifest="results/manifests/upscale/{model}/{bucket}.json",
+    log:
+        "results/logs/upscale/{model}/{bucket}.log",
+    benchmark:
+        "results/benchmarks/upscale/{model}/{bucket}.tsv"
+    conda:
+        "../envs/liif.yaml"
+    threads: heavy_threads
+    resources:
+        gpu=heavy_jobs,
+    params:
+        pictures=f"results/lr/test/x{SCALE}" if TRUTH_KNOWN else photographs("test"),
+        only=lambda wildcards: f"--only {lr_test(wildcards)}" if TRUTH_KNOWN else "",
+        weights=weights_name,
+        version=lambda wildcards: version("test"),
+        bucket=f"{{bucket}}/{EXPERIMENT.buckets}",
+        scale=SCALE,
+    shell:
+        "liif upscale {params.pictures:q} --out results/upscaled/{wildcards.model}"
+        " --scale {params.scale} --weights {params.weights} --name '{wildcards.model}: upscaling'"
+        " --overwrite {params.only} --bucket {params.bucket} --manifest {output.manifest}"
+        " --threads {threads} 2>&1 | tee {log}"
+
+
+rule sr_800:
+    input:
+        upscaled=expand(
+            "results/manifests/upscale/{model}/{bucket}.json",
+            model=EXPERIMENT.models,
+            bucket=BUCKETS,
+        ),
+        table="results/metrics.csv",
+    output:
+        directory("results/sr_800"),
+    log:
+        "results/logs/sr_800.log",
+    benchmark:
+        "results/benchmarks/sr_800.tsv"
+    localrule: True
+    conda:
+        "../envs/liif.yaml"
+    shell:
+        "liif gather results/upscaled {input.upscaled} --out {output} 2>&1 | tee {log}"
