@@ -251,7 +251,7 @@ def import_weights(source: str, out: Path, *, sha256: str | None, partial: Path)
     model, architecture, provenance = read(path)
     file = BUNDLED if path == "bundled" else Path(path)
     if provenance.get("format") == "authors":
-        provenance = {**provenance, "sha256": file_sha256(file)}
+        provenance = {"sha256": file_sha256(file), **provenance}
     save(out, model, architecture, provenance)
     if path != source:
         file.unlink()  # the download; what is kept is the conversion

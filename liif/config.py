@@ -7,8 +7,6 @@ The schema in ``workflow/schemas`` is generated from these classes (``make schem
 from __future__ import annotations
 
 import json
-import re
-from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -26,6 +24,7 @@ from pydantic import (
 )
 
 from liif.errors import UserError
+from liif.validation import one_line
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Scale = Annotated[float, Field(ge=1, le=64)]
@@ -306,7 +305,7 @@ class Experiment(Settings):
             except ValidationError as error:
                 errors += [{**e, "loc": (name, *e["loc"])} for e in error.errors()]
         if errors:
-            raise ValueError(_first_line(errors, "models"))
+            raise ValueError(_line(errors, "models"))
         return checked
 
     def recipe(self, name: str) -> Recipe:
@@ -346,7 +345,7 @@ def experiment(values: dict[str, Any]) -> Experiment:
         try:
             checked.recipe(name)
         except ValidationError as error:
-            raise UserError(_first_line(error.errors(), f"models.{name}")) from None
+            raise UserError(_line(error.errors(), f"models.{name}")) from None
     return checked
 
 
@@ -389,45 +388,27 @@ def _checked(kind: type[T], values: Any) -> T:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(_first_line(error.errors(), "")) from None
+        raise UserError(_line(error.errors(), "")) from None
 
 
-_TAGS = {"edsr", "rdn", "step", "cosine", "Download", "str"}
-"""Parts of pydantic's locations that name a class, not a key."""
+def _line(errors: list[Any], prefix: str) -> str:
+    return one_line(errors, prefix, _known_keys)
 
 
-def _first_line(errors: list[Any], prefix: str) -> str:
-    """The first error as one line: where, what value, what is allowed."""
-    error = errors[0]
-    if error["type"] == "value_error" and str(error["ctx"]["error"]).startswith("configuration:"):
-        return str(error["ctx"]["error"])  # already a line of ours, from further inside
-    path = [str(p) for p in error["loc"]]
-    path = [p for i, p in enumerate(path) if p not in _TAGS or i == len(path) - 1]
-    where = ".".join([*([prefix] if prefix else []), *path])
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    if error["type"] == "extra_forbidden":
-        return f"configuration: unknown key `{where}`{_did_you_mean(path[-1])}{more}"
-    message = re.sub(r"^Value error, ", "", error["msg"])
-    message = message[0].lower() + message[1:]
-    value = error["input"]
-    shown = "" if isinstance(value, dict | BaseModel) else f" (={value!r})"
-    return f"configuration: `{where or 'file'}`{shown}: {message}{more}"
-
-
-def _did_you_mean(key: str) -> str:
-    """A known key that looks like this one, or all that there are."""
-    classes: list[type[Settings]] = [
-        Experiment,
-        Data,
-        Evaluation,
-        TrainedModel,
-        GivenModel,
-        Training,
-    ]
-    classes += [EDSREncoder, RDNEncoder, StepSchedule, Download]
-    known = sorted({name for c in classes for name in c.model_fields})
-    close = get_close_matches(key, known, n=1)
-    return f"; did you mean `{close[0]}`?" if close else f"; known keys are {', '.join(known)}"
+def _known_keys(where: list[str]) -> list[str]:
+    """The keys that there are at a place of the configuration."""
+    kinds: dict[str, list[type[Settings]]] = {
+        "data": [Data],
+        "train": [Training],
+        "evaluate": [Evaluation],
+        "encoder": [EDSREncoder, RDNEncoder],
+        "schedule": [StepSchedule, CosineSchedule],
+        "weights": [Download],
+    }
+    here: list[type[Settings]] = [Experiment] if not where else kinds.get(where[-1], [])
+    if len(where) == 2 and where[0] == "models":
+        here = [TrainedModel, GivenModel]
+    return sorted({name for kind in here for name in kind.model_fields})
 
 
 if __name__ == "__main__":

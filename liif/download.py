@@ -16,7 +16,7 @@ from liif.progress import duration, say
 TIMEOUT = (15, 60)
 """Seconds to connect, and between two pieces of data."""
 TRIES = 4
-"""At each URL."""
+"""At each URL without a byte coming."""
 _PAUSE = 2.0
 """Seconds before the second try; doubled for each further one."""
 
@@ -121,24 +121,32 @@ def fetch(
     part = _part(partial, digest)
     reasons = []
     for url in urls:
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(_PAUSE * 2 ** (attempt - 1))
-            try:
-                _append(url, part, size)
-                _finish(part, out, digest)
-                return
-            except _Useless as error:
-                reasons.append(f"{url}: {error}")
-                break  # another try would end the same
-            except (requests.RequestException, _Retry) as error:
-                reason = f"{url}: {_plain(error)}"
-                say(f"{reason}; {'again' if attempt + 1 < TRIES else 'giving up on it'}")
-            except OSError as error:
-                raise UserError(f"{part}: cannot be written: {error.strerror}") from None
-        else:
-            reasons.append(reason)
+        try:
+            _persist(url, part, size)
+            _finish(part, out, digest)
+            return
+        except _Useless as error:
+            reasons.append(f"{url}: {error}")
+        except OSError as error:
+            raise UserError(f"{part}: cannot be written: {error.strerror}") from None
     raise UserError(f"{out.name} could not be downloaded ({'; '.join(reasons)})")
+
+
+def _persist(url: str, part: Path, size: int | None) -> None:
+    """Complete the unfinished file, trying again as long as some of it comes."""
+    failures, have = 0, -1
+    while True:
+        try:
+            _append(url, part, size)
+            return
+        except (requests.RequestException, _Retry) as error:
+            reason = _plain(error)
+        before, have = have, part.stat().st_size if part.exists() else 0
+        failures = 1 if have > before >= 0 else failures + 1
+        if failures == TRIES:
+            raise _Useless(reason)
+        say(f"{url}: {reason}; again")
+        time.sleep(_PAUSE * 2 ** (failures - 1))
 
 
 class _Useless(Exception):
@@ -194,7 +202,7 @@ def _append(url: str, part: Path, size: int | None) -> None:
 def _write(answer: requests.Response, part: Path, have: int, total: int | None) -> None:
     start, shown, begun = time.monotonic(), 5.0, have
     with part.open("ab" if have else "wb") as file:
-        for block in answer.iter_content(1 << 20):
+        for block in answer.iter_content(1 << 16):
             file.write(block)
             have += len(block)
             elapsed = time.monotonic() - start
@@ -224,8 +232,11 @@ def _plain(error: Exception) -> str:
     """A network error without the layers of libraries around it."""
     if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
         return "no answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was cut"
     if isinstance(error, requests.ConnectionError):
-        return "no connection; is the network reachable?"
+        timed_out = "timed out" in str(error)
+        return "no answer in time" if timed_out else "no connection; is the network reachable?"
     return str(error) or type(error).__name__
 
 

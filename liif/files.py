@@ -24,8 +24,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever goes wrong, `path` is either as it was or complete; a full disk is said plainly.
     """
-    # The suffix stays, since writers of pictures choose the format by it.
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # One name for each file, so that what a killed process left is replaced by the next one. The
+    # suffix stays, since some writers choose the format by it.
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part

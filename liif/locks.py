@@ -11,7 +11,6 @@ from typing import IO
 
 from liif.errors import UserError
 
-
 _held: list[IO[str]] = []
 """Locks that are held until the process ends."""
 

@@ -157,7 +157,8 @@ def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:
 
     `out` is replaced whole.
     """
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:
         for model, manifest in models.items():
             (part / model).mkdir(parents=True)

@@ -1,0 +1,5 @@
+"""`python -m liif` is `liif`."""
+
+from liif.cli import main
+
+main()

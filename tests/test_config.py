@@ -1,0 +1,143 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from liif import config
+from liif.config import Experiment, Training
+from liif.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(name: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((ROOT / "config" / name).read_text())
+    return values
+
+
+def test_the_default_is_the_documented_experiment() -> None:
+    documented = config.experiment(load("config.yaml"))
+    assert documented == Experiment()
+    assert documented.trained == ["edsr-baseline", "rdn"]
+    train = documented.recipe("rdn").train
+    assert (train.epochs, train.visits, train.batch, train.patch) == (1000, 20, 16, 48)
+    assert (train.scales, train.queries, train.learning_rate) == ((1, 4), 2304, 1e-4)
+    assert train.steps_per_epoch(800) == 1000
+    assert documented.evaluate.scales == (2, 3, 4, 6, 8, 12, 18, 24, 30)
+
+
+def test_every_key_of_the_documented_file_has_a_comment_above() -> None:
+    lines = (ROOT / "config" / "config.yaml").read_text().splitlines()
+    seen: set[str] = set()
+    for before, line in zip(["", *lines], lines, strict=False):
+        key = line.strip().split(":")[0]
+        heads = {"data", "models", "encoder", "evaluate", "name"} | set(
+            load("config.yaml")["models"]
+        )
+        if line.strip() and not line.strip().startswith("#") and key not in heads | seen:
+            assert before.strip().startswith("#"), line
+        seen.add(key)
+
+
+def test_demo_trains_two_and_is_given_one() -> None:
+    demo = config.experiment(load("demo.yaml"))
+    assert list(demo.models) == ["small-edsr", "small-rdn", "released-edsr-baseline"]
+    assert demo.trained == ["small-edsr", "small-rdn"]
+    assert demo.given == ["released-edsr-baseline"]
+    assert demo.scales("small-rdn") == demo.scales("bicubic") == (2, 4, 8)
+    assert demo.scales("released-edsr-baseline") == (8,)
+    assert demo.recipe("small-rdn").train.init == "he"
+    assert demo.recipe("small-edsr").train.init == "default"
+
+
+def test_schema_in_the_workflow_is_the_generated_one() -> None:
+    path = ROOT / "workflow" / "schemas" / "config.schema.json"
+    assert path.read_text() == config.schema(), "run `make schema`"
+
+
+def test_a_models_own_training_settings_come_on_top() -> None:
+    experiment = config.experiment(
+        {
+            "train": {"epochs": 7, "batch": 4},
+            "models": {"a": {"train": {"batch": 8, "schedule": {"name": "cosine"}}}, "b": {}},
+        }
+    )
+    a, b = experiment.recipe("a").train, experiment.recipe("b").train
+    assert (a.epochs, a.batch, a.schedule.name) == (7, 8, "cosine")
+    assert (b.epochs, b.batch, b.schedule.name) == (7, 4, "step")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 3}, r"unknown key `epochs`; the keys here are buckets, data, evaluate, models"),
+        ({"trian": {}}, r"unknown key `trian`; did you mean `train`\?"),
+        ({"train": {"epoch": 3}}, r"unknown key `train\.epoch`; did you mean `epochs`\?"),
+        ({"train": {"epochs": 0}}, r"`train\.epochs` \(=0\): .*greater than 0"),
+        ({"train": {"learning_rate": "fast"}}, r"`train\.learning_rate` \(='fast'\)"),
+        ({"train": {"patch": 4}}, r"`queries` \(=2304\) exceeds the 4² pixels"),
+        ({"train": {"scales": [4, 1]}}, r"must be \[smallest, largest\]"),
+        ({"train": {"schedule": {"name": "linear"}}}, r"`train\.schedule`"),
+        ({"models": {}}, r"`models`"),
+        ({"models": {"bicubic": {}}}, r"`bicubic` is taken"),
+        ({"models": {"a b": {}}}, r"`models\.a b"),
+        (
+            {"models": {"rdn": {"encoder": {"name": "rdn", "block": 3}}}},
+            r"`models\.rdn\.encoder\.block`; did you mean `blocks`\?",
+        ),
+        ({"models": {"a": {"encoder": {"name": "vgg"}}}}, r"models\.a\.encoder.*'edsr', 'rdn'"),
+        ({"models": {"a": {"weights": {"url": "x"}}}}, r"models\.a\.weights"),
+        ({"models": {"a": {"train": {"patch": 4}}}}, r"`models\.a.*queries"),
+        (
+            {"models": {"a": {"weights": "bundled", "skip": "none"}}},
+            r"unknown key `models\.a\.skip`",
+        ),
+        ({"data": {"test": {"form": "valid"}}}, r"one of \{from: valid\}"),
+        ({"data": {"test": {"from": "train"}}}, r"`data\.test"),
+        ({"evaluate": {"border": -1}}, r"`evaluate\.border"),
+        ({"scale": 0.5}, r"`scale` \(=0\.5\)"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        config.experiment(values)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("configuration: ")
+
+
+def test_rates_halve_by_epochs() -> None:
+    train = Training()
+    rates = [train.rate(epoch * 1000, 1000) for epoch in (0, 199, 200, 999)]
+    assert rates == [1e-4, 1e-4, 0.5e-4, 1e-4 / 16]
+
+
+def test_cosine_falls_to_nothing() -> None:
+    train = Training.model_validate({"epochs": 10, "schedule": {"name": "cosine"}})
+    assert train.rate(0, 5) == 1e-4
+    assert train.rate(25, 5) == pytest.approx(0.5e-4)
+    assert train.rate(49, 5) < 1e-6
+
+
+def test_the_last_batch_of_an_epoch_is_filled() -> None:
+    assert Training(batch=16, visits=20).steps_per_epoch(7) == 9
+
+
+def test_keys_tell_settings_and_data_apart() -> None:
+    base = config.recipe("{}")
+    changed = config.recipe("{train: {seed: 1}}")
+    assert base.key("x") == config.recipe("{skip: none}").key("x")
+    assert len({base.key("x"), base.key("y"), changed.key("x")}) == 3
+
+
+def test_settings_from_text_or_file(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("skip: bicubic\n")
+    assert config.recipe(str(tmp_path / "a.yaml")).skip == "bicubic"
+    assert config.recipe('{"skip": "bilinear"}').skip == "bilinear"
+    with pytest.raises(UserError, match=r"cannot read .*none\.yaml"):
+        config.recipe(str(tmp_path / "none.yaml"))
+    with pytest.raises(UserError, match="is not YAML"):
+        config.recipe("{a: [}")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(UserError, match="must hold a mapping, not list"):
+        config.recipe(str(tmp_path / "list.yaml"))

@@ -1,0 +1,253 @@
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import direct
+import pytest
+import torch
+from conftest import Folder
+
+from liif import checkpoint, train
+from liif.config import Recipe
+from liif.errors import Interrupted, UserError
+from liif.files import file_sha256
+from liif.locks import lock
+from liif.pack import Pack, pack
+from liif.samples import TrainingBatches
+
+SETTINGS: dict[str, Any] = {
+    "encoder": {"name": "edsr", "blocks": 1, "channels": 8},
+    "hidden": [16, 16],
+    "train": {
+        "epochs": 4,
+        "visits": 12,
+        "batch": 4,
+        "patch": 8,
+        "scales": [1, 3],
+        "queries": 64,
+        "learning_rate": 1e-3,
+        "schedule": {"name": "step", "every": 2, "factor": 0.5},
+        "validation_patches": 6,
+    },
+}
+
+
+def history(outputs: train.Outputs) -> list[dict[str, str]]:
+    """The rows of a training's history."""
+    return list(csv.DictReader(outputs.history.read_text().splitlines()))
+
+
+CPU = train.Limits(device=torch.device("cpu"))
+Train = Callable[..., train.Outputs]
+
+
+@pytest.fixture
+def packs(folder: Folder, tmp_path: Path) -> tuple[Path, Path]:
+    """Two photographs to train on (24 patches, 6 steps an epoch), one to validate on."""
+    pack(folder("train", a=(60, 70), b=(64, 64)), tmp_path / "train.pack")
+    pack(folder("valid", c=(50, 50)), tmp_path / "valid.pack")
+    return tmp_path / "train.pack", tmp_path / "valid.pack"
+
+
+@pytest.fixture
+def run(packs: tuple[Path, Path], tmp_path: Path) -> Train:
+    """Trains into the folder of that name, with settings changed."""
+
+    def call(where: str, limits: train.Limits = CPU, **changes: Any) -> train.Outputs:
+        recipe = Recipe.model_validate({**SETTINGS, **changes})
+        base = tmp_path / where
+        return train.train(
+            where,
+            recipe,
+            data=packs[0],
+            valid=packs[1],
+            out=base / "m.safetensors",
+            state=base / "state",
+            store=base / "store",
+            limits=limits,
+        )
+
+    return call
+
+
+def test_training_learns_and_keeps_its_records(run: Train) -> None:
+    longer = {**SETTINGS["train"], "epochs": 15, "learning_rate": 3e-3}
+    outputs = run("a", train=longer)
+    rows = history(outputs)
+    assert [int(r["epoch"]) for r in rows] == list(range(1, 16))
+    assert [int(r["step"]) for r in rows] == list(range(6, 91, 6))
+    assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
+    assert float(rows[-1]["valid_psnr"]) > float(rows[0]["valid_psnr"]) + 3
+    assert float(rows[1]["learning_rate"]) == 2 * float(rows[2]["learning_rate"])
+    assert all(float(r["patches_per_second"]) > 0 for r in rows)
+    assert json.loads(outputs.sidecar.read_text())["steps"] == 90
+    best = max(float(r["valid_psnr"]) for r in rows)
+    assert checkpoint.read(outputs.best)[2]["valid_psnr"] == pytest.approx(best, abs=1e-4)
+
+
+def test_result_is_the_last_not_the_best(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([30.0, 40.0, 20.0, 10.0])
+    monkeypatch.setattr(train, "validate", lambda *_: next(scores))
+    outputs = run("a")
+    assert checkpoint.read(outputs.best)[2]["valid_psnr"] == 40
+    assert outputs.best.read_bytes() != outputs.weights.read_bytes()
+
+
+@pytest.mark.parametrize("encoder", ["edsr", "rdn"])
+def test_a_step_equals_the_direct_form(packs: tuple[Path, Path], encoder: str) -> None:
+    recipe = Recipe.model_validate({**SETTINGS, "encoder": {"name": encoder, "blocks": 1}})
+    batches = TrainingBatches(Pack(packs[0]), recipe.train)
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(checkpoint.build(recipe.architecture))
+    adams = [torch.optim.Adam(m.parameters(), lr=1e-3) for m in models]
+    for step in range(5):
+        batch = batches[step]
+        ours = train.train_step(models[0], adams[0], batch)
+        adams[1].zero_grad()
+        cells = batch.cells[:, None].expand(-1, batch.queries.shape[1], 2)
+        rgb = direct.query_rgb(models[1], batch.lr * 2 - 1, batch.queries, cells)
+        loss = torch.nn.functional.l1_loss(rgb, batch.rgb * 2 - 1)
+        loss.backward()
+        adams[1].step()
+        assert ours == pytest.approx(loss.item(), abs=1e-5)
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The process dies at its so many-th step, as far as the files can tell."""
+    real, count = train.train_step, iter(range(1, 10**6))
+
+    def step_or_crash(*args: Any) -> float:
+        if next(count) == step:
+            raise ConnectionAbortedError
+        return real(*args)
+
+    monkeypatch.setattr(train, "train_step", step_or_crash)
+
+
+@pytest.mark.parametrize("save_minutes", [0.0, 60.0])
+@pytest.mark.parametrize("steps", [(1, 9), (13, 2), (7, 6)])
+def test_resumed_training_is_byte_for_byte_the_same(
+    run: Train, steps: tuple[int, int], save_minutes: float
+) -> None:
+    undisturbed = run("a")
+    limits = train.Limits(device=torch.device("cpu"), save_minutes=save_minutes)
+    for step in steps:
+        with pytest.MonkeyPatch.context() as patch:
+            crash_at(patch, step)
+            with pytest.raises(ConnectionAbortedError):
+                run("b", limits)
+    resumed = run("b", limits)
+    assert file_sha256(resumed.weights) == file_sha256(undisturbed.weights)
+    assert file_sha256(resumed.best) == file_sha256(undisturbed.best)
+    columns = ["epoch", "step", "loss", "valid_psnr", "learning_rate"]
+    a, b = history(undisturbed), history(resumed)
+    assert [[r[c] for c in columns] for r in a] == [[r[c] for c in columns] for r in b]
+
+
+def test_workers_change_nothing(run: Train) -> None:
+    limits = train.Limits(device=torch.device("cpu"), workers=2)
+    assert file_sha256(run("a").weights) == file_sha256(run("b", limits).weights)
+
+
+def test_a_known_training_takes_no_step(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run("a")
+    digests = [file_sha256(p) for p in first.all]
+    for path in first.all:
+        path.unlink()
+    crash_at(monkeypatch, 1)
+    again = run("a")
+    assert [file_sha256(p) for p in again.all] == digests
+    with pytest.raises(ConnectionAbortedError):
+        run("a", skip="bicubic")
+
+
+def test_interruption_saves_first(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = run("a")
+    real, count = train.train_step, iter(range(1, 100))
+
+    def step_and_signal(*args: Any) -> float:
+        if next(count) == 8:
+            signal.raise_signal(signal.SIGTERM)
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_step", step_and_signal)
+        with pytest.raises(Interrupted, match="saved at step 8 of 24") as caught:
+            run("b")
+    assert caught.value.signal_number == signal.SIGTERM
+    crash_at(monkeypatch, 17)  # 24 − 8 steps are left: one more would be one too many
+    assert file_sha256(run("b").weights) == file_sha256(undisturbed.weights)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_state(run: Train) -> None:
+    with pytest.raises(UserError, match=r"loss is nan at step \d+ with learning rate 1e\+30"):
+        run("a", train={**SETTINGS["train"], "learning_rate": 1e30})
+
+
+def test_two_trainings_of_one_model_are_refused(run: Train, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, 9)
+        with pytest.raises(ConnectionAbortedError):
+            run("a")
+    (folder,) = (tmp_path / "a" / "state").iterdir()
+    with lock(folder, "it"), pytest.raises(UserError, match="running already"):
+        run("a")
+    assert run("a").weights.exists()
+
+
+def test_small_photographs_are_refused_before_any_work(run: Train, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"photograph a \(60×70\) is smaller"):
+        run("a", train={**SETTINGS["train"], "patch": 40, "queries": 100})
+    assert not (tmp_path / "a" / "m.safetensors").exists()
+
+
+def test_long_trainings_without_a_gpu_are_announced(
+    run: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crash_at(monkeypatch, 7)
+    with pytest.raises(ConnectionAbortedError):
+        run("a", train={**SETTINGS["train"], "epochs": 10**8})
+    assert "without a GPU this training takes about" in capsys.readouterr().err
+
+
+def command(base: Path, packs: tuple[Path, Path]) -> list[str]:
+    longer = {**SETTINGS, "train": {**SETTINGS["train"], "epochs": 40}}
+    return [
+        *[sys.executable, "-m", "liif", "train", "--data", str(packs[0]), "--valid", str(packs[1])],
+        *["--out", str(base / "m.safetensors"), "--settings", json.dumps(longer)],
+        *["--threads", "1", "--device", "cpu", "--save-minutes", "0"],
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sigkill_at_a_random_moment(packs: tuple[Path, Path], tmp_path: Path, seed: int) -> None:
+    """The same command again, until it ends, gives an undisturbed run's bytes."""
+    undisturbed, base = tmp_path / "a" / "m.safetensors", tmp_path / "b"
+    subprocess.run(command(undisturbed.parent, packs), check=True, capture_output=True)
+    seconds = json.loads(undisturbed.with_suffix(".run.json").read_text())["seconds"]
+    rng = random.Random(seed)
+    for _ in range(2):
+        before = saved(base)
+        process = subprocess.Popen(command(base, packs), stderr=subprocess.DEVNULL)
+        while saved(base) == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.4) * seconds)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    subprocess.run(command(base, packs), check=True, capture_output=True)
+    assert file_sha256(base / "m.safetensors") == file_sha256(undisturbed)
+    assert not list(base.glob("**/.*part*"))
+
+
+def saved(base: Path) -> list[tuple[str, int]]:
+    """What tells whether a state was saved."""
+    return [(str(p), p.stat().st_mtime_ns) for p in base.glob("**/state.safetensors")]

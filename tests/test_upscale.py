@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL, Folder, photograph
+from PIL import Image
+
+from liif import images, imresize
+from liif.checkpoint import build, load, save
+from liif.errors import UserError
+from liif.upscale import Job, gather, manifests_by_model, open_upscaler, upscale
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    save(path, build(SMALL["edsr"]), SMALL["edsr"])
+    return path
+
+
+def job(weights: Path | str, scale: float = 2, overwrite: bool = False) -> Job:
+    return Job(upscaler=open_upscaler(weights, "cpu"), scale=scale, overwrite=overwrite)
+
+
+def test_model_output_is_rounded_to_grey_levels(
+    folder: Folder, tmp_path: Path, weights: Path
+) -> None:
+    upscale([folder("lr", a=(9, 6))], tmp_path / "sr", job(weights, scale=2.5))
+    expected = load(weights).upscale(photograph(9, 6), size=(23, 15))
+    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, expected)
+
+
+def test_bicubic_is_imresize(folder: Folder, tmp_path: Path) -> None:
+    upscale([folder("lr", a=(9, 6))], tmp_path / "sr", job("bicubic"))
+    expected = imresize(photograph(9, 6), 2.0)
+    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, expected)
+
+
+def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 4), b=(4, 4))
+    bicubic = job("bicubic")
+    upscale([source / "a.png"], None, bicubic)
+    assert (source / "a_x2.png").exists()
+    (source / "a_x2.png").unlink()
+    upscale([source], None, bicubic)
+    assert (tmp_path / "lr_x2" / "b.png").exists()
+    upscale([source / "a.png"], tmp_path / "one.png", bicubic)
+    assert images.read(tmp_path / "one.png").rgb.shape == (8, 8, 3)
+    with pytest.raises(UserError, match=r"one\.png: (cannot hold|would be made twice)"):
+        upscale([source], tmp_path / "one.png", bicubic)
+
+
+def test_transparency_and_profile_are_kept(tmp_path: Path) -> None:
+    rgba = np.dstack([photograph(6, 6), photograph(6, 6, seed=1)[..., 0]])
+    Image.fromarray(rgba).save(tmp_path / "a.png", icc_profile=b"profile")
+    upscale([tmp_path / "a.png"], tmp_path / "sr", job("bicubic"))
+    big = images.read(tmp_path / "sr" / "a.png")
+    assert big.icc == b"profile"
+    assert big.alpha is not None
+    np.testing.assert_array_equal(big.alpha, imresize(rgba[..., 3], 2.0))
+
+
+def test_what_is_current_is_skipped(folder: Folder, tmp_path: Path, weights: Path) -> None:
+    source, out = folder("lr", a=(6, 6)), tmp_path / "sr" / "a.png"
+    first = upscale([source], out.parent, job(weights))
+    time = out.stat().st_mtime_ns
+    assert upscale([source], out.parent, job(weights)) == first
+    assert out.stat().st_mtime_ns == time
+    with pytest.raises(UserError, match="--overwrite"):
+        upscale([source], out.parent, job("bicubic"))
+    assert upscale([source], out.parent, job("bicubic", overwrite=True)) != first
+
+
+def test_gathered_by_hard_links_and_replaced_whole(folder: Folder, tmp_path: Path) -> None:
+    source, up, out = folder("lr", a=(4, 4), b=(4, 4)), tmp_path / "up", tmp_path / "sr_800"
+    made = upscale([source], up / "m", job("bicubic"))
+    gather({"m": made}, up, out)
+    assert (out / "m" / "a.png").stat().st_ino == (up / "m" / "a.png").stat().st_ino
+    gather({"m": {"b": ""}}, up, out)
+    assert [p.name for p in (out / "m").iterdir()] == ["b.png"]
+    with pytest.raises(UserError, match=r"c\.png: is missing"):
+        gather({"m": {"c": ""}}, up, out)
+    assert (out / "m" / "b.png").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lr", "sr_800", "up"]
+
+
+def test_manifests_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+    from liif.buckets import write_manifest
+
+    for model in ("m", "n"):
+        for i in range(2):
+            write_manifest(tmp_path / model / f"{i}.json", {f"{model}{i}": "x"})
+    found = manifests_by_model(sorted(tmp_path.glob("*/*.json")))
+    assert {m: sorted(p) for m, p in found.items()} == {"m": ["m0", "m1"], "n": ["n0", "n1"]}
+
+
+def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("text")
+    with pytest.raises(UserError, match=r"a\.png: is no picture"):
+        upscale([tmp_path / "a.png"], None, job("bicubic"))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
