@@ -1,7 +1,9 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None: ...
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # clients that give up are part of the tests
+            super().handle()
 
     def do_GET(self) -> None:
         way, wanted = self.path.split("/")[1], self.headers.get("Range")
@@ -104,7 +110,7 @@ def test_cut_connections_are_continued_where_they_stopped(server: Server, tmp_pa
     get(server, tmp_path, "cuts")
     starts = [int(r[6:-1]) if r else 0 for _, r in server.asked]
     assert len(starts) in (3, 4)
-    assert all(b - a > 300_000 for a, b in zip(starts[:2], starts[1:3], strict=True))
+    assert all(b - a > 300_000 for a, b in pairwise(starts))
 
 
 @pytest.mark.parametrize("first", ["404", "503", "page", "wrong", "short"])
