@@ -115,8 +115,12 @@ class Training(Settings):
     """HR pixels asked for in each patch, without replacement."""
     augment: bool = True
     """Random horizontal and vertical flips and transposition."""
+    loss: Literal["l1", "l2"] = "l1"
+    """Mean absolute or squared error of normalised RGB."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """With PyTorch's defaults but for the learning rate."""
     learning_rate: PositiveFloat = 1e-4
-    """Adam's, before the schedule."""
+    """The optimizer's, before the schedule."""
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")] = StepSchedule()
     """How the learning rate falls."""
     init: Literal["default", "he"] = "default"

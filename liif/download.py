@@ -17,6 +17,7 @@ TIMEOUT = (15, 60)
 """Seconds to connect, and between two pieces of data."""
 TRIES = 4
 """At each URL without a byte coming."""
+_UNREACHABLE = "no connection; is the network reachable?"
 _PAUSE = 2.0
 """Seconds before the second try; doubled for each further one."""
 
@@ -141,9 +142,11 @@ def _persist(url: str, part: Path, size: int | None) -> None:
             return
         except (requests.RequestException, _Retry) as error:
             reason = _plain(error)
+            unreachable = reason == _UNREACHABLE
         before, have = have, part.stat().st_size if part.exists() else 0
-        failures = 1 if have > before >= 0 else failures + 1
-        if failures == TRIES:
+        # Where nothing answers at all, the user should hear of it soon.
+        failures = 1 if have > before >= 0 else failures + (2 if unreachable else 1)
+        if failures >= TRIES:
             raise _Useless(reason)
         say(f"{url}: {reason}; again")
         time.sleep(_PAUSE * 2 ** (failures - 1))
@@ -236,7 +239,7 @@ def _plain(error: Exception) -> str:
         return "the connection was cut"
     if isinstance(error, requests.ConnectionError):
         timed_out = "timed out" in str(error)
-        return "no answer in time" if timed_out else "no connection; is the network reachable?"
+        return "no answer in time" if timed_out else _UNREACHABLE
     return str(error) or type(error).__name__
 
 

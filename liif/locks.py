@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from liif.errors import UserError
+from liif.progress import say
 
+WORKFLOW = "LIIF_WORKFLOW"
+"""Environment variable in which the workflow says to its jobs which one it is."""
+_PATIENCE = 120.0
+"""Seconds that an orphaned job gets for its last step and for saving."""
 _held: list[IO[str]] = []
 """Locks that are held until the process ends."""
 
@@ -36,17 +44,66 @@ def hold(folder: Path, purpose: str) -> None:
 def _taken(folder: Path, purpose: str) -> IO[str]:
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "liif.lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
+    if not _try(file) and not _take_over(file, purpose):
+        holder, _ = _owner(file)
         file.close()
         raise UserError(
             f"{folder}: {purpose} is running already (process {holder}); "
             "wait for it or stop it first"
-        ) from None
+        )
     file.truncate(0)
-    file.write(str(os.getpid()))
+    file.write(f"{os.getpid()} {os.environ.get(WORKFLOW, '')}")
     file.flush()
     return file
+
+
+def _try(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(file: IO[str]) -> tuple[int, str]:
+    """The holder's process number, and the workflow that started it."""
+    file.seek(0)
+    holder, _, workflow = file.read().strip().partition(" ")
+    return int(holder) if holder.isdecimal() else 0, workflow
+
+
+def this_workflow() -> str:
+    """What a workflow in this process gives its jobs as their `LIIF_WORKFLOW`."""
+    return f"{os.getpid()}@{socket.gethostname()}"
+
+
+def _is_dead(workflow: str) -> bool:
+    """Whether a workflow is known to have ended; of one on another machine nothing is known."""
+    process, _, host = workflow.partition("@")
+    return host == socket.gethostname() and process.isdecimal() and not _alive(int(process))
+
+
+def _take_over(file: IO[str], purpose: str) -> bool:
+    """Ask a job to save and stop whose workflow was killed; it would run on for nobody."""
+    holder, workflow = _owner(file)
+    if not holder or not _is_dead(workflow):
+        return False
+    say(f"{purpose} still runs (process {holder}), but its workflow was killed: asking it to stop")
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(holder, signal.SIGTERM)
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        if _try(file):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

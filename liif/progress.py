@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 
 
 def say(text: str) -> None:
-    """A line for the user, at once."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for the user, at once; work goes on when nobody reads it any more."""
+    with suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -183,7 +183,10 @@ class Trainer:
             checkpoint.initialise_he(self.model)
         self.model.to(limits.device)
         self.parameters = dict(self.model.named_parameters())
-        self.adam = torch.optim.Adam(self.parameters.values(), lr=self.settings.learning_rate)
+        optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+        self.optimizer = optimizers[self.settings.optimizer](
+            self.parameters.values(), lr=self.settings.learning_rate
+        )
         self.state = self._resume() or State(key)
 
     def run(self, finished: Outputs) -> None:
@@ -193,9 +196,11 @@ class Trainer:
         saved = time.monotonic()
         with _stop_asked() as stop:
             for batch in self.batches.from_step(state.step, self.limits.workers):
-                for group in self.adam.param_groups:
+                for group in self.optimizer.param_groups:
                     group["lr"] = self.settings.rate(state.step, self.per_epoch)
-                loss = train_step(self.model, self.adam, batch.to(self.limits.device))
+                loss = train_step(
+                    self.model, self.optimizer, batch.to(self.limits.device), self.settings.loss
+                )
                 self._check(loss)
                 state.step += 1
                 state.loss_sum += loss
@@ -281,7 +286,7 @@ class Trainer:
         """Keep all that is needed to go on with the very next step."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():
-            moments = self.adam.state[parameter]
+            moments = self.optimizer.state[parameter]
             tensors[f"model.{name}"] = parameter
             tensors[f"first.{name}"] = moments["exp_avg"]
             tensors[f"second.{name}"] = moments["exp_avg_sq"]
@@ -296,7 +301,7 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"model.{name}"])
-                self.adam.state[parameter] = {
+                self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(state.step)),
                     "exp_avg": tensors[f"first.{name}"].to(parameter.device),
                     "exp_avg_sq": tensors[f"second.{name}"].to(parameter.device),
@@ -305,14 +310,16 @@ class Trainer:
         return state
 
 
-def train_step(model: LIIF, adam: torch.optim.Optimizer, batch: Batch) -> float:
-    """One step of L1 on normalised RGB; returns the loss before it.
+def train_step(
+    model: LIIF, optimizer: torch.optim.Optimizer, batch: Batch, kind: str = "l1"
+) -> float:
+    """One step of the L1 (or L2) loss on normalised RGB; returns the loss before it.
 
     On a CPU the patches are decoded one after the other, each with its own backward pass down
     to the encoder's grid: their tensors stay small enough to be reused from the heap instead of
     being given back to the kernel, which otherwise takes half of the time.
     """
-    adam.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     encoded = model.encode(batch.lr)
     patches = 1 if batch.lr.device.type == "cpu" else len(batch.lr)
     total = torch.zeros((), device=batch.lr.device)
@@ -321,13 +328,14 @@ def train_step(model: LIIF, adam: torch.optim.Optimizer, batch: Batch) -> float:
         part = slice(i, i + patches)
         grid = encoded.grid[part].detach().requires_grad_()
         rgb = model.decode(Encoded(grid, encoded.lr[part]), batch.queries[part], batch.cells[part])
-        loss = ((rgb - batch.rgb[part]) / model.std).abs().sum() / batch.rgb.numel()
+        error = (rgb - batch.rgb[part]) / model.std
+        loss = (error.abs() if kind == "l1" else error**2).sum() / batch.rgb.numel()
         loss.backward()
         assert grid.grad is not None
         gradients.append(grid.grad)
         total += loss.detach()
     encoded.grid.backward(torch.cat(gradients))
-    adam.step()
+    optimizer.step()
     return float(total)
 
 

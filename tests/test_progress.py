@@ -1,3 +1,4 @@
+import sys
 import time
 
 import pytest
@@ -11,6 +12,15 @@ from liif import progress
 )
 def test_durations_are_for_people(seconds: float, text: str) -> None:
     assert progress.duration(seconds) == text
+
+
+def test_work_goes_on_when_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def write(self, _: str) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    progress.say("unheard")
 
 
 def test_progress_says_the_rest(

@@ -1,7 +1,9 @@
 import csv
 import json
+import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ from liif import checkpoint, train
 from liif.config import Recipe
 from liif.errors import Interrupted, UserError
 from liif.files import file_sha256
-from liif.locks import lock
+from liif.locks import lock, this_workflow
 from liif.pack import Pack, pack
 from liif.samples import TrainingBatches
 
@@ -119,6 +121,12 @@ def test_a_step_equals_the_direct_form(packs: tuple[Path, Path], encoder: str) -
         loss.backward()
         adams[1].step()
         assert ours == pytest.approx(loss.item(), abs=1e-5)
+
+
+def test_other_losses_and_optimizers_train_too(run: Train) -> None:
+    base = history(run("a"))
+    other = history(run("b", train={**SETTINGS["train"], "loss": "l2", "optimizer": "adamw"}))
+    assert 0 < float(other[-1]["loss"]) < float(base[-1]["loss"])  # errors below 1, squared
 
 
 def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -251,3 +259,41 @@ def test_sigkill_at_a_random_moment(packs: tuple[Path, Path], tmp_path: Path, se
 def saved(base: Path) -> list[tuple[str, int]]:
     """What tells whether a state was saved."""
     return [(str(p), p.stat().st_mtime_ns) for p in base.glob("**/state.safetensors")]
+
+
+def test_a_job_whose_workflow_was_killed_is_asked_to_stop(
+    packs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    long = [w.replace('"epochs": 40', '"epochs": 100000') for w in command(tmp_path / "b", packs)]
+    environment = {**os.environ, "LIIF_WORKFLOW": f"{dead.pid}@{socket.gethostname()}"}
+    orphan = subprocess.Popen(long, env=environment, stderr=subprocess.PIPE, text=True)
+    while not saved(tmp_path / "b"):
+        assert orphan.poll() is None
+        time.sleep(0.01)
+    heir = subprocess.Popen(long, stderr=subprocess.PIPE, text=True)
+    _, said = orphan.communicate(timeout=60)
+    assert orphan.returncode == 128 + signal.SIGTERM
+    assert "stopped and saved at step" in said
+    assert heir.stderr is not None
+    lines = [heir.stderr.readline() for _ in range(4)]
+    assert any("its workflow was killed" in line for line in lines)
+    assert any("goes on after step" in line for line in lines)
+    heir.terminate()
+    heir.communicate()
+
+
+@pytest.mark.parametrize("workflow", [this_workflow(), "1@another-machine", ""])
+def test_a_job_of_a_living_workflow_is_left_alone(
+    run: Train, tmp_path: Path, workflow: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, 9)
+        with pytest.raises(ConnectionAbortedError):
+            run("a")
+    (folder,) = (tmp_path / "a" / "state").iterdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIIF_WORKFLOW", workflow)
+        with lock(folder, "it"), pytest.raises(UserError, match="running already"):
+            run("a")

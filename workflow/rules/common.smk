@@ -7,7 +7,7 @@ from pathlib import Path
 from liif import versions
 from liif.config import TestFrom, TestHR, TestLR, experiment
 from liif.errors import UserError
-from liif.locks import hold
+from liif.locks import WORKFLOW, hold, this_workflow
 
 try:
     EXPERIMENT = experiment(config)
@@ -17,8 +17,10 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# `.venv/bin/snakemake` works without its environment being activated.
-shell.prefix(f'export PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"; ')
+# `.venv/bin/snakemake` works without its environment being activated; and a job that outlives a
+# killed workflow can be told from one that is wanted.
+BIN = shlex.quote(os.path.dirname(sys.executable))
+shell.prefix(f'export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()}; ')
 
 DATA = EXPERIMENT.data
 BUCKETS = range(EXPERIMENT.buckets)

@@ -7,6 +7,7 @@ rule download:
         archives(),
 
 
+# The command itself tries again, goes on where it stopped, and then takes the next address.
 rule download_archive:
     output:
         "data/{archive}.zip",
@@ -16,9 +17,8 @@ rule download_archive:
         "results/benchmarks/download/{archive}.tsv"
     wildcard_constraints:
         archive="DIV2K_(train|valid)_HR",
-    retries: 2
     conda:
         "../envs/liif.yaml"
     shell:
         "liif download {wildcards.archive} --to data --partial results/work/download"
-        " 2>&1 | tee {log}"
+        " 2>&1 | tee -i {log}"

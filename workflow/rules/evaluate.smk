@@ -26,7 +26,7 @@ rule evaluate_valid:
         "liif evaluate --hr {input.hr:q} --lr results/lr/valid/x{wildcards.scale}"
         " --weights {params.weights} --scale {wildcards.scale} {params.convention} --set valid"
         " --name {wildcards.model} --only {input.manifest} --json {output} --threads {threads}"
-        " 2>&1 | tee {log}"
+        " 2>&1 | tee -i {log}"
 
 
 # On test pictures it is what was upscaled, as it lies in results/sr_800.
@@ -48,7 +48,7 @@ rule evaluate_test:
     shell:
         "liif evaluate --hr results/hr/test --sr results/upscaled/{wildcards.model}"
         " --scale {params.scale} {params.convention} --set test --name {wildcards.model}"
-        " --only {input.manifest} --json {output} 2>&1 | tee {log}"
+        " --only {input.manifest} --json {output} 2>&1 | tee -i {log}"
 
 
 rule table:
@@ -72,4 +72,4 @@ rule table:
         ),
     shell:
         "liif table {input} --metrics results/metrics --csv {output.table} {params.note}"
-        " 2>&1 | tee {log}"
+        " 2>&1 | tee -i {log}"

@@ -15,7 +15,7 @@ rule pack:
     params:
         version=lambda wildcards: version(wildcards.part),
     shell:
-        "liif pack {input.photographs:q} {output:q} 2>&1 | tee {log}"
+        "liif pack {input.photographs:q} {output:q} 2>&1 | tee -i {log}"
 
 
 # State and finished trainings lie where no rule's output is: Snakemake deletes outputs of a job
@@ -35,6 +35,8 @@ rule train:
         "results/benchmarks/train/{model}.tsv"
     wildcard_constraints:
         model="|".join(EXPERIMENT.trained) or "(?!)",
+    # The longest jobs start first, so that the short ones fill in.
+    priority: 1
     conda:
         "../envs/liif.yaml"
     threads: heavy_threads
@@ -46,7 +48,7 @@ rule train:
     shell:
         "liif train --name {wildcards.model} --settings {params.settings:q} --data {input.data}"
         " --valid {input.valid} --out {output.weights} --state results/state/{wildcards.model}"
-        " --store results/trained --threads {threads} 2>&1 | tee {log}"
+        " --store results/trained --threads {threads} 2>&1 | tee -i {log}"
 
 
 rule import_weights:
@@ -65,4 +67,4 @@ rule import_weights:
     params:
         weights=given,
     shell:
-        "liif import {params.weights} {output:q} --partial results/work/download 2>&1 | tee {log}"
+        "liif import {params.weights} {output:q} --partial results/work/download 2>&1 | tee -i {log}"

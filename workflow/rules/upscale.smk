@@ -27,7 +27,7 @@ rule upscale:
         "liif upscale {params.pictures:q} --out results/upscaled/{wildcards.model}"
         " --scale {params.scale} --weights {params.weights} --name '{wildcards.model}: upscaling'"
         " --overwrite {params.only} --bucket {params.bucket} --manifest {output.manifest}"
-        " --threads {threads} 2>&1 | tee {log}"
+        " --threads {threads} 2>&1 | tee -i {log}"
 
 
 rule sr_800:
@@ -48,4 +48,4 @@ rule sr_800:
     conda:
         "../envs/liif.yaml"
     shell:
-        "liif gather results/upscaled {input.upscaled} --out {output} 2>&1 | tee {log}"
+        "liif gather results/upscaled {input.upscaled} --out {output} 2>&1 | tee -i {log}"
