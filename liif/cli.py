@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from liif import __version__
-from liif.errors import Interrupted, UserError
+from liif.errors import UserError
+from liif.interrupt import Interrupted
 
 app = typer.Typer(
     name="liif",

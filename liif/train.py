@@ -6,17 +6,11 @@ validate, keep the best, keep the state, say how it goes.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import shutil
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -24,54 +18,17 @@ from torch import Tensor
 
 from liif import checkpoint
 from liif.config import Recipe
-from liif.errors import Interrupted, UserError
+from liif.errors import UserError
 from liif.files import write_json, write_text
+from liif.interrupt import Interrupted, stop_asked
 from liif.locks import lock
 from liif.metrics import psnr_of_error
 from liif.model import LIIF, Encoded
+from liif.outputs import Outputs, history_csv
+from liif.pace import Pace
 from liif.pack import Pack, is_pack, pack
 from liif.progress import duration, say
 from liif.samples import Batch, TrainingBatches, validation_batches
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """Where the results of a training go."""
-
-    weights: Path
-    """The last weights: the result."""
-
-    @property
-    def best(self) -> Path:
-        """The weights best by validation, for inspection."""
-        return self.weights.with_suffix(".best.safetensors")
-
-    @property
-    def history(self) -> Path:
-        """A row for each epoch."""
-        return self.weights.with_suffix(".history.csv")
-
-    @property
-    def sidecar(self) -> Path:
-        """When, where and how long: what differs between equal trainings."""
-        return self.weights.with_suffix(".run.json")
-
-    @property
-    def all(self) -> list[Path]:
-        """Every file."""
-        return [self.weights, self.best, self.history, self.sidecar]
-
-    def exist(self) -> bool:
-        """Whether every file is there."""
-        return all(path.is_file() for path in self.all)
-
-    def copy_to(self, other: Outputs) -> None:
-        """Copy every file; the weights come last, so that they vouch for the rest."""
-        from liif.files import replacing
-
-        for source, target in reversed(list(zip(self.all, other.all, strict=True))):
-            with replacing(target) as part:
-                shutil.copyfile(source, part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +40,6 @@ class Limits:
     """Processes that make batches ahead."""
     save_minutes: float = 5
     """Time between saves of the state within an epoch."""
-    threads: int | None = None
 
 
 @dataclass
@@ -192,9 +148,15 @@ class Trainer:
     def run(self, finished: Outputs) -> None:
         """Train to the end and put the results under their key."""
         state, total = self.state, len(self.batches)
-        pace = _Pace(self, state.step)
+        pace = Pace(
+            self.name,
+            self.settings,
+            self.per_epoch,
+            state.step,
+            on_cpu=self.limits.device.type == "cpu",
+        )
         saved = time.monotonic()
-        with _stop_asked() as stop:
+        with stop_asked() as stop:
             for batch in self.batches.from_step(state.step, self.limits.workers):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.settings.rate(state.step, self.per_epoch)
@@ -221,7 +183,7 @@ class Trainer:
         state.seconds += pace.lap()
         self._finish(finished)
 
-    def _end_epoch(self, pace: _Pace) -> None:
+    def _end_epoch(self, pace: Pace) -> None:
         """Validate, keep the best, add to the history, say how it goes."""
         state = self.state
         psnr = validate(self.model, self.validation, self.recipe, self.limits.device)
@@ -235,7 +197,7 @@ class Trainer:
                 "loss": state.loss_sum / self.per_epoch,
                 "valid_psnr": psnr,
                 "learning_rate": self.settings.rate(state.step - 1, self.per_epoch),
-                "patches_per_second": pace.rate * self.settings.batch,
+                "patches_per_second": pace.patches_per_second,
                 "timestamp": round(time.time(), 3),
             }
         )
@@ -352,88 +314,3 @@ def validate(model: LIIF, validation: Pack, recipe: Recipe, device: torch.device
             rgb = model.decode(part, queries[one], cells[one]).clamp(0, 1)
             values.append(psnr_of_error(float(((rgb - truth[one]) ** 2).double().mean())))
     return sum(values) / len(values)
-
-
-def history_csv(rows: list[dict[str, float]]) -> str:
-    """The history as a table, a row for each epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {k: v if isinstance(v, int) else f"{v:.10g}" for k, v in row.items()}
-        | {"timestamp": f"{row['timestamp']:.3f}"}
-        for row in rows
-    )
-    return text.getvalue()
-
-
-class _Pace:
-    """Measures steps per second and says how a training goes, ever more rarely."""
-
-    def __init__(self, trainer: Trainer, step: int) -> None:
-        self._trainer = trainer
-        self._start = self._lap = time.monotonic()
-        self._first = step
-        self._next = 5.0
-        self._warned = False
-        self.rate = 0.0
-        """Steps per second in this run."""
-
-    def step(self, loss: float) -> None:
-        elapsed = time.monotonic() - self._start
-        done = self._trainer.state.step - self._first
-        self.rate = done / elapsed
-        if elapsed >= self._next:
-            self.say(loss, None)
-        if not self._warned and done >= 5:
-            self._warned = True
-            self._warn()
-
-    def lap(self) -> float:
-        """Seconds since the last lap."""
-        now = time.monotonic()
-        seconds, self._lap = now - self._lap, now
-        return seconds
-
-    @property
-    def _left(self) -> float:
-        return (len(self._trainer.batches) - self._trainer.state.step) / self.rate
-
-    def say(self, loss: float, psnr: float | None) -> None:
-        t = self._trainer
-        epoch = -(-t.state.step // t.per_epoch)
-        measured = f"loss {loss:.4f}" + (f", validation {psnr:.2f} dB" if psnr is not None else "")
-        say(
-            f"{t.name}: epoch {epoch}/{t.settings.epochs}, step {t.state.step}/{len(t.batches)}, "
-            f"{measured}, {self.rate * t.settings.batch:.1f} patches/s, {duration(self._left)} left"
-        )
-        elapsed = time.monotonic() - self._start
-        self._next = elapsed + min(60, max(5, elapsed / 5))
-
-    def _warn(self) -> None:
-        """Say how long it will take here, if that is very long on a CPU."""
-        if self._trainer.limits.device.type == "cpu" and self._left > 12 * 3600:
-            say(
-                f"{self._trainer.name}: without a GPU this training takes about "
-                f"{duration(self._left)}, by its first steps. Alternatives: run it on a machine "
-                "with a GPU; give weights instead (`models: NAME: {weights: bundled}`); "
-                "or see the small experiment, `make demo`. It can be stopped and goes on later."
-            )
-
-
-@contextmanager
-def _stop_asked() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying by them; a second one kills as usual."""
-    asked: list[int] = []
-
-    def remember(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-        signal.signal(number, signal.default_int_handler)
-        say("stopping after this step …")
-
-    previous = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

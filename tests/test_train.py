@@ -18,8 +18,9 @@ from conftest import Folder
 
 from liif import checkpoint, train
 from liif.config import Recipe
-from liif.errors import Interrupted, UserError
+from liif.errors import UserError
 from liif.files import file_sha256
+from liif.interrupt import Interrupted
 from liif.locks import lock, this_workflow
 from liif.pack import Pack, pack
 from liif.samples import TrainingBatches
