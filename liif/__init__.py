@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from liif.checkpoint import load as load
-    from liif.imresize import imresize as imresize
     from liif.model import LIIF as LIIF
+    from liif.resize import imresize as imresize
 
 __all__ = ["LIIF", "__version__", "imresize", "load"]
 __version__ = "0.1.0"
 
-_HOMES = {"LIIF": "liif.model", "imresize": "liif.imresize", "load": "liif.checkpoint"}
+_HOMES = {"LIIF": "liif.model", "imresize": "liif.resize", "load": "liif.checkpoint"}
 
 
 def __getattr__(name: str) -> Any:
@@ -21,7 +21,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'liif' has no attribute {name!r}")
     from importlib import import_module
 
-    # The function imresize replaces the module of the same name here, on purpose.
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -20,10 +20,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from liif.config import Architecture, EDSREncoder, RDNEncoder
+from liif.decoder import Decoder
 from liif.encoders import EDSR, RDN
 from liif.errors import UserError
 from liif.files import file_sha256, replacing
-from liif.model import LIIF, Decoder
+from liif.model import LIIF
 from liif.progress import say
 
 BUNDLED = Path(__file__).parent / "weights" / "edsr-baseline-liif.safetensors"

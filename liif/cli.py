@@ -136,6 +136,7 @@ def train(
 
     recipe = config.recipe(settings)
     devices.use_threads(threads)
+    devices.keep_freed_memory()
     chosen = devices.choose(device)
     state = state or out.with_suffix(".state")
     stage.train(

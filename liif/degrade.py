@@ -8,8 +8,8 @@ from liif import buckets, images
 from liif.buckets import EVERYTHING, Bucket, Manifest
 from liif.errors import UserError
 from liif.images import RGB8
-from liif.imresize import imresize
 from liif.pictures import open_set
+from liif.resize import imresize
 
 
 def degrade(

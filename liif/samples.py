@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from liif import coords
 from liif.config import Training
 from liif.images import RGB8
-from liif.imresize import imresize
 from liif.pack import Pack
+from liif.resize import imresize
 
 _TRAIN, _VALID, _ORDER = 0, 1, 2
 """Separate streams of random numbers."""

@@ -278,7 +278,7 @@ def train_step(
     """One step of the L1 (or L2) loss on normalised RGB; returns the loss before it.
 
     On a CPU the patches are decoded one after the other, each with its own backward pass down
-    to the encoder's grid: their tensors stay small enough to be reused from the heap instead of
+    to the encoder's features: their tensors stay small enough to be reused from the heap instead of
     being given back to the kernel, which otherwise takes half of the time.
     """
     optimizer.zero_grad(set_to_none=True)
@@ -288,15 +288,17 @@ def train_step(
     gradients = []
     for i in range(0, len(batch.lr), patches):
         part = slice(i, i + patches)
-        grid = encoded.grid[part].detach().requires_grad_()
-        rgb = model.decode(Encoded(grid, encoded.lr[part]), batch.queries[part], batch.cells[part])
+        features = encoded.features[part].detach().requires_grad_()
+        rgb = model.decode(
+            Encoded(features, encoded.lr[part]), batch.queries[part], batch.cells[part]
+        )
         error = (rgb - batch.rgb[part]) / model.std
         loss = (error.abs() if kind == "l1" else error**2).sum() / batch.rgb.numel()
         loss.backward()
-        assert grid.grad is not None
-        gradients.append(grid.grad)
+        assert features.grad is not None
+        gradients.append(features.grad)
         total += loss.detach()
-    encoded.grid.backward(torch.cat(gradients))
+    encoded.features.backward(torch.cat(gradients))
     optimizer.step()
     return float(total)
 
@@ -310,7 +312,7 @@ def validate(model: LIIF, validation: Pack, recipe: Recipe, device: torch.device
         encoded = model.encode(lr)
         for i in range(len(lr)):
             one = slice(i, i + 1)
-            part = Encoded(encoded.grid[one], encoded.lr[one])
+            part = Encoded(encoded.features[one], encoded.lr[one])
             rgb = model.decode(part, queries[one], cells[one]).clamp(0, 1)
             values.append(psnr_of_error(float(((rgb - truth[one]) ** 2).double().mean())))
     return sum(values) / len(values)

@@ -19,9 +19,9 @@ from liif.buckets import EVERYTHING, Bucket, Manifest
 from liif.errors import UserError
 from liif.files import file_sha256
 from liif.images import Picture
-from liif.imresize import imresize
 from liif.pictures import PictureSet, open_set
 from liif.progress import Progress
+from liif.resize import imresize
 
 BICUBIC = "bicubic"
 """What to give as weights for MATLAB's bicubic imresize, the baseline."""

@@ -9,7 +9,8 @@ import liif
 from liif import coords, imresize
 from liif.checkpoint import build
 from liif.config import Architecture, EDSREncoder
-from liif.model import LIIF, Decoder, Skip
+from liif.decoder import Decoder
+from liif.model import LIIF, Skip
 
 SIZES = [((1, 1), (1, 1)), ((1, 1), (5, 3)), ((1, 9), (8, 20)), ((7, 5), (21, 15))]
 SIZES += [((6, 11), (17, 29)), ((8, 8), (64, 64)), ((5, 7), (3, 4)), ((13, 2), (13, 2))]

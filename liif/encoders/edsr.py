@@ -30,10 +30,20 @@ class EDSR(nn.Module):
 
     channels: int
     """Number of feature channels that come out."""
+    reach: int
+    """How far a pixel's influence goes, in pixels."""
+    best_tile: int = 256
+    """Side of the tiles that large pictures are encoded in: what suits caches."""
+    bytes_per_pixel: int
+    """Memory that encoding takes for each pixel of a tile (measured, rounded up)."""
+    fixed_bytes: int = 0
+    """Memory that it takes beside that."""
 
     def __init__(self, blocks: int = 16, channels: int = 64) -> None:
         super().__init__()
         self.channels = channels
+        self.reach = 2 * blocks + 2
+        self.bytes_per_pixel = 32 * channels
         self.head = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1))
         self.body = nn.Sequential(
             *(ResidualBlock(channels) for _ in range(blocks)),

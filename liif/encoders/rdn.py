@@ -7,6 +7,10 @@ Names of the layers are those of the published checkpoints.
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+_STRIP = 32768
+"""Pixels of the strips that a dense block works on in inference."""
 
 
 class DenseLayer(nn.Module):
@@ -36,18 +40,43 @@ class ResidualDenseBlock(nn.Module):
         fused: Tensor = self.LFF(self.convs(x))
         return fused + x
 
+    def in_strips(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The same strip by strip of rows: only a strip's many dense channels exist at a time."""
+        reach, h = len(self.convs), x.shape[2]
+        rows = max(2 * reach, _STRIP // x.shape[3])
+        if h <= rows + 2 * reach:
+            whole: Tensor = self(x)
+            return whole
+        out = torch.empty_like(x)
+        for top in range(0, h, rows):
+            above, bottom = max(0, top - reach), min(top + rows, h)
+            strip = self(x[:, :, above : bottom + reach])
+            out[:, :, top:bottom] = strip[:, :, top - above : bottom - above]
+        return out
+
 
 class RDN(nn.Module):
     """LR picture (b, 3, h, w), normalised → features (b, channels, h, w)."""
 
     channels: int
     """Number of feature channels that come out."""
+    reach: int
+    """How far a pixel's influence goes, in pixels."""
+    best_tile: int = 1024
+    """Side of the tiles that large pictures are encoded in: many times the reach."""
+    bytes_per_pixel: int
+    """Memory that encoding takes for each pixel of a tile (measured, rounded up)."""
+    fixed_bytes: int
+    """Memory that it takes beside that, for the strips of a block."""
 
     def __init__(
         self, blocks: int = 16, layers: int = 8, growth: int = 64, channels: int = 64
     ) -> None:
         super().__init__()
         self.channels = channels
+        self.reach = blocks * layers + 3
+        self.bytes_per_pixel = 32 * channels
+        self.fixed_bytes = 3 * 4 * (channels + layers * growth) * _STRIP
         self.SFENet1 = nn.Conv2d(3, channels, 3, padding=1)
         self.SFENet2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.RDBs = nn.ModuleList(
@@ -62,9 +91,16 @@ class RDN(nn.Module):
         """Features of a normalised picture."""
         shallow: Tensor = self.SFENet1(lr)
         x: Tensor = self.SFENet2(shallow)
-        blocks = []
-        for block in self.RDBs:
-            x = block(x)
-            blocks.append(x)
-        deep: Tensor = self.GFF(torch.cat(blocks, dim=1))
+        # The global fusion is linear: each block's share is added as soon as it is there, instead
+        # of all blocks' features being held and put together.
+        fusion, rest = self.GFF.children()
+        assert isinstance(fusion, nn.Conv2d)
+        assert fusion.bias is not None
+        shares = fusion.weight.split(self.channels, dim=1)
+        fused = fusion.bias.view(1, -1, 1, 1)
+        for block, share in zip(self.RDBs, shares, strict=True):
+            assert isinstance(block, ResidualDenseBlock)
+            x = block(x) if torch.is_grad_enabled() else block.in_strips(x)
+            fused = fused + F.conv2d(x, share)
+        deep: Tensor = rest(fused)
         return deep + shallow

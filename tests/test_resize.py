@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from liif import imresize
-from liif.imresize import resize_matrix
+from liif.resize import resize_matrix
 
 
 def ramp(n: int) -> NDArray[np.float64]:

@@ -85,7 +85,7 @@ def imresize(
 
     Notes
     -----
-    Equal to MATLAB R2019b on the values in ``tests/test_imresize.py``. Pillow, OpenCV, torch and
+    Equal to MATLAB R2019b on the values in ``tests/test_resize.py``. Pillow, OpenCV, torch and
     scikit-image all differ from it.
     """
     image = np.asarray(image)
