@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.liif-installed
 SNAKEMAKE_FILES := Snakefile workflow/rules
 
-.PHONY: help install demo test test-slow lint format schema clean-demo
+.PHONY: help install demo test test-slow bench lint format schema clean-demo
 help:
 	@echo "make demo        train two small networks on the bundled photographs and enlarge 6 pictures"
 	@echo "make test        all tests but the slow ones"
 	@echo "make test-slow   the slow tests"
+	@echo "make bench       speed and memory against plain reference implementations"
 	@echo "make lint        every check of style, types and workflow"
 	@echo "make format      format all code"
 	@echo "make schema      write the configuration's schema anew"
@@ -34,6 +35,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"
+
+bench: $(INSTALLED)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

@@ -6,9 +6,10 @@ min_version("9.5")
 
 # A file given with --configfile takes the place of the documented experiment; what it leaves out
 # has the documented values all the same (they are the defaults in liif/config.py).
+DOCUMENTED = f"{workflow.basedir}/config/config.yaml"
 if not workflow.overwrite_configfiles:
 
-    configfile: f"{workflow.basedir}/config/config.yaml"
+    configfile: DOCUMENTED
 
 
 include: "workflow/rules/common.smk"

@@ -84,9 +84,22 @@ def make_all(
     return manifest
 
 
-def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write a manifest; equal ones are equal bytes."""
-    write_json(path, {"pictures": manifest})
+def write_manifest(path: Path, manifest: Manifest, *folders: Path) -> None:
+    """Write a manifest and where its pictures lie; equal ones are equal bytes."""
+    write_json(path, {"pictures": manifest, "folders": sorted(str(f) for f in folders)})
+
+
+def forget_lost(root: Path) -> None:
+    """Delete the manifests whose pictures are not all there, so that they are made again."""
+    for path in root.rglob("*.json"):
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            pictures = [Path(f) / f"{n}.png" for f in value["folders"] for n in value["pictures"]]
+            lost = not all(picture.is_file() for picture in pictures)
+        except (OSError, ValueError, KeyError, TypeError):
+            lost = True
+        if lost:
+            path.unlink(missing_ok=True)
 
 
 def read_manifests(paths: Iterable[Path]) -> Manifest:
@@ -100,3 +113,12 @@ def read_manifests(paths: Iterable[Path]) -> Manifest:
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{path}: is no manifest; delete it and run the same again") from None
     return pictures
+
+
+def bucket_files(paths: Iterable[Path], count: int) -> list[Path]:
+    """Files as they are, and of each folder its buckets' files."""
+    return [
+        file
+        for path in paths
+        for file in ([path / f"{i}.json" for i in range(count)] if path.is_dir() else [path])
+    ]

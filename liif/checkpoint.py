@@ -7,7 +7,6 @@ the architecture and the provenance: equal weights give equal bytes. No time, ho
 from __future__ import annotations
 
 import json
-import pickle
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,7 +93,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"{path}: is no readable safetensors file: {error}") from None
     if text is None:
         raise UserError(f"{path}: is a safetensors file, but none of liif's (no `{_KEY}` metadata)")
-    return tensors, json.loads(text)
+    try:
+        metadata = json.loads(text)
+    except ValueError:
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise UserError(f"{path}: its `{_KEY}` metadata is damaged")
+    return tensors, metadata
 
 
 def save(
@@ -183,7 +188,7 @@ def _read_authors(path: Path) -> tuple[dict[str, Tensor], Architecture, dict[str
     """The authors' `.pth`: {'model': {'name', 'args', 'sd'}, 'optimizer', 'epoch'}."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+    except Exception:  # what a damaged file makes torch raise is not to be foreseen
         raise UserError(
             f"{path}: is neither a liif safetensors file nor a checkpoint that can be loaded "
             "without running code from it"

@@ -6,6 +6,8 @@ Everything heavy is imported within the commands, so that `liif --help` answers 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,7 @@ import typer
 from liif import __version__
 from liif.errors import UserError
 from liif.interrupt import Interrupted
+from liif.locks import beside, lock
 
 app = typer.Typer(
     name="liif",
@@ -23,9 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Device = Annotated[
-    str, typer.Option(help="auto (a free GPU, else the CPU), cpu, cuda, cuda:1, mps.")
-]
+Device = Annotated[str, typer.Option(help="auto (a free GPU, else the CPU), cpu, cuda, cuda:1.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when not given.")]
 BucketOption = Annotated[
     str, typer.Option("--bucket", help="Only this part of the pictures, as 0/4.", metavar="I/N")
@@ -64,7 +65,9 @@ def download(
         return
     if name not in stage.ARCHIVES:
         raise UserError(f"`{name}` is none of {', '.join(stage.ARCHIVES)}, photographs")
-    stage.download(name, stage.ARCHIVES[name], to / f"{name}.zip", partial or to / ".partial")
+    partial = partial or to / ".partial"
+    with lock(partial / f"{name}.lock", f"the download of {name}"):
+        stage.download(name, stage.ARCHIVES[name], to / f"{name}.zip", partial)
 
 
 @app.command()
@@ -75,14 +78,15 @@ def pack(
     """Pack photographs into one file of pixels that training maps into memory."""
     from liif import pack as stage
 
-    stage.pack(source, out)
+    with lock(beside(out), f"packing {out.name}"):
+        stage.pack(source, out)
 
 
 @app.command()
 def degrade(
     source: Annotated[Path, typer.Argument(help="Folder or archive of HR photographs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the LR pictures.")],
-    scale: Annotated[float, typer.Option(min=1, help="LR is 1/SCALE of HR.")],
+    scale: Annotated[float, typer.Option(min=1, max=100, help="LR is 1/SCALE of HR.")],
     crop: Annotated[
         int | None,
         typer.Option(min=1, help="Cut this centred square out of each photograph first."),
@@ -97,11 +101,11 @@ def degrade(
     from liif import buckets
     from liif import degrade as stage
 
-    made = stage.degrade(
-        source, out, scale=scale, crop=crop, truth=truth, bucket=buckets.parse_bucket(bucket)
-    )
-    if manifest is not None:
-        buckets.write_manifest(manifest, made)
+    part = buckets.parse_bucket(bucket)
+    with lock(beside(manifest or out), f"degrading to {out}"):
+        made = stage.degrade(source, out, scale=scale, crop=crop, truth=truth, bucket=part)
+        if manifest is not None:
+            buckets.write_manifest(manifest, made, *[f for f in (out, truth) if f is not None])
 
 
 @app.command()
@@ -178,7 +182,7 @@ def import_(
 @app.command()
 def evaluate(
     hr: Annotated[Path, typer.Option(help="Folder or archive of HR pictures, the truth.")],
-    scale: Annotated[float, typer.Option(min=1, help="HR is SCALE times LR.")],
+    scale: Annotated[float, typer.Option(min=1, max=100, help="HR is SCALE times LR.")],
     weights: Annotated[
         str | None,
         typer.Option(help="`bundled`, a file, or `bicubic` for the baseline."),
@@ -231,15 +235,19 @@ def evaluate(
 
 @app.command()
 def table(
-    parts: Annotated[list[Path], typer.Argument(help="JSON files of `liif evaluate`.")],
     metrics: Annotated[Path, typer.Option(help="Folder for one JSON file for each model.")],
     csv: Annotated[Path, typer.Option(help="The table of all.")],
+    parts: Annotated[
+        list[Path] | None,
+        typer.Argument(help="JSON files of `liif evaluate`, or folders of buckets of them."),
+    ] = None,
+    count: Annotated[int, typer.Option("--buckets", min=1, help="Files in each folder.")] = 1,
     note: Annotated[str, typer.Option(help="A line to print below the table.")] = "",
 ) -> None:
     """Put evaluations together into one table."""
     from liif import evaluate as stage
 
-    results = stage.merge(parts)
+    results = stage.merge(parts or [], count)
     stage.write_tables(results, metrics, csv)
     stage.print_table(results)
     if note:
@@ -253,7 +261,7 @@ def upscale(
         OptionalPath,
         typer.Option("--out", "-o", help="Folder, or a .png for one picture; default beside each."),
     ] = None,
-    scale: Annotated[float, typer.Option(min=1, help="Any number from 1 up.")] = 8,
+    scale: Annotated[float, typer.Option(min=1, max=100, help="Any number from 1 up.")] = 8,
     weights: Annotated[
         str, typer.Option(help="`bundled`, a weights file, or `bicubic`.")
     ] = "bundled",
@@ -277,27 +285,38 @@ def upscale(
         bucket=buckets.parse_bucket(bucket),
         names=None if only is None else buckets.read_manifests(only),
     )
-    made = stage.upscale(inputs, out, job)
-    if manifest is not None:
-        buckets.write_manifest(manifest, made)
+    with lock(beside(manifest), f"upscaling to {out}") if manifest else nullcontext():
+        made = stage.upscale(inputs, out, job)
+        if manifest is not None:
+            buckets.write_manifest(manifest, made, *([out] if out is not None else []))
 
 
 @app.command()
 def gather(
     upscaled: Annotated[Path, typer.Argument(help="Folder with a folder for each model.")],
-    manifests: Annotated[list[Path], typer.Argument(help="Manifests, as MODEL/BUCKET.json.")],
+    manifests: Annotated[
+        list[Path], typer.Argument(help="Manifests, as MODEL/BUCKET.json, or MODEL.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],
+    count: Annotated[int, typer.Option("--buckets", min=1, help="Manifests of each MODEL.")] = 1,
 ) -> None:
     """Put the upscaled pictures of all models side by side, by hard links."""
     from liif import upscale as stage
 
-    stage.gather(stage.manifests_by_model(manifests), upscaled, out)
+    stage.gather(stage.manifests_by_model(manifests, count), upscaled, out)
 
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # × is not in every character set
     try:
         app()
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"liif: {name}{error.strerror or error}", file=sys.stderr)
+        raise SystemExit(1) from None
     except UserError as error:
         print(f"liif: {error}", file=sys.stderr)
         raise SystemExit(1) from None

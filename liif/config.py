@@ -7,9 +7,10 @@ The schema in ``workflow/schemas`` is generated from these classes (``make schem
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import (
@@ -37,7 +38,9 @@ RGB = tuple[float, float, float]
 class Settings(BaseModel):
     """Base of all settings: nothing unknown, nothing changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 T = TypeVar("T", bound=Settings)
@@ -78,7 +81,7 @@ class Architecture(Settings):
     """What the enlarged input adds to the prediction; the paper's is none."""
     mean: RGB = (0.5, 0.5, 0.5)
     """Subtracted from RGB in 0..1 before the encoder, added after the decoder."""
-    std: RGB = (0.5, 0.5, 0.5)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
     """Divided by before the encoder, multiplied by after the decoder."""
 
 
@@ -123,23 +126,14 @@ class Training(Settings):
     """The optimizer's, before the schedule."""
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")] = StepSchedule()
     """How the learning rate falls."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the products in training; bf16 is faster on devices that have it."""
     init: Literal["default", "he"] = "default"
     """PyTorch's initialisation, or He's with damped outputs (better for short trainings)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of initial weights and of all samples."""
     validation_patches: PositiveInt = 160
     """Fixed patches of the validation photographs that are measured after every epoch."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Training:
-        if self.scales[0] > self.scales[1]:
-            raise ValueError(f"`scales` (={list(self.scales)}) must be [smallest, largest]")
-        if self.queries > self.smallest_side**2:
-            raise ValueError(
-                f"`queries` (={self.queries}) exceeds the {self.smallest_side}² pixels of the "
-                f"smallest HR patch; lower it or enlarge `patch` (={self.patch})"
-            )
-        return self
 
     @property
     def smallest_side(self) -> int:
@@ -170,6 +164,19 @@ class Recipe(Architecture):
 
     train: Training = Training()
     """How it is trained."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        # Here and not in Training: a model's own settings are only complete with the experiment's.
+        train, side = self.train, self.train.smallest_side
+        if train.scales[0] > train.scales[1]:
+            raise ValueError(f"`scales` (={list(train.scales)}) must be [smallest, largest]")
+        if train.queries > side**2:
+            raise ValueError(
+                f"`queries` (={train.queries}) exceeds the {side}² pixels of the "
+                f"smallest HR patch; lower it or enlarge `patch` (={train.patch})"
+            )
+        return self
 
     @property
     def architecture(self) -> Architecture:
@@ -321,9 +328,12 @@ class Experiment(Settings):
 
     def scales(self, name: str) -> tuple[float, ...]:
         """The scales at which a model (or `bicubic`) is evaluated on the validation set."""
-        model = self.models.get(name)
-        own = model.scales if model is not None else None
-        return self.evaluate.scales if own is None else own
+        if name not in self.models:
+            # Bicubic stands beside every model at every scale.
+            own = [s for m in self.models.values() for s in m.scales or ()]
+            return tuple(dict.fromkeys([*self.evaluate.scales, *own]))
+        scales = self.models[name].scales
+        return self.evaluate.scales if scales is None else scales
 
     @property
     def trained(self) -> list[str]:
@@ -351,6 +361,27 @@ def experiment(values: dict[str, Any]) -> Experiment:
         except ValidationError as error:
             raise UserError(_line(error.errors(), f"models.{name}")) from None
     return checked
+
+
+_ONE_OF = {"test", "encoder", "schedule", "weights"}
+"""Keys whose mappings are one thing or another: they are replaced, never mixed."""
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with changes on top, key by key.
+
+    Mappings of one thing or another (`test`, `encoder`, `schedule`, `weights`, and a model that
+    becomes a given one) are replaced whole.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        if both and key not in _ONE_OF and "weights" not in value:
+            merged[key] = merge(cast(Mapping[str, Any], old), value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def recipe(text: str) -> Recipe:

@@ -32,11 +32,12 @@ def choose(name: str = "auto") -> torch.device:
         return _named(name)
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    by_memory = sorted(range(torch.cuda.device_count()), key=_free_memory, reverse=True)
-    for index in by_memory:
+    gpus = range(torch.cuda.device_count())
+    for index in gpus:
         if _take(index):
             return torch.device("cuda", index)
-    return torch.device("cuda", by_memory[0])
+    # Only now, since asking a GPU for its memory takes some of it.
+    return torch.device("cuda", max(gpus, key=_free_memory))
 
 
 def _named(name: str) -> torch.device:
@@ -49,7 +50,10 @@ def _named(name: str) -> torch.device:
 
 
 def _free_memory(index: int) -> int:
-    return int(torch.cuda.mem_get_info(index)[0])
+    try:
+        return int(torch.cuda.mem_get_info(index)[0])
+    except RuntimeError:  # of another's alone
+        return -1
 
 
 def _take(index: int) -> bool:
@@ -73,19 +77,20 @@ def use_threads(threads: int | None) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, for the next training step.
+    """Let the C library keep what is freed, for the next tensor; for processes of our own.
 
     glibc gives large blocks back to the kernel at every free; getting them again by page faults
-    took a third of a training step on a CPU. Elsewhere than on glibc this does nothing.
+    took a third of a training step on a CPU, and as much of encoding large pictures. Elsewhere
+    than on glibc this does nothing.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
     mallopt(trim_threshold, 1 << 30)
     mallopt(top_pad, 64 << 20)
-    mallopt(mmap_threshold, 32 << 20)
+    mallopt(mmap_max, 0)
 
 
 def loader_workers(device: torch.device) -> int:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import requests
 
 from liif.errors import UserError
+from liif.files import replacing
 from liif.progress import duration, say
 
 TIMEOUT = (15, 60)
@@ -256,5 +257,5 @@ def copy_photographs(out: Path) -> None:
     for source in sorted(PHOTOGRAPHS.rglob("*.*")):
         target = out / source.relative_to(PHOTOGRAPHS)
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            with replacing(target) as part:
+                shutil.copyfile(source, part)

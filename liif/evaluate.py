@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from liif.buckets import bucket_files
 from liif.config import Border, Channel
 from liif.errors import UserError
 from liif.files import write_json, write_text
@@ -61,10 +62,14 @@ def evaluate(
     UserError
         A picture that is missing, unreadable or of the wrong size.
     """
+    chosen = None if names is None else sorted(names)
+    width = border_width(border, scale)
+    head = {"model": model, "set": set_name, "scale": scale, "channel": channel, "border": width}
+    if chosen == []:  # an empty bucket, whose folder may not even exist
+        return {**head, "psnr": None, "ssim": None, "pictures": {}}
     truths = open_set(hr)
     others = open_set(sr if sr is not None else _given(lr))
-    width = border_width(border, scale)
-    chosen = truths.names if names is None else sorted(names)
+    chosen = chosen or truths.names
     progress = Progress(
         f"evaluating {model} on {set_name} ×{scale:g}", len(chosen), unit="pictures"
     )
@@ -78,17 +83,13 @@ def evaluate(
                 truth = _crop(truth, other, scale)
                 other_big: Pixels = upscaler.to_size(other, truth.shape[:2])
             else:
-                other_big, truth = other, truth[: other.shape[0], : other.shape[1]]
+                truth, other_big = _common(truth, other, scale)
             pictures[name] = quality(truth, other_big, channel=channel, border=width)
         except ValueError as error:
             raise UserError(f"{truths.label(name)}: {error}") from None
         progress.advance()
     return {
-        "model": model,
-        "set": set_name,
-        "scale": scale,
-        "channel": channel,
-        "border": width,
+        **head,
         **_average(pictures.values()),
         "pictures": {name: _json(q.psnr, q.ssim) for name, q in pictures.items()},
     }
@@ -106,6 +107,17 @@ def _partner(name: str, others: PictureSet, scale: float) -> str:
         if candidate in others.names:
             return candidate
     raise UserError(f"{others.path}: has neither {name} nor {name}x{scale:g}")
+
+
+def _common(truth: RGB8, sr: RGB8, scale: float) -> tuple[RGB8, RGB8]:
+    """What both show; sizes may differ by less than an LR pixel, as fractional scales bring."""
+    if any(abs(a - b) >= scale for a, b in zip(truth.shape[:2], sr.shape[:2], strict=True)):
+        raise ValueError(
+            f"is {truth.shape[0]}×{truth.shape[1]}, the enlarged picture {sr.shape[0]}×"
+            f"{sr.shape[1]}: not the same picture at scale {scale:g}"
+        )
+    rows, cols = (min(a, b) for a, b in zip(truth.shape[:2], sr.shape[:2], strict=True))
+    return truth[:rows, :cols], sr[:rows, :cols]
 
 
 def _crop(truth: RGB8, lr: RGB8, scale: float) -> RGB8:
@@ -136,10 +148,13 @@ def _json(psnr: float, ssim: float | None) -> dict[str, float | None]:
     return {"psnr": None if psnr == inf else psnr, "ssim": ssim}
 
 
-def merge(parts: Iterable[Path]) -> list[Result]:
-    """Results of several jobs, the buckets of one (model, set, scale) put together."""
+def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
+    """Results of several jobs, the buckets of one (model, set, scale) put together.
+
+    A part is a file, or a folder of so many buckets, 0.json and so on.
+    """
     merged: dict[tuple[str, str, float], Result] = {}
-    for path in parts:
+    for path in bucket_files(parts, count):
         try:
             part = json.loads(path.read_text(encoding="utf-8"))
             key = (part["model"], part["set"], part["scale"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -68,6 +69,10 @@ def _convert(image: Image.Image, icc: bytes | None) -> Picture:
         # Pillow's own conversion clips at 255 instead of scaling.
         grey = np.floor(np.asarray(image, dtype=np.float64) / 257 + 0.5).astype(np.uint8)
         return Picture(np.repeat(grey[..., None], 3, axis=2), None, icc)
+    if image.mode in ("I", "F"):
+        raise ValueError("32-bit pictures have no known range; convert it to 8 or 16 bits")
+    if icc is not None and icc[16:20] != b"RGB ":
+        icc = None  # of grey or CMYK values, which are gone
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -93,9 +98,16 @@ def write_png(
 
 
 def png_text(path: Path) -> dict[str, str]:
-    """The text chunks of a PNG that is whole at its beginning; nothing of any other file."""
-    try:
-        with Image.open(path) as image:
-            return {str(k): v for k, v in image.info.items() if isinstance(v, str)}
-    except (OSError, SyntaxError, ValueError):
-        return {}
+    """The text before a PNG's pixels, without reading those; nothing of any other file."""
+    text: dict[str, str] = {}
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return text
+        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+            (length,) = struct.unpack(">I", head[:4])
+            if head[4:] == b"tEXt":
+                key, _, value = file.read(length).partition(b"\0")
+                text[key.decode("latin-1")] = value.decode("latin-1")
+                length = 0
+            file.seek(length + 4, 1)  # over the checksum too
+    return text

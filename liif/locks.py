@@ -1,4 +1,4 @@
-"""One writer: a folder's lock that the kernel releases when its holder dies, however it dies."""
+"""One writer: a lock that the kernel releases when its holder dies, however it dies."""
 
 from __future__ import annotations
 
@@ -24,37 +24,56 @@ _held: list[IO[str]] = []
 
 
 @contextmanager
-def lock(folder: Path, purpose: str) -> Iterator[None]:
-    """Hold the folder's lock within a block.
+def lock(path: Path, purpose: str) -> Iterator[None]:
+    """Hold the lock file within a block; it is removed afterwards.
 
     Raises
     ------
     UserError
         Another process holds it: at once, with that process's number.
     """
-    with _taken(folder, purpose):
-        yield
+    with _taken(path, purpose):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def hold(folder: Path, purpose: str) -> None:
-    """Hold the folder's lock until the process ends; refused as `lock` is."""
-    _held.append(_taken(folder, purpose))
+def beside(path: Path) -> Path:
+    """The lock file for a job that writes `path`."""
+    return path.with_name(f".{path.name}.lock")
 
 
-def _taken(folder: Path, purpose: str) -> IO[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / "liif.lock").open("a+")
-    if not _try(file) and not _take_over(file, purpose):
-        holder, _ = _owner(file)
-        file.close()
-        raise UserError(
-            f"{folder}: {purpose} is running already (process {holder}); "
-            "wait for it or stop it first"
-        )
+def hold(path: Path, purpose: str) -> None:
+    """Hold the lock file until the process ends; refused as `lock` is."""
+    _held.append(_taken(path, purpose))
+
+
+def _taken(path: Path, purpose: str) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("a+")
+        if not _try(file) and not _take_over(file, purpose):
+            holder, _ = _owner(file)
+            file.close()
+            raise UserError(
+                f"{path.parent}: {purpose} is running already (process {holder}); "
+                "wait for it or stop it first"
+            )
+        if _is_current(file, path):
+            break
+        file.close()  # its last holder has removed it meanwhile
     file.truncate(0)
     file.write(f"{os.getpid()} {os.environ.get(WORKFLOW, '')}")
     file.flush()
     return file
+
+
+def _is_current(file: IO[str], path: Path) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _try(file: IO[str]) -> bool:

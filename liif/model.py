@@ -7,7 +7,6 @@ CVPR 2021. Feature unfolding, cell decoding and local ensemble are always on, as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from liif import coords, tiles
 from liif.decoder import Decoder, ensemble
 from liif.encoders import EDSR, RDN
+from liif.resize import enlarged_size
 
 Skip = Literal["none", "bilinear", "bicubic"]
 RGB = (0.5, 0.5, 0.5)
@@ -178,7 +178,7 @@ class LIIF(nn.Module):
         ----------
         image : (H, W, 3) uint8 in 0..255 or floating point in 0..1; or an RGB PIL picture
         scale
-            Any positive number; the output has round(scale · size) pixels, at least 1.
+            Any positive number; the output has ceil(scale · size) pixels.
         size
             (rows, cols) of the output.
         max_memory
@@ -200,7 +200,7 @@ class LIIF(nn.Module):
             raise ValueError(f"`image` must be (H, W, 3) and not empty, not {image.shape}")
         if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
             raise TypeError(f"`image` must be uint8 or floating point, not {image.dtype}")
-        target = output_size(image.shape[:2], scale, size)
+        target = _target(image.shape[:2], scale, size)
         unit = 255 if image.dtype == np.uint8 else 1
         lr = torch.from_numpy(image.astype(np.float32) / unit).permute(2, 0, 1)[None]
         encoded = self.encode_large(lr.to(self.device), max_memory=max_memory)
@@ -211,17 +211,15 @@ class LIIF(nn.Module):
         return out
 
 
-def output_size(
+def _target(
     shape: tuple[int, ...], scale: float | None, size: tuple[int, int] | None
 ) -> tuple[int, int]:
     """Rows and columns of the enlarged picture, from one of scale and size."""
     if (scale is None) == (size is None):
         raise ValueError("give either `scale` or `size`")
-    if scale is not None:
-        if not isfinite(scale) or scale <= 0:
-            raise ValueError(f"`scale` (={scale}) must be positive")
-        size = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-    assert size is not None
+    if size is None:
+        assert scale is not None
+        return enlarged_size(shape, scale)
     if min(size) < 1:
         raise ValueError(f"`size` (={size}) must be positive")
     return size

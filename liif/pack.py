@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from liif.download import ARCHIVES
 from liif.errors import UserError
-from liif.files import replacing
+from liif.files import file_sha256, replacing
 from liif.images import RGB8
 from liif.pictures import open_set
-from liif.progress import Progress
+from liif.progress import Progress, say
 
 
 class Entry(NamedTuple):
@@ -46,7 +47,7 @@ class Pack:
             """Hash of all names and pixels."""
         except FileNotFoundError:
             raise UserError(f"{path}: no such pack") from None
-        except (OSError, struct.error, ValueError, KeyError, TypeError, MemoryError):
+        except (OSError, struct.error, ValueError, KeyError, TypeError, MemoryError, OverflowError):
             raise UserError(f"{path}: is no pack of photographs; make it anew") from None
         self.entries = [
             Entry(name, value["shape"][0], value["shape"][1], 8 + length + value["data_offsets"][0])
@@ -121,4 +122,15 @@ def pack(source: Path, out: Path) -> Pack:
         assert len(text) <= room
         file.seek(0)
         file.write(struct.pack("<Q", room) + text.ljust(room))
+    _note_version(source)
     return Pack(out)
+
+
+def _note_version(source: Path) -> None:
+    """Say when an archive with DIV2K's name is another one than the published."""
+    archive = ARCHIVES.get(source.stem)
+    if archive is not None and source.is_file() and file_sha256(source) != archive.sha256:
+        say(
+            f"{source}: is not the archive that DIV2K publishes (its checksum differs); "
+            "it is taken as a version of your own"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from hashlib import sha256
 from io import BytesIO
@@ -11,6 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from liif import images
 from liif.errors import UserError
+
+_DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError)
+"""What reading a damaged archive raises."""
 
 
 class PictureSet(ABC):
@@ -30,6 +34,12 @@ class PictureSet(ABC):
             hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts.parts)
             if hidden or parts.suffix.lower() not in images.SUFFIXES:
                 continue
+            try:
+                member.encode()
+            except UnicodeEncodeError:
+                raise UserError(
+                    f"{path}: a file name is not UTF-8: {member!r}; rename it"
+                ) from None
             if parts.stem in self._members:
                 first = self._members[parts.stem]
                 raise UserError(f"{path}: {first} and {member} have the same name; rename one")
@@ -60,7 +70,7 @@ class PictureSet(ABC):
             raise UserError(f"{self.path}: has no picture {name}")
         try:
             return self._data(self._members[name])
-        except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        except (*_DAMAGE, RuntimeError, NotImplementedError) as error:  # encrypted, unknown method
             raise UserError(f"{self.label(name)}: cannot be read: {error}") from None
 
     @abstractmethod
@@ -111,11 +121,18 @@ class TarArchive(PictureSet):
     """Pictures in a tar archive; links and devices in it are not followed."""
 
     def _list(self) -> list[str]:
-        with tarfile.open(self.path) as archive:
+        try:
+            archive = tarfile.open(self.path, "r:")  # noqa: SIM115 (closed below)
+        except tarfile.ReadError:
+            raise UserError(
+                f"{self.path}: a compressed tar archive cannot be read picture by picture; "
+                "unpack it, or make it a zip archive"
+            ) from None
+        with archive:
             return [m.name for m in archive if m.isfile()]
 
     def _data(self, member: str) -> bytes:
-        with tarfile.open(self.path) as archive:
+        with tarfile.open(self.path, "r:") as archive:
             file = archive.extractfile(member)
             assert file is not None  # only plain files are listed
             return file.read()
@@ -134,6 +151,6 @@ def open_set(path: Path) -> PictureSet:
             return ZipArchive(path)
         if tarfile.is_tarfile(path):
             return TarArchive(path)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except _DAMAGE as error:
         raise UserError(f"{path}: is damaged or cut short ({error})") from None
     raise UserError(f"{path}: is neither a folder nor a zip or tar archive (or was cut short)")

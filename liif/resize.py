@@ -104,6 +104,20 @@ def imresize(
     return pixels.reshape(*sizes, *image.shape[2:]).astype(image.dtype)
 
 
+def output_size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Rows and columns of a picture of that shape at a scale: ceil(scale · size)."""
+    if not isfinite(scale) or scale <= 0:
+        raise ValueError(f"`scale` (={scale}) must be positive")
+    return ceil(scale * shape[0]), ceil(scale * shape[1])
+
+
+def enlarged_size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """`output_size`, but 1.1 times 100 is 110, whatever the last bit of 1.1 makes of it."""
+    if not isfinite(scale) or scale <= 0:
+        raise ValueError(f"`scale` (={scale}) must be positive")
+    return max(1, ceil(round(scale * shape[0], 6))), max(1, ceil(round(scale * shape[1], 6)))
+
+
 def _along(matrix: csr_array[np.float64], pixels: Float64, axis: int) -> Float64:
     """Apply the matrix (n, m) to an axis of length m of pixels (H, W, C)."""
     if axis == 1:
@@ -119,9 +133,7 @@ def _target(
     """The output size and the scale of each axis, (row, col)."""
     if isinstance(scale_or_size, int | float | np.integer | np.floating):
         scale = float(scale_or_size)
-        if not isfinite(scale) or scale <= 0:
-            raise ValueError(f"`scale` (={scale_or_size}) must be positive")
-        return (ceil(scale * shape[0]), ceil(scale * shape[1])), (scale, scale)
+        return output_size(shape, scale), (scale, scale)
     rows, cols = (int(n) for n in scale_or_size)
     if (rows, cols) != tuple(scale_or_size) or rows < 1 or cols < 1:
         raise ValueError(f"`size` (={scale_or_size}) must be two positive whole numbers")

@@ -22,6 +22,8 @@ from liif.images import RGB8
 from liif.pack import Pack
 from liif.resize import imresize
 
+LARGEST = "the largest HR patch, patch × scale"
+"""What a photograph must at least be as large as."""
 _TRAIN, _VALID, _ORDER = 0, 1, 2
 """Separate streams of random numbers."""
 
@@ -118,7 +120,7 @@ class TrainingBatches(Dataset[Batch]):
     """Batch number s of a whole training, counted over all epochs."""
 
     def __init__(self, photographs: Pack, settings: Training) -> None:
-        photographs.require(settings.largest_side, "the largest HR patch, patch × scale")
+        photographs.require(settings.largest_side, LARGEST)
         self.photographs, self.settings = photographs, settings
         self.steps_per_epoch = settings.steps_per_epoch(len(photographs))
 
@@ -149,17 +151,17 @@ class TrainingBatches(Dataset[Batch]):
 
 
 def _quiet_worker(_: int) -> None:
-    """Ctrl-C is for the training, which saves and then ends its workers."""
+    """Being asked to stop is for the training, which saves and then ends its workers."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 
 def validation_batches(photographs: Pack, settings: Training) -> Iterator[Batch]:
     """The fixed validation patches, in batches; the last may be smaller."""
-    photographs.require(settings.largest_side, "the largest HR patch, patch × scale")
+    photographs.require(settings.largest_side, LARGEST)
     for first in range(0, settings.validation_patches, settings.batch):
         numbers = range(first, min(first + settings.batch, settings.validation_patches))
         yield collate([validation_patch(photographs, settings, i) for i in numbers])

@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from liif.outputs import Outputs, history_csv
 from liif.pace import Pace
 from liif.pack import Pack, is_pack, pack
 from liif.progress import duration, say
-from liif.samples import Batch, TrainingBatches, validation_batches
+from liif.samples import LARGEST, Batch, TrainingBatches, validation_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +100,11 @@ def train(
     if finished.exist():
         say(f"{name}: these settings and data are trained already; no step is needed")
     else:
-        with lock(folder, f"the training of {name}"):
-            Trainer(name, recipe, key, photographs, validation, folder, limits).run(finished)
-            shutil.rmtree(folder)
+        with lock(state / f"{folder.name}.lock", f"the training of {name}"):
+            if not finished.exist():  # an orphan may have come to its end just now
+                trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
+                trainer.run(finished)
+            shutil.rmtree(folder, ignore_errors=True)
     finished.copy_to(outputs)
     return outputs
 
@@ -128,6 +130,7 @@ class Trainer:
         self.name, self.recipe, self.settings = name, recipe, recipe.train
         self.folder, self.limits, self.validation = folder, limits, validation
         self.batches = TrainingBatches(photographs, self.settings)
+        validation.require(self.settings.largest_side, LARGEST)
         self.per_epoch = self.batches.steps_per_epoch
         self.provenance = {
             "recipe": recipe.model_dump(mode="json"),
@@ -161,7 +164,11 @@ class Trainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.settings.rate(state.step, self.per_epoch)
                 loss = train_step(
-                    self.model, self.optimizer, batch.to(self.limits.device), self.settings.loss
+                    self.model,
+                    self.optimizer,
+                    batch.to(self.limits.device),
+                    self.settings.loss,
+                    self.settings.precision,
                 )
                 self._check(loss)
                 state.step += 1
@@ -273,25 +280,35 @@ class Trainer:
 
 
 def train_step(
-    model: LIIF, optimizer: torch.optim.Optimizer, batch: Batch, kind: str = "l1"
+    model: LIIF,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    kind: Literal["l1", "l2"] = "l1",
+    precision: Literal["float32", "bf16"] = "float32",
 ) -> float:
     """One step of the L1 (or L2) loss on normalised RGB; returns the loss before it.
+
+    With bf16 the products of both passes are taken in bfloat16, while weights, sums and loss
+    stay in float32.
 
     On a CPU the patches are decoded one after the other, each with its own backward pass down
     to the encoder's features: their tensors stay small enough to be reused from the heap instead of
     being given back to the kernel, which otherwise takes half of the time.
     """
     optimizer.zero_grad(set_to_none=True)
-    encoded = model.encode(batch.lr)
+    low = torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=precision == "bf16")
+    with low:
+        encoded = model.encode(batch.lr)
     patches = 1 if batch.lr.device.type == "cpu" else len(batch.lr)
     total = torch.zeros((), device=batch.lr.device)
     gradients = []
     for i in range(0, len(batch.lr), patches):
         part = slice(i, i + patches)
         features = encoded.features[part].detach().requires_grad_()
-        rgb = model.decode(
-            Encoded(features, encoded.lr[part]), batch.queries[part], batch.cells[part]
-        )
+        with low:
+            rgb = model.decode(
+                Encoded(features, encoded.lr[part]), batch.queries[part], batch.cells[part]
+            )
         error = (rgb - batch.rgb[part]) / model.std
         loss = (error.abs() if kind == "l1" else error**2).sum() / batch.rgb.numel()
         loss.backward()

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from liif.files import file_sha256
 from liif.images import Picture
 from liif.pictures import PictureSet, open_set
 from liif.progress import Progress
-from liif.resize import imresize
+from liif.resize import enlarged_size, imresize
 
 BICUBIC = "bicubic"
 """What to give as weights for MATLAB's bicubic imresize, the baseline."""
@@ -49,6 +48,7 @@ def open_upscaler(
     from liif import device as devices
 
     devices.use_threads(threads)
+    devices.keep_freed_memory()
     model = checkpoint.load(weights, device=devices.choose(device))
     path = checkpoint.BUNDLED if str(weights) == "bundled" else Path(weights)
 
@@ -95,16 +95,16 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     """
     todo: dict[Path, tuple[PictureSet, str]] = {}
     for source in inputs:
+        wanted = None if job.names is None else [n for n in sorted(job.names) if n in job.bucket]
+        if wanted == []:  # an empty bucket, whose folder may not even exist
+            continue
         pictures = open_set(source)
-        names = pictures.names if job.names is None else sorted(job.names)
-        for name in names:
-            if name not in job.bucket:
-                continue
+        for name in wanted or [n for n in pictures.names if n in job.bucket]:
             target = _target(source, name, out, job.scale)
             if target in todo:
                 raise UserError(f"{target}: would be made twice; give the inputs one by one")
             todo[target] = (pictures, name)
-    if out is not None and out.suffix == ".png" and len(todo) > 1:
+    if out is not None and _is_picture(out) and len(todo) > 1:
         raise UserError(f"{out}: cannot hold {len(todo)} pictures; give a folder")
     progress = Progress(job.title, len(todo), unit="pictures")
     manifest: Manifest = {}
@@ -118,10 +118,20 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
 def _target(source: Path, name: str, out: Path | None, scale: float) -> Path:
     """Where the enlarged picture goes."""
     if out is not None:
-        return out if out.suffix == ".png" else out / f"{name}.png"
-    if source.suffix.lower() in images.SUFFIXES:
+        if not _is_picture(out):
+            return out / f"{name}.png"
+        if out.suffix.lower() != ".png":
+            raise UserError(f"{out}: pictures are written as .png; give such a name or a folder")
+        return out
+    source = source.resolve()
+    if _is_picture(source):
         return source.with_name(f"{name}_x{scale:g}.png")
-    return source.with_name(f"{source.stem}_x{scale:g}") / f"{name}.png"
+    base = source.name if source.is_dir() else source.stem
+    return source.with_name(f"{base}_x{scale:g}") / f"{name}.png"
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in images.SUFFIXES and not path.is_dir()
 
 
 def _make(pictures: PictureSet, name: str, out: Path, job: Job) -> None:
@@ -137,17 +147,16 @@ def _make(pictures: PictureSet, name: str, out: Path, job: Job) -> None:
 
 def enlarge(picture: Picture, upscaler: Upscaler, scale: float) -> Picture:
     """A picture enlarged; its transparency by bicubic."""
-    height, width = picture.rgb.shape[:2]
-    size = max(1, ceil(height * scale - 1e-9)), max(1, ceil(width * scale - 1e-9))
+    size = enlarged_size(picture.rgb.shape[:2], scale)
     rgb = np.floor(upscaler.to_size(picture.rgb, size) * 255 + 0.5).astype(np.uint8)
     alpha = None if picture.alpha is None else imresize(picture.alpha, size)
     return Picture(rgb, alpha, picture.icc)
 
 
-def manifests_by_model(paths: Iterable[Path]) -> dict[str, Manifest]:
-    """Manifests named MODEL/BUCKET.json, put together for each model."""
+def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manifest]:
+    """Manifests named MODEL/BUCKET.json (or folders of so many), put together for each model."""
     by_model: dict[str, list[Path]] = {}
-    for path in paths:
+    for path in buckets.bucket_files(paths, count):
         by_model.setdefault(path.parent.name, []).append(path)
     return {model: buckets.read_manifests(found) for model, found in by_model.items()}
 

@@ -50,6 +50,7 @@ def one_line(errors: list[Any], prefix: str, known_keys: Callable[[list[str]], l
 
 def _hint(key: str, known: list[str]) -> str:
     """The known key that looks like this one, or all of them."""
+    known = [k for k in known if k != key]
     close = get_close_matches(key, known, n=1)
     if close:
         return f"; did you mean `{close[0]}`?"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from liif.buckets import Bucket, parse_bucket, read_manifests, tag_of, write_manifest
+from liif.buckets import Bucket, forget_lost, parse_bucket, read_manifests, tag_of, write_manifest
 from liif.errors import UserError
 
 
@@ -39,3 +39,14 @@ def test_manifests_of_several_buckets(tmp_path: Path) -> None:
         read_manifests([tmp_path / "2.json"])
     with pytest.raises(UserError, match="no such manifest"):
         read_manifests([tmp_path / "3.json"])
+
+
+def test_manifests_of_lost_pictures_are_forgotten(tmp_path: Path) -> None:
+    manifests, pictures = tmp_path / "manifests", tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "a.png").touch()
+    write_manifest(manifests / "whole.json", {"a": "1"}, pictures)
+    write_manifest(manifests / "lost.json", {"a": "1", "b": "2"}, pictures)
+    (manifests / "damaged.json").write_text("{")
+    forget_lost(manifests)
+    assert [p.name for p in manifests.iterdir()] == ["whole.json"]

@@ -89,7 +89,8 @@ def test_mistakes_are_one_line(
     folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
 ) -> None:
     hr = folder("hr", a=(20, 20))
-    out = tmp_path / "out"
+    out, file = tmp_path / "out", tmp_path / "file"
+    file.touch()
     cases = {
         "no such folder": ["degrade", tmp_path / "none", "-o", out, "--scale", 2],
         "too small to be reduced": ["degrade", hr, "-o", out, "--scale", 30],
@@ -99,6 +100,11 @@ def test_mistakes_are_one_line(
         "`DIV8K` is none of": ["download", "DIV8K", "--to", out],
         "give its --sha256": ["import", "https://example.org/a.pth", out],
         "device `tpu` is not available": ["upscale", hr, "--device", "tpu"],
+        "cannot be written: Not a directory": [
+            "train",
+            *["--data", hr, "--valid", hr, "-o", file / "x"],
+        ],
+        "file: File exists": ["download", "photographs", "--to", file],
         "unknown key `epochs`": [
             *["train", "--data", hr, "--valid", hr, "-o", out, "--settings", "{epochs: 3}"]
         ],

@@ -97,6 +97,8 @@ def test_a_models_own_training_settings_come_on_top() -> None:
         ({"data": {"test": {"from": "train"}}}, r"`data\.test"),
         ({"evaluate": {"border": -1}}, r"`evaluate\.border"),
         ({"scale": 0.5}, r"`scale` \(=0\.5\)"),
+        ({"models": {"a": {"std": [0, 0, 0]}}}, r"models\.a\.std"),
+        ({"train": {"learning_rate": float("inf")}}, r"train\.learning_rate"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(values: dict[str, Any], message: str) -> None:
@@ -104,6 +106,43 @@ def test_a_mistake_is_one_line_that_names_it(values: dict[str, Any], message: st
         config.experiment(values)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("configuration: ")
+
+
+def test_a_models_settings_are_judged_with_the_experiments() -> None:
+    experiment = config.experiment(
+        {"train": {"patch": 24, "queries": 576}, "models": {"x": {"train": {"patch": 32}}}}
+    )
+    assert (experiment.recipe("x").train.patch, experiment.recipe("x").train.queries) == (32, 576)
+
+
+def test_bicubic_stands_beside_every_model() -> None:
+    experiment = config.experiment(
+        {"evaluate": {"scales": [2]}, "models": {"a": {}, "b": {"scales": [8, 2.5]}}}
+    )
+    assert experiment.scales("a") == (2,)
+    assert experiment.scales("bicubic") == (2, 8, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "expected"),
+    [
+        ({"data": {"test": {"hr": "x"}}}, ("data", "test"), {"hr": "x"}),
+        ({"train": {"schedule": {"name": "cosine"}}}, ("train", "schedule"), {"name": "cosine"}),
+        ({"models": {"rdn": {"weights": "bundled"}}}, ("models", "rdn"), {"weights": "bundled"}),
+        ({"train": {"epochs": 3}}, ("train", "visits"), 20),
+        ({"models": {"rdn": {"skip": "bicubic"}}}, ("models", "rdn", "hidden"), [256] * 4),
+    ],
+)
+def test_changes_on_the_command_line_replace_what_is_one_of(
+    changes: dict[str, Any], where: tuple[str, ...], expected: object
+) -> None:
+    merged = config.merge(load("config.yaml"), changes)
+    config.experiment(merged)
+    value: Any = merged
+    for key in where:
+        value = value[key]
+    assert value == expected
+    assert load("config.yaml")["train"]["epochs"] == 1000  # the base is left alone
 
 
 def test_rates_halve_by_epochs() -> None:

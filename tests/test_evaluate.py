@@ -82,6 +82,27 @@ def test_what_does_not_fit_is_named(hr: Path, tmp_path: Path) -> None:
         evaluate(hr, lr=tmp_path / "lr", upscaler=bicubic, scale=2)
 
 
+def test_pictures_that_are_not_the_same_are_refused(hr: Path, tmp_path: Path) -> None:
+    images.write_png(tmp_path / "sr" / "a.png", photograph(12, 15))
+    with pytest.raises(UserError, match=r"a\.png: is 50×61, the enlarged picture 12×15"):
+        evaluate(hr, sr=tmp_path / "sr", scale=4, names=["a"])
+
+
+def test_fractional_scales_may_give_a_pixel_more(hr: Path, tmp_path: Path) -> None:
+    images.write_png(tmp_path / "sr" / "a.png", photograph(53, 63))
+    expected = metrics.quality(
+        photograph(50, 61), photograph(53, 63)[:50, :61], channel="rgb", border=0
+    )
+    result = evaluate(hr, sr=tmp_path / "sr", scale=3.3, border=0, names=["a"])
+    assert result["psnr"] == pytest.approx(expected.psnr)
+
+
+def test_an_empty_bucket_needs_no_folder(tmp_path: Path) -> None:
+    empty = evaluate(tmp_path / "no", sr=tmp_path / "no", scale=2, names=[])
+    assert empty["pictures"] == {}
+    assert merge([]) == []
+
+
 def result(model: str, scale: float, **psnr: float) -> Result:
     pictures = {n: {"psnr": p, "ssim": 0.5} for n, p in psnr.items()}
     head = {"model": model, "set": "valid", "scale": scale, "channel": "rgb", "border": 8}
@@ -95,6 +116,7 @@ def test_buckets_are_averaged_by_pictures_not_by_jobs(tmp_path: Path) -> None:
     (whole,) = merge([tmp_path / "0.json", tmp_path / "1.json"])
     assert whole["psnr"] == pytest.approx((30 + 31 + 32 + 20) / 4)
     assert list(whole["pictures"]) == ["a", "b", "c", "d"]
+    assert merge([tmp_path], 2) == [whole]
     (tmp_path / "2.json").write_text("{}")
     with pytest.raises(UserError, match=r"2\.json: is no evaluation"):
         merge([tmp_path / "2.json"])

@@ -8,35 +8,54 @@ import pytest
 
 from liif import locks
 from liif.errors import UserError
-from liif.locks import hold, lock
+from liif.locks import beside, hold, lock
 
 
 def test_a_second_holder_is_refused_with_the_first_ones_number(tmp_path: Path) -> None:
-    with lock(tmp_path, "the work"):
+    with lock(tmp_path / "lock", "the work"):
         code = (
             "from pathlib import Path; from liif.locks import lock\n"
-            f"with lock(Path({str(tmp_path)!r}), 'the work'): pass"
+            f"with lock(Path({str(tmp_path / 'lock')!r}), 'the work'): pass"
         )
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert f"the work is running already (process {os.getpid()})" in other.stderr
-    with lock(tmp_path, "the work"):
+    with lock(tmp_path / "lock", "the work"):
         pass
 
 
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     code = (
         "import os, signal; from pathlib import Path; from liif.locks import hold\n"
-        f"hold(Path({str(tmp_path)!r}), 'x'); os.kill(os.getpid(), signal.SIGKILL)"
+        f"hold(Path({str(tmp_path / 'lock')!r}), 'x'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
-    with lock(tmp_path, "x"):
+    with lock(tmp_path / "lock", "x"):
         pass
 
 
 def test_held_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[IO[str]] = []
     monkeypatch.setattr(locks, "_held", held)
-    hold(tmp_path, "x")
-    with pytest.raises(UserError, match="running already"), lock(tmp_path, "x"):
+    hold(tmp_path / "lock", "x")
+    with pytest.raises(UserError, match="running already"), lock(tmp_path / "lock", "x"):
         pass
     held[0].close()
+
+
+def test_the_lock_file_goes_with_its_work(tmp_path: Path) -> None:
+    path = beside(tmp_path / "out.pack")
+    with lock(path, "x"):
+        assert path.name == ".out.pack.lock"
+        assert path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path: Path) -> None:
+    """A waiting process must not hold the file that the one before it has deleted."""
+    path = tmp_path / "lock"
+    with lock(path, "x"):
+        old = path.open("a+")
+        path.unlink()
+        path.touch()
+        assert not locks._is_current(old, path)
+        old.close()

@@ -67,3 +67,11 @@ def test_damaged_member_is_named(folder: Folder) -> None:
     zipped.write_bytes(content)
     with pytest.raises(UserError, match=r"set\.zip/top/a\.png: cannot be read"):
         open_set(zipped).read("a")
+
+
+def test_compressed_tar_archives_are_refused(folder: Folder, tmp_path: Path) -> None:
+    path = folder("set", a=(4, 4))
+    with tarfile.open(tmp_path / "set.tar.gz", "w:gz") as archive:
+        archive.add(path / "a.png", "a.png")
+    with pytest.raises(UserError, match="compressed tar archive cannot be read"):
+        open_set(tmp_path / "set.tar.gz")

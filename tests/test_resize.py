@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from liif import imresize
-from liif.resize import resize_matrix
+from liif.resize import enlarged_size, resize_matrix
 
 
 def ramp(n: int) -> NDArray[np.float64]:
@@ -126,6 +126,12 @@ def test_any_size_follows_the_definition(shape: tuple[int, int], size: tuple[int
 def test_scale_rounds_the_size_up() -> None:
     assert imresize(np.zeros((10, 11)), 0.3).shape == (3, 4)
     assert imresize(np.zeros((10, 11, 2)), 2.5).shape == (25, 28, 2)
+
+
+def test_enlarged_sizes_do_not_hang_on_the_last_bit() -> None:
+    assert enlarged_size((100, 10), 1.1) == (110, 11)
+    assert enlarged_size((9, 6), 2.5) == (23, 15)
+    assert enlarged_size((1, 1), 0.1) == (1, 1)
 
 
 def test_channels_are_independent_and_types_kept() -> None:

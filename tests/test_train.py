@@ -22,6 +22,7 @@ from liif.errors import UserError
 from liif.files import file_sha256
 from liif.interrupt import Interrupted
 from liif.locks import lock, this_workflow
+from liif.outputs import Outputs
 from liif.pack import Pack, pack
 from liif.samples import TrainingBatches
 
@@ -42,13 +43,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def history(outputs: train.Outputs) -> list[dict[str, str]]:
+def history(outputs: Outputs) -> list[dict[str, str]]:
     """The rows of a training's history."""
     return list(csv.DictReader(outputs.history.read_text().splitlines()))
 
 
 CPU = train.Limits(device=torch.device("cpu"))
-Train = Callable[..., train.Outputs]
+Train = Callable[..., Outputs]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def packs(folder: Folder, tmp_path: Path) -> tuple[Path, Path]:
 def run(packs: tuple[Path, Path], tmp_path: Path) -> Train:
     """Trains into the folder of that name, with settings changed."""
 
-    def call(where: str, limits: train.Limits = CPU, **changes: Any) -> train.Outputs:
+    def call(where: str, limits: train.Limits = CPU, **changes: Any) -> Outputs:
         recipe = Recipe.model_validate({**SETTINGS, **changes})
         base = tmp_path / where
         return train.train(
@@ -123,6 +124,15 @@ def test_other_losses_and_optimizers_train_too(run: Train) -> None:
     base = history(run("a"))
     other = history(run("b", train={**SETTINGS["train"], "loss": "l2", "optimizer": "adamw"}))
     assert 0 < float(other[-1]["loss"]) < float(base[-1]["loss"])  # errors below 1, squared
+
+
+def test_bf16_learns_as_float32_does(run: Train) -> None:
+    longer = {**SETTINGS["train"], "epochs": 10}
+    exact = history(run("a", train=longer))[-1]
+    low = history(run("b", train={**longer, "precision": "bf16"}))[-1]
+    assert float(low["loss"]) != float(exact["loss"])
+    assert float(low["loss"]) == pytest.approx(float(exact["loss"]), rel=0.05)
+    assert float(low["valid_psnr"]) == pytest.approx(float(exact["valid_psnr"]), abs=0.5)
 
 
 def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -197,15 +207,39 @@ def test_a_loss_that_is_no_number_stops_with_the_last_state(run: Train) -> None:
         run("a", train={**SETTINGS["train"], "learning_rate": 1e30})
 
 
+def lock_of(tmp_path: Path) -> Path:
+    """The lock of the training in a/state that was interrupted."""
+    (folder,) = (tmp_path / "a" / "state").iterdir()
+    return folder.with_name(f"{folder.name}.lock")
+
+
 def test_two_trainings_of_one_model_are_refused(run: Train, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         crash_at(patch, 9)
         with pytest.raises(ConnectionAbortedError):
             run("a")
-    (folder,) = (tmp_path / "a" / "state").iterdir()
-    with lock(folder, "it"), pytest.raises(UserError, match="running already"):
+    with lock(lock_of(tmp_path), "it"), pytest.raises(UserError, match="running already"):
         run("a")
     assert run("a").weights.exists()
+
+
+def test_a_training_that_another_finished_meanwhile_takes_no_step(
+    run: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run("a")
+    answers = iter([False, True])  # finished between the first look and the lock
+    monkeypatch.setattr(Outputs, "exist", lambda _: next(answers))
+    crash_at(monkeypatch, 1)
+    assert run("a").weights.read_bytes() == first.weights.read_bytes()
+
+
+def test_small_validation_photographs_are_refused_before_any_step(
+    run: Train, folder: Folder, packs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(folder("tiny", t=(9, 60)), packs[1])
+    crash_at(monkeypatch, 1)
+    with pytest.raises(UserError, match=r"photograph t \(9×60\) is smaller"):
+        run("a")
 
 
 def test_small_photographs_are_refused_before_any_work(run: Train, tmp_path: Path) -> None:
@@ -288,8 +322,7 @@ def test_a_job_of_a_living_workflow_is_left_alone(
         crash_at(patch, 9)
         with pytest.raises(ConnectionAbortedError):
             run("a")
-    (folder,) = (tmp_path / "a" / "state").iterdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIIF_WORKFLOW", workflow)
-        with lock(folder, "it"), pytest.raises(UserError, match="running already"):
+        with lock(lock_of(tmp_path), "it"), pytest.raises(UserError, match="running already"):
             run("a")

@@ -10,6 +10,9 @@ from liif.checkpoint import build, load, save
 from liif.errors import UserError
 from liif.upscale import Job, gather, manifests_by_model, open_upscaler, upscale
 
+PROFILE = b"\0" * 16 + b"RGB " + b"\0" * 108
+"""Enough of a colour profile to say that it is of RGB."""
+
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
@@ -50,12 +53,38 @@ def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
         upscale([source], tmp_path / "one.png", bicubic)
 
 
+def test_only_png_is_written(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 4))
+    with pytest.raises(UserError, match=r"out\.jpg: pictures are written as \.png"):
+        upscale([source], tmp_path / "out.jpg", job("bicubic"))
+    upscale([source], tmp_path / "OUT.PNG", job("bicubic"))
+    assert (tmp_path / "OUT.PNG").is_file()
+
+
+def test_here_and_folders_with_dots(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder("trip.2023", a=(4, 4))
+    monkeypatch.chdir(source)
+    upscale([Path()], None, job("bicubic"))
+    assert (tmp_path / "trip.2023_x2" / "a.png").exists()
+
+
+def test_a_large_result_is_recognised_again(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder("lr", a=(9, 9))
+    upscale([source], tmp_path / "sr", job("bicubic"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # of which the result has 324
+    upscale([source], tmp_path / "sr", job("bicubic"))
+
+
 def test_transparency_and_profile_are_kept(tmp_path: Path) -> None:
     rgba = np.dstack([photograph(6, 6), photograph(6, 6, seed=1)[..., 0]])
-    Image.fromarray(rgba).save(tmp_path / "a.png", icc_profile=b"profile")
+    Image.fromarray(rgba).save(tmp_path / "a.png", icc_profile=PROFILE)
     upscale([tmp_path / "a.png"], tmp_path / "sr", job("bicubic"))
     big = images.read(tmp_path / "sr" / "a.png")
-    assert big.icc == b"profile"
+    assert big.icc == PROFILE
     assert big.alpha is not None
     np.testing.assert_array_equal(big.alpha, imresize(rgba[..., 3], 2.0))
 

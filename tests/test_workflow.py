@@ -140,6 +140,19 @@ def test_the_documented_experiment_is_planned(tmp_path: Path) -> None:
             assert setting in command
 
 
+def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
+    command = [SNAKEMAKE, "results/sr_800", "--cores", "8", "--resources", "gpu=2"]
+    command += ["--dry-run", "--directory", str(tmp_path)]
+    command += ["--config", "models={rdn: {weights: bundled}}", "train={epochs: 7}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    output = done.stdout + done.stderr
+    assert planned(output)["train"] == planned(output)["import_weights"] == 1
+    (line,) = (x for x in output.splitlines() if "liif train --name edsr-baseline" in x)
+    assert '"epochs":7' in line
+    assert '"visits":20' in line
+    assert "--threads 8" in line  # the only training has all cores
+
+
 def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "liif" / "photos", tmp_path / "data")
     output = dry_run("--workflow-profile", "profiles/demo", "--directory", str(tmp_path))
@@ -228,7 +241,7 @@ def test_test_set_from_validation_photographs_in_buckets(project: Project) -> No
         results.append(project.file("metrics.csv").read_text())
     assert results[0] == results[1]
     expected = photograph(48, 60)[4:44, 10:50]
-    np.testing.assert_array_equal(images.read(project.file("hr/test/c.png")).rgb, expected)
+    np.testing.assert_array_equal(images.read(project.file("hr/test/x8/c.png")).rgb, expected)
     assert images.read(project.file("lr/test/x8/c.png")).rgb.shape == (5, 5, 3)
 
 
@@ -254,10 +267,38 @@ def test_a_failing_job_says_why_and_leaves_nothing(project: Project) -> None:
     (project.path / "data" / "train" / "bad.png").write_text("no picture")
     output = project.run(fails=True)
     assert "liif: data/train/bad.png: is no picture" in output
+    assert "completed successfully" not in output
+    assert "latency" not in output
     assert not project.file("work/train.pack").exists()
     assert not list(project.file("work").glob(".*part*"))
     (project.path / "data" / "train" / "bad.png").unlink()
     project.run("results/work/train.pack")
+
+
+def test_scales_there_and_back_lost_pictures_and_more_buckets_than_pictures(
+    project: Project,
+) -> None:
+    given = {"given": {"weights": "data/given.pth", "scales": []}}
+    quick: dict[str, Any] = {"models": given, "evaluate": {"scales": []}, "buckets": 5}
+    tables = []
+    for scale in (8, 3.3, 8):
+        project.configure(**quick, scale=scale)
+        project.run()
+        tables.append(project.file("metrics.csv").read_text())
+    assert tables[0] == tables[2] != tables[1]
+    for lost in ("upscaled", "lr", "sr_800"):
+        shutil.rmtree(project.file(lost))
+    project.run()
+    assert len(list(project.file("sr_800/given").iterdir())) == 2
+
+
+def test_only_enlarging_own_pictures(project: Project, folder: Folder) -> None:
+    folder("project/data/lr", mine=(7, 9))
+    given = {"given": {"weights": "data/given.pth", "scales": []}}
+    data = {**TINY["data"], "test": {"lr": "data/lr"}}
+    project.configure(models=given, data=data, evaluate={"scales": []})
+    project.run()
+    assert project.file("sr_800/given/mine.png").exists()
 
 
 def test_a_second_workflow_in_the_folder_is_refused(project: Project) -> None:

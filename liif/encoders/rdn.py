@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_STRIP = 32768
+_STRIP = 12288
 """Pixels of the strips that a dense block works on in inference."""
 
 

@@ -4,23 +4,33 @@ import shlex
 import sys
 from pathlib import Path
 
-from liif import versions
-from liif.config import TestFrom, TestHR, TestLR, experiment
+from liif import buckets, versions
+from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
 from liif.errors import UserError
 from liif.locks import WORKFLOW, hold, this_workflow
 
 try:
-    EXPERIMENT = experiment(config)
-    if workflow.is_main_process and not workflow.dryrun:
+    # Snakemake's own merging would mix the keys of values that are one thing or another.
+    base = {} if workflow.overwrite_configfiles else read_yaml(DOCUMENTED)
+    EXPERIMENT = experiment(merge(base, workflow.config_settings.overwrite_config))
+    # Pictures that were deleted are made again.
+    buckets.forget_lost(Path("results/manifests"))
+    only_looks = {"--lint", "--dag", "--rulegraph", "--filegraph", "--summary"} & set(
+        sys.argv
+    )
+    if workflow.is_main_process and not workflow.dryrun and not only_looks:
         # One workflow in a folder; the kernel releases the lock however this process ends.
-        hold(Path(".snakemake"), "a workflow in this folder")
+        hold(Path(".snakemake/liif.lock"), "a workflow in this folder")
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
 # `.venv/bin/snakemake` works without its environment being activated; and a job that outlives a
 # killed workflow can be told from one that is wanted.
 BIN = shlex.quote(os.path.dirname(sys.executable))
-shell.prefix(f'export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()}; ')
+# (A prefix of one's own takes the place of Snakemake's strict mode.)
+shell.prefix(
+    f'set -euo pipefail; export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()}; '
+)
 
 DATA = EXPERIMENT.data
 BUCKETS = range(EXPERIMENT.buckets)
@@ -34,6 +44,7 @@ TRUTH_KNOWN = not isinstance(DATA.test, TestLR)
 # Each heavy job gets its share of the cores: all of them, when one runs at a time.
 GPUS = workflow.global_resources.get("gpu")
 HEAVY_JOBS = max(1, GPUS.value if GPUS is not None else 1)
+TRAININGS = max(1, min(HEAVY_JOBS, len(EXPERIMENT.trained)))
 
 
 wildcard_constraints:
@@ -49,6 +60,11 @@ def heavy_threads(wildcards):
     if getattr(wildcards, "model", None) == "bicubic":
         return 1
     return max(1, workflow.cores // HEAVY_JOBS)
+
+
+def training_threads(wildcards):
+    """A training's share of the cores."""
+    return max(1, workflow.cores // TRAININGS)
 
 
 def heavy_jobs(wildcards):
@@ -91,7 +107,7 @@ def degrade_options(wildcards):
     if wildcards.set == "valid":
         return ""
     crop = f"--crop {DATA.crop} " if DATA.crop is not None else ""
-    return f"{crop}--truth results/hr/test"
+    return f"{crop}--truth results/hr/test/x{wildcards.scale}"
 
 
 def given(wildcards):

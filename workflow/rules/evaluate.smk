@@ -46,7 +46,7 @@ rule evaluate_test:
         convention=CONVENTION,
         scale=SCALE,
     shell:
-        "liif evaluate --hr results/hr/test --sr results/upscaled/{wildcards.model}"
+        "liif evaluate --hr results/hr/test/x{params.scale} --sr results/upscaled/{wildcards.model}"
         " --scale {params.scale} {params.convention} --set test --name {wildcards.model}"
         " --only {input.manifest} --json {output} 2>&1 | tee -i {log}"
 
@@ -65,11 +65,15 @@ rule table:
     conda:
         "../envs/liif.yaml"
     params:
+        # Folders, since the names of all buckets' files may be more than a command can hold.
+        parts=sorted({os.path.dirname(part) for part in parts()}),
+        buckets=EXPERIMENT.buckets,
         note=(
             ""
             if TRUTH_KNOWN
             else "--note 'The test pictures have no truth, so nothing is measured on them.'"
         ),
     shell:
-        "liif table {input} --metrics results/metrics --csv {output.table} {params.note}"
+        "liif table {params.parts} --buckets {params.buckets} --metrics results/metrics"
+        " --csv {output.table} {params.note}"
         " 2>&1 | tee -i {log}"

@@ -39,7 +39,7 @@ rule train:
     priority: 1
     conda:
         "../envs/liif.yaml"
-    threads: heavy_threads
+    threads: training_threads
     resources:
         gpu=1,
     params:

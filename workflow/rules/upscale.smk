@@ -47,5 +47,9 @@ rule sr_800:
     localrule: True
     conda:
         "../envs/liif.yaml"
+    params:
+        manifests=expand("results/manifests/upscale/{model}", model=EXPERIMENT.models),
+        buckets=EXPERIMENT.buckets,
     shell:
-        "liif gather results/upscaled {input.upscaled} --out {output} 2>&1 | tee -i {log}"
+        "liif gather results/upscaled {params.manifests} --buckets {params.buckets}"
+        " --out {output} 2>&1 | tee -i {log}"

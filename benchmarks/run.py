@@ -1,0 +1,369 @@
+"""How fast, in how much memory: everything against a plain reference, in one run.
+
+    make bench
+
+Ratios are of medians of alternating runs, so that a machine that gets slower meanwhile slows
+both. The table goes to the terminal, the numbers with the machine's description to
+benchmarks/latest.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import direct
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional as F
+
+from liif import checkpoint, device
+from liif.config import Architecture, RDNEncoder, Recipe, Training
+from liif.model import LIIF
+from liif.pack import Pack, pack
+from liif.samples import TrainingBatches, training_patch
+from liif.train import train_step
+
+RUNS = 3
+OUT = Path(__file__).parent / "latest.json"
+Row = dict[str, Any]
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--measure"]:
+        print(json.dumps(MEASURES[sys.argv[2]](*sys.argv[3:])))
+        return
+    device.keep_freed_memory()  # as the commands do
+    rate = matrix_rates()
+    rows: list[Row] = []
+    for kind in ("edsr", "rdn"):
+        rows.append(upscale_row(kind, rate))
+    rows.append(training_row(rate))
+    with tempfile.TemporaryDirectory() as folder:
+        rows += loader_rows(Path(folder))
+    rows += [large_row("edsr"), large_row("rdn"), *size_rows()]
+    result = {"machine": machine(), "matrix_product_gflops": rate, "rows": rows}
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    show(result)
+
+
+def alternate(ours: Callable[[], object], plain: Callable[[], object]) -> tuple[float, float]:
+    """Median seconds of each, run in turn after one run of each that is not counted."""
+    times: dict[Callable[[], object], list[float]] = {ours: [], plain: []}
+    for i in range(RUNS + 1):
+        for run in (ours, plain):
+            start = time.perf_counter()
+            run()
+            if i:
+                times[run].append(time.perf_counter() - start)
+    return statistics.median(times[ours]), statistics.median(times[plain])
+
+
+def seconds(run: Callable[[], object], repeat: int) -> float:
+    """Best seconds of one call, of five rounds."""
+    run()
+    rounds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(repeat):
+            run()
+        rounds.append((time.perf_counter() - start) / repeat)
+    return min(rounds)
+
+
+@torch.inference_mode()
+def matrix_rates() -> dict[str, float]:
+    """GFLOP/s of the decoder's matrix product, as torch multiplies and as a 1×1 convolution."""
+    x, w = torch.randn(3200, 256), torch.randn(256, 256)
+    pixels, kernel = x.view(1, 1, 3200, 256).permute(0, 3, 1, 2), w[:, :, None, None]
+    work = 2 * 3200 * 256 * 256 / 1e9
+    return {
+        "torch.mm": round(work / seconds(lambda: torch.mm(x, w), 50), 1),
+        "1×1 convolution": round(work / seconds(lambda: F.conv2d(pixels, kernel), 50), 1),
+    }
+
+
+def model_of(kind: str) -> LIIF:
+    if kind == "edsr":
+        return checkpoint.load()
+    torch.manual_seed(0)
+    return checkpoint.build(Architecture(encoder=RDNEncoder())).eval()
+
+
+def decoder_gflop(pixels: int) -> float:
+    """What the decoding function must multiply, in its convolutional form."""
+    return 4 * pixels * 2 * (3 * 256 * 256 + 256 * 3) / 1e9
+
+
+def upscale_row(kind: str, rate: dict[str, float]) -> Row:
+    """100×100 → 800×800, end to end."""
+    model = model_of(kind)
+    lr = torch.rand(1, 3, 100, 100, generator=torch.Generator().manual_seed(0))
+    picture = np.ascontiguousarray(lr[0].permute(1, 2, 0).numpy())
+
+    def ours() -> Any:
+        return model.upscale(picture, size=(800, 800))
+
+    def plain() -> torch.Tensor:
+        with torch.inference_mode():
+            return direct.image_rgb(model, lr, (800, 800)).clamp(0, 1)
+
+    difference = float((torch.from_numpy(ours()) - plain()[0].permute(1, 2, 0)).abs().max())
+    fast, slow = alternate(ours, plain)
+    encoding = seconds(lambda: model.encode_large(lr), 1)
+    reached = decoder_gflop(800 * 800) / (fast - encoding)
+    measured = measure("upscale", kind, "100", "100", "8")
+    return {
+        "what": f"{kind.upper()}-LIIF, 100×100 → 800×800",
+        "ours": f"{fast:.2f} s",
+        "plain": f"{slow:.2f} s",
+        "ratio": round(slow / fast, 2),
+        "notes": f"decoding {reached:.0f} GFLOP/s, {reached / rate['torch.mm']:.0%} of torch.mm, "
+        f"{reached / rate['1×1 convolution']:.0%} of the convolution; "
+        f"peak {measured['peak_mb']} MB; largest difference {difference:.0e}",
+        "encoding_seconds": round(encoding, 3),
+        "decoding_gflops": round(reached, 1),
+        "peak_mb": measured["peak_mb"],
+        "largest_difference": difference,
+    }
+
+
+def training_row(rate: dict[str, float]) -> Row:
+    """A step of the documented recipe."""
+    recipe = Recipe()
+    with tempfile.TemporaryDirectory() as folder:
+        batches = TrainingBatches(bundled(Path(folder)), recipe.train)
+        ready = [batches[i] for i in range(4)]
+    steps = []
+    for step in (train_step, direct.train_step):
+        torch.manual_seed(0)
+        model = checkpoint.build(recipe.architecture)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+        numbers = iter(range(10**6))
+
+        def run(
+            step: Callable[..., float] = step,
+            model: LIIF = model,
+            optimizer: torch.optim.Optimizer = optimizer,
+            numbers: Any = numbers,
+        ) -> float:
+            return step(model, optimizer, ready[next(numbers) % 4])
+
+        steps.append(run)
+    fast, slow = alternate(*steps)
+    gflop = 3 * training_gflop()
+    peak = measure("training")["peak_mb"]
+    return {
+        "what": "EDSR-baseline-LIIF, a training step",
+        "ours": f"{fast:.2f} s",
+        "plain": f"{slow:.2f} s",
+        "ratio": round(slow / fast, 2),
+        "notes": f"{gflop / fast:.0f} GFLOP/s = {gflop / fast / rate['torch.mm']:.0%} of torch.mm; "
+        f"peak {peak} MB",
+        "gflops": round(gflop / fast, 1),
+        "peak_mb": peak,
+    }
+
+
+def training_gflop() -> float:
+    """The multiplications of a forward pass: encoder, grid, decoder."""
+    lr_pixels = 16 * 48 * 48
+    encoder = 2 * lr_pixels * 9 * 64 * (3 + 33 * 64)
+    grid = 2 * lr_pixels * 9 * 64 * 256
+    return (encoder + grid) / 1e9 + decoder_gflop(16 * 2304)
+
+
+def bundled(folder: Path) -> Pack:
+    """The bundled training photographs, packed."""
+    from liif.download import PHOTOGRAPHS
+
+    return pack(PHOTOGRAPHS / "train", folder / "train.pack")
+
+
+def loader_rows(folder: Path) -> list[Row]:
+    """Patches of the documented recipe from photographs of 2 megapixels."""
+    source = folder / "png"
+    source.mkdir()
+    rng = np.random.default_rng(0)
+    base = Image.open(next((Path(checkpoint.__file__).parent / "photos/train").glob("wine.webp")))
+    for i in range(10):
+        grain = rng.normal(0, 4, (1224, 1632, 3))
+        pixels = np.asarray(base.convert("RGB").resize((1632, 1224)), dtype=float) + grain
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(source / f"{i}.png")
+    for i in range(10, 100):
+        os.link(source / f"{i % 10}.png", source / f"{i}.png")
+    packed, settings = pack(source, folder / "100.pack"), Training()
+    few = folder / "few"
+    few.mkdir()
+    for i in range(10):
+        os.link(source / f"{i}.png", few / f"{i}.png")
+    pack(few, folder / "10.pack")
+    torch.set_num_threads(1)
+    count, numbers = 40, iter(range(10**6))
+
+    def ours() -> None:
+        for _ in range(count):
+            training_patch(packed, settings, 0, next(numbers))
+
+    def plain() -> None:
+        for _ in range(count):
+            direct.load_patch(source / f"{next(numbers) % 100}.png", settings, rng)
+
+    fast, slow = alternate(ours, plain)
+    torch.set_num_threads(os.cpu_count() or 1)
+    grown = (
+        measure("loading", str(folder / "100.pack"))["anonymous_mb"]
+        - measure("loading", str(folder / "10.pack"))["anonymous_mb"]
+    )
+    return [
+        {
+            "what": "Loading a patch, 2-megapixel photographs",
+            "ours": f"{count / fast:.0f} /s",
+            "plain": f"{count / slow:.0f} /s",
+            "ratio": round(slow / fast, 1),
+            "notes": f"one core; anonymous memory from 10 to 100 photographs: {grown:+.0f} MB",
+            "patches_per_second": round(count / fast, 1),
+            "anonymous_growth_mb": round(grown, 1),
+        }
+    ]
+
+
+def large_row(kind: str) -> Row:
+    """400×400 → 3200×3200 in a process of its own."""
+    measured = measure("upscale", kind, "400", "400", "8")
+    return {
+        "what": f"{kind.upper()}-LIIF, 400×400 → 3200×3200",
+        "ours": f"{measured['seconds']:.1f} s",
+        "notes": f"peak {measured['peak_mb']} MB; encoding {measured['encoding_seconds']:.1f} s",
+        **measured,
+    }
+
+
+def size_rows() -> list[Row]:
+    """Seconds for a million output pixels by size, EDSR-baseline ×8."""
+    model = model_of("edsr")
+    rows: dict[str, float] = {}
+    for height, width in ((100, 100), (50, 50), (60, 180), (200, 200), (400, 400), (100, 100)):
+        picture = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+        start = time.perf_counter()
+        model.upscale(picture, scale=8)
+        per_pixel = (time.perf_counter() - start) / (height * width * 64) * 1e6
+        rows[f"{height}×{width}"] = min(per_pixel, rows.get(f"{height}×{width}", per_pixel))
+    base = rows.pop("100×100")
+    shown = ", ".join(f"{size}: {value / base - 1:+.0%}" for size, value in rows.items())
+    return [
+        {
+            "what": "EDSR-LIIF ×8, time of a million output pixels",
+            "ours": f"{base:.2f} s",
+            "notes": f"at 100×100; {shown}",
+            "by_size": rows,
+        }
+    ]
+
+
+def measure(what: str, *words: str) -> Row:
+    """Something measured in a process of its own."""
+    command = [sys.executable, __file__, "--measure", what, *words]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: Row = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def status_mb(key: str) -> float:
+    """A line of the process's own account; its peak does not include the parent's, as rusage's."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(f"no {key} in /proc/self/status")
+
+
+def peak_mb() -> int:
+    return round(status_mb("VmHWM"))
+
+
+def measure_upscale(kind: str, height: str, width: str, scale: str) -> Row:
+    device.keep_freed_memory()  # as the commands do
+    model = model_of(kind)
+    picture = np.random.default_rng(0).integers(0, 256, (int(height), int(width), 3), np.uint8)
+    lr = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
+    start = time.perf_counter()
+    model.encode_large(lr)
+    middle = time.perf_counter()
+    model.upscale(picture, scale=float(scale))
+    end = time.perf_counter()
+    return {
+        "seconds": end - middle,
+        "encoding_seconds": middle - start,
+        "peak_mb": peak_mb(),
+    }
+
+
+def measure_training() -> Row:
+    device.keep_freed_memory()
+    recipe = Recipe()
+    with tempfile.TemporaryDirectory() as folder:
+        batches = TrainingBatches(bundled(Path(folder)), recipe.train)
+    model = checkpoint.build(recipe.architecture)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    for i in range(4):
+        train_step(model, optimizer, batches[i])
+    return {"peak_mb": peak_mb()}
+
+
+def measure_loading(path: str) -> Row:
+    packed, settings = Pack(Path(path)), Training()
+    for i in range(400):
+        training_patch(packed, settings, 0, i)
+    return {"anonymous_mb": status_mb("RssAnon")}
+
+
+MEASURES: dict[str, Callable[..., Row]] = {
+    "upscale": measure_upscale,
+    "training": measure_training,
+    "loading": measure_loading,
+}
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were taken on."""
+    cpu = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    return {
+        "cpu": cpu,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table for people."""
+    about = result["machine"]
+    table = Table(title=f"{about['cpu']} ({about['capability']}), {about['threads']} threads")
+    for column in ("", "ours", "plain", "ratio", "notes"):
+        table.add_column(column)
+    for row in result["rows"]:
+        ratio = f"{row['ratio']}×" if "ratio" in row else ""
+        table.add_row(row["what"], row["ours"], row.get("plain", ""), ratio, row["notes"])
+    Console(width=150).print(table)
+    print("matrix product, GFLOP/s:", result["matrix_product_gflops"])
+
+
+if __name__ == "__main__":
+    main()
