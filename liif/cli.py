@@ -28,6 +28,12 @@ app = typer.Typer(
 
 Device = Annotated[str, typer.Option(help="auto (a free GPU, else the CPU), cpu, cuda, cuda:1.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when not given.")]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--max-memory", min=0, help="GB that encoding may take at a time; half of what is free."
+    ),
+]
 BucketOption = Annotated[
     str, typer.Option("--bucket", help="Only this part of the pictures, as 0/4.", metavar="I/N")
 ]
@@ -206,6 +212,7 @@ def evaluate(
     only: Manifests = None,
     device: Device = "auto",
     threads: Threads = None,
+    max_memory: Memory = None,
 ) -> None:
     """Measure PSNR and SSIM on pairs of HR and LR pictures."""
     from liif import evaluate as stage
@@ -219,7 +226,9 @@ def evaluate(
     result = stage.evaluate(
         hr,
         lr=lr,
-        upscaler=None if weights is None else open_upscaler(weights, device, threads),
+        upscaler=None
+        if weights is None
+        else open_upscaler(weights, device, threads, _bytes(max_memory)),
         sr=sr,
         scale=scale,
         channel=metrics.parse_channel(channel),
@@ -272,13 +281,14 @@ def upscale(
     manifest: Annotated[OptionalPath, typer.Option(help="JSON list of what was made.")] = None,
     device: Device = "auto",
     threads: Threads = None,
+    max_memory: Memory = None,
 ) -> None:
     """Enlarge pictures, as PNG. A picture that was made already is not made again."""
     from liif import buckets
     from liif import upscale as stage
 
     job = stage.Job(
-        upscaler=stage.open_upscaler(weights, device, threads),
+        upscaler=stage.open_upscaler(weights, device, threads, _bytes(max_memory)),
         scale=scale,
         overwrite=overwrite,
         title=name,
@@ -304,6 +314,10 @@ def gather(
     from liif import upscale as stage
 
     stage.gather(stage.manifests_by_model(manifests, count), upscaled, out)
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else int(gigabytes * 1e9)
 
 
 def main() -> None:

@@ -38,9 +38,15 @@ class Upscaler(NamedTuple):
 
 
 def open_upscaler(
-    weights: str | Path, device: str = "auto", threads: int | None = None
+    weights: str | Path,
+    device: str = "auto",
+    threads: int | None = None,
+    max_memory: int | None = None,
 ) -> Upscaler:
-    """An upscaler from weights (`bundled`, or a file) or `bicubic`."""
+    """An upscaler from weights (`bundled`, or a file) or `bicubic`.
+
+    `max_memory` in bytes bounds what encoding takes; half of what is free when not given.
+    """
     if str(weights) == BICUBIC:
         return Upscaler(BICUBIC, _bicubic)
 
@@ -53,7 +59,9 @@ def open_upscaler(
     path = checkpoint.BUNDLED if str(weights) == "bundled" else Path(weights)
 
     def to_size(lr: images.RGB8, size: tuple[int, int]) -> Unit:
-        return np.asarray(model.upscale(lr.astype(np.float32) / 255, size=size))
+        return np.asarray(
+            model.upscale(lr.astype(np.float32) / 255, size=size, max_memory=max_memory)
+        )
 
     return Upscaler(file_sha256(path), to_size)
 

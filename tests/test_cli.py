@@ -104,7 +104,7 @@ def test_mistakes_are_one_line(
             "train",
             *["--data", hr, "--valid", hr, "-o", file / "x"],
         ],
-        "file: File exists": ["download", "photographs", "--to", file],
+        "cannot be written: File exists": ["download", "photographs", "--to", file],
         "unknown key `epochs`": [
             *["train", "--data", hr, "--valid", hr, "-o", out, "--settings", "{epochs: 3}"]
         ],

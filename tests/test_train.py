@@ -104,6 +104,19 @@ def test_result_is_the_last_not_the_best(run: Train, monkeypatch: pytest.MonkeyP
     assert outputs.best.read_bytes() != outputs.weights.read_bytes()
 
 
+def test_fifty_steps_follow_the_direct_forms_loss(packs: tuple[Path, Path]) -> None:
+    recipe = Recipe.model_validate(SETTINGS)
+    batches = TrainingBatches(Pack(packs[0]), recipe.train)
+    curves = []
+    for step in (train.train_step, direct.train_step):
+        torch.manual_seed(0)
+        model = checkpoint.build(recipe.architecture)
+        adam = torch.optim.Adam(model.parameters(), lr=1e-4)
+        curves.append([step(model, adam, batches[i % len(batches)]) for i in range(50)])
+    assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+    assert curves[0][0] != curves[0][-1]
+
+
 @pytest.mark.parametrize("encoder", ["edsr", "rdn"])
 def test_a_step_equals_the_direct_form(packs: tuple[Path, Path], encoder: str) -> None:
     recipe = Recipe.model_validate({**SETTINGS, "encoder": {"name": encoder, "blocks": 1}})

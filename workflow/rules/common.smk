@@ -161,3 +161,8 @@ def parts():
             bucket=BUCKETS,
         )
     return parts
+
+
+def measured():
+    """The models that anything is measured of."""
+    return [model for model in UPSCALED if scales(model) or TRUTH_KNOWN]

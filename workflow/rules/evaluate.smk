@@ -55,7 +55,7 @@ rule table:
     input:
         parts(),
     output:
-        metrics=expand("results/metrics/{model}.json", model=UPSCALED),
+        metrics=expand("results/metrics/{model}.json", model=measured()),
         table="results/metrics.csv",
     log:
         "results/logs/table.log",
