@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import requests
 
 from liif.errors import UserError
-from liif.files import replacing
+from liif.files import file_sha256, replacing
 from liif.progress import duration, say
 
 TIMEOUT = (15, 60)
@@ -97,8 +96,6 @@ def download(name: str, archive: Archive, out: Path, partial: Path) -> None:
 
 def verify(path: Path, archive: Archive) -> None:
     """Refuse a file that is not the published one, saying what differs."""
-    from liif.files import file_sha256
-
     size = path.stat().st_size
     if size != archive.size:
         raise UserError(
@@ -221,11 +218,7 @@ def _write(answer: requests.Response, part: Path, have: int, total: int | None) 
 
 def _finish(part: Path, out: Path, digest: str) -> None:
     """Give the file its name if it is the right one; else begin anew."""
-    hashed = sha256()
-    with part.open("rb") as file:
-        while block := file.read(1 << 20):
-            hashed.update(block)
-    if hashed.hexdigest() != digest:
+    if file_sha256(part) != digest:
         part.unlink()
         raise _Useless("the file has another checksum than the published one")
     out.parent.mkdir(parents=True, exist_ok=True)
