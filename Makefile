@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.liif-installed
 SNAKEMAKE_FILES := Snakefile workflow/rules
 
-.PHONY: help install demo test test-slow bench lint format schema clean-demo
+.PHONY: help install demo ui test test-slow bench lint format schema clean-demo
 help:
 	@echo "make demo        train two small networks on the bundled photographs and enlarge 6 pictures"
 	@echo "make test        all tests but the slow ones"
 	@echo "make test-slow   the slow tests"
+	@echo "make ui          MLflow's pages of the demo's runs, at http://127.0.0.1:5000"
 	@echo "make bench       speed and memory against plain reference implementations"
 	@echo "make lint        every check of style, types and workflow"
 	@echo "make format      format all code"
@@ -32,6 +33,11 @@ demo: $(INSTALLED)
 	@$(BIN)/liif download photographs --to demo/data
 	@$(BIN)/snakemake --workflow-profile profiles/demo results/sr_800
 	@echo "The demo is complete: pictures in demo/results/sr_800, the table in demo/results/metrics.csv"
+
+# Without the statistics that MLflow otherwise sends to its makers.
+ui: export MLFLOW_DISABLE_TELEMETRY := true
+ui: $(INSTALLED)
+	cd demo && $(abspath $(BIN))/mlflow ui
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"

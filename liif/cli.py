@@ -6,10 +6,11 @@ Everything heavy is imported within the commands, so that `liif --help` answers 
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,9 @@ from liif import __version__
 from liif.errors import UserError
 from liif.interrupt import Interrupted
 from liif.locks import beside, lock
+
+if TYPE_CHECKING:
+    from liif.courier import NoTracker
 
 app = typer.Typer(
     name="liif",
@@ -41,6 +45,10 @@ Manifests = Annotated[
     list[Path] | None,
     typer.Option("--only", help="Only the pictures that these manifests list.", metavar="MANIFEST"),
 ]
+Track = Annotated[
+    bool,
+    typer.Option("--track/--no-track", help="Put it on record in MLflow."),
+]
 OptionalPath = Path | None
 
 
@@ -51,6 +59,41 @@ def _liif(
     if version:
         typer.echo(f"liif {__version__}")
         raise typer.Exit
+
+
+@contextmanager
+def _killed_runs_noted() -> Iterator[None]:
+    """Runs whose process was killed are marked so by the next job, whatever it does."""
+    from liif.records import of_project, project
+
+    tracker = None
+    if any(of_project(project()).glob("*/*/live.lock")):
+        from liif.courier import Tracker, installed
+
+        if installed():
+            tracker = Tracker(project())
+            if not tracker.records.bury():
+                tracker = None
+    try:
+        yield
+    finally:
+        if tracker is not None:
+            tracker.close(seconds=30)
+
+
+@contextmanager
+def _tracker(wanted: bool | None) -> Iterator[NoTracker]:
+    """What a job keeps records with; they are delivered before it ends."""
+    from liif import courier
+    from liif.records import project
+
+    tracker = courier.tracker(wanted, project())
+    try:
+        yield tracker
+    except BaseException:
+        tracker.close(seconds=20)  # who stopped a job waits for it
+        raise
+    tracker.close()
 
 
 @app.command()
@@ -138,6 +181,12 @@ def train(
         typer.Option(min=0, help="Processes that load; by the threads when not given."),
     ] = None,
     save_minutes: Annotated[float, typer.Option(min=0, help="Time between saves.")] = 5,
+    track: Annotated[
+        bool | None,
+        typer.Option(
+            "--track/--no-track", help="Put it on record in MLflow; default if that is installed."
+        ),
+    ] = None,
 ) -> None:
     """Train a model; the same command goes on after any interruption."""
     from liif import config
@@ -149,20 +198,23 @@ def train(
     devices.keep_freed_memory()
     chosen = devices.choose(device)
     state = state or out.with_suffix(".state")
-    stage.train(
-        name or out.stem,
-        recipe,
-        data=data,
-        valid=valid,
-        out=out,
-        state=state,
-        store=store or state / "finished",
-        limits=stage.Limits(
-            device=chosen,
-            workers=devices.loader_workers(chosen) if workers is None else workers,
-            save_minutes=save_minutes,
-        ),
+    limits = stage.Limits(
+        device=chosen,
+        workers=devices.loader_workers(chosen) if workers is None else workers,
+        save_minutes=save_minutes,
     )
+    with _tracker(track) as tracker:
+        stage.train(
+            name or out.stem,
+            recipe,
+            data=data,
+            valid=valid,
+            out=out,
+            state=state,
+            store=store or state / "finished",
+            limits=limits,
+            tracker=tracker,
+        )
 
 
 @app.command(name="import")
@@ -178,11 +230,15 @@ def import_(
     partial: Annotated[
         OptionalPath, typer.Option(help="Folder for unfinished files; default beside OUT.")
     ] = None,
+    track: Track = False,
 ) -> None:
     """Convert weights to our format; nothing in the file is executed."""
     from liif import checkpoint as stage
+    from liif import runs
 
     stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
+    with _tracker(track) as tracker:
+        runs.given(tracker, out, source)
 
 
 @app.command()
@@ -252,15 +308,27 @@ def table(
     ] = None,
     count: Annotated[int, typer.Option("--buckets", min=1, help="Files in each folder.")] = 1,
     note: Annotated[str, typer.Option(help="A line to print below the table.")] = "",
+    models: Annotated[
+        Path, typer.Option(help="Folder of the models' weights, to tell their runs by.")
+    ] = Path("results/models"),
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Version and source of a set, for the record.", metavar="SET=HASH@PATH"),
+    ] = None,
+    track: Track = False,
 ) -> None:
     """Put evaluations together into one table."""
     from liif import evaluate as stage
+    from liif import runs
 
+    sources = runs.parse_sources(data or [])
     results = stage.merge(parts or [], count)
     stage.write_tables(results, metrics, csv)
     stage.print_table(results)
     if note:
         typer.echo(note)
+    with _tracker(track) as tracker:
+        runs.evaluated(tracker, results, models=models, metrics=metrics, table=csv, data=sources)
 
 
 @app.command()
@@ -309,11 +377,32 @@ def gather(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],
     count: Annotated[int, typer.Option("--buckets", min=1, help="Manifests of each MODEL.")] = 1,
+    models: Annotated[
+        Path, typer.Option(help="Folder of the models' weights, to tell their runs by.")
+    ] = Path("results/models"),
+    track: Track = False,
 ) -> None:
     """Put the upscaled pictures of all models side by side, by hard links."""
+    from liif import runs
     from liif import upscale as stage
 
-    stage.gather(stage.manifests_by_model(manifests, count), upscaled, out)
+    by_model = stage.manifests_by_model(manifests, count)
+    stage.gather(by_model, upscaled, out)
+    with _tracker(track) as tracker:
+        runs.sampled(tracker, by_model, weights=models, upscaled=upscaled)
+
+
+@app.command()
+def deliver() -> None:
+    """Deliver the records that MLflow could not take when they were made."""
+    from liif.courier import Tracker, installed
+    from liif.records import project
+
+    if not installed():
+        raise UserError("MLflow is not installed: pip install 'liif[workflow]'")
+    tracker = Tracker(project())
+    count = tracker.deliver()
+    typer.echo(f"{count} records delivered" if count else "nothing waits to be delivered")
 
 
 def _bytes(gigabytes: float | None) -> int | None:
@@ -325,8 +414,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # × is not in every character set
+    a_job = any(not word.startswith("-") for word in sys.argv[1:2])
     try:
-        app()
+        with _killed_runs_noted() if a_job else nullcontext():
+            app()
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         print(f"liif: {name}{error.strerror or error}", file=sys.stderr)

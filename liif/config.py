@@ -294,6 +294,8 @@ class Experiment(Settings):
     scale: Scale = 8
     """How much the test pictures are enlarged."""
     evaluate: Evaluation = Evaluation()
+    tracking: bool = True
+    """Whether MLflow keeps a record of every run."""
     buckets: PositiveInt = 1
     """Into how many jobs work over many pictures is split."""
 

@@ -49,6 +49,18 @@ def hold(path: Path, purpose: str) -> None:
     _held.append(_taken(path, purpose))
 
 
+def attempt(path: Path) -> IO[str] | None:
+    """The lock file, held until it is closed; None when another process holds it."""
+    while True:
+        file = path.open("a+")
+        if not _try(file):
+            file.close()
+            return None
+        if _is_current(file, path):
+            return file
+        file.close()
+
+
 def _taken(path: Path, purpose: str) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:

@@ -42,6 +42,11 @@ class Outputs:
         """Whether every file is there."""
         return all(path.is_file() for path in self.all)
 
+    def read_history(self) -> list[dict[str, float]]:
+        """The rows of the history."""
+        rows = csv.DictReader(io.StringIO(self.history.read_text(encoding="utf-8")))
+        return [{key: float(value) for key, value in row.items()} for row in rows]
+
     def copy_to(self, other: Outputs) -> None:
         """Copy every file; the weights come last, so that they vouch for the rest."""
         for source, target in reversed(list(zip(self.all, other.all, strict=True))):

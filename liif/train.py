@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +17,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from liif import checkpoint
+from liif import checkpoint, runs
 from liif.config import Recipe
+from liif.courier import NoTracker
 from liif.errors import UserError
 from liif.files import write_json, write_text
 from liif.interrupt import Interrupted, stop_asked
@@ -28,7 +30,11 @@ from liif.outputs import Outputs, history_csv
 from liif.pace import Pace
 from liif.pack import Pack, is_pack, pack
 from liif.progress import duration, say
+from liif.records import Run
 from liif.samples import LARGEST, Batch, TrainingBatches, validation_batches
+from liif.strips import Strips
+
+NO_TRACKER, NO_RUN = NoTracker(), Run()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,7 @@ def train(
     state: Path,
     store: Path,
     limits: Limits,
+    tracker: NoTracker = NO_TRACKER,
 ) -> Outputs:
     """Train a model, or find it already trained, or go on where it was interrupted.
 
@@ -83,6 +90,8 @@ def train(
         Folder for what is needed to go on; it must outlive interruptions.
     store
         Folder of finished trainings, each under the key of its settings and data.
+    tracker
+        Keeps a record of it.
 
     Raises
     ------
@@ -99,11 +108,26 @@ def train(
     folder = state / key[:16]
     if finished.exist():
         say(f"{name}: these settings and data are trained already; no step is needed")
+        runs.trained(tracker.run(name, key), recipe, finished)
     else:
         with lock(state / f"{folder.name}.lock", f"the training of {name}"):
             if not finished.exist():  # an orphan may have come to its end just now
                 trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
-                trainer.run(finished)
+                run = tracker.run(name, key, anew=trainer.state.step == 0)
+                runs.training(
+                    run,
+                    recipe,
+                    parameters=sum(p.numel() for p in trainer.parameters.values()),
+                    device=str(limits.device),
+                    threads=torch.get_num_threads(),
+                    data={
+                        "training": (str(data), photographs),
+                        "validation": (str(valid), validation),
+                    },
+                )
+                with run.live():
+                    trainer.run(finished, run, tracker.begin)
+                    runs.trained(run, recipe, finished)
             shutil.rmtree(folder, ignore_errors=True)
     finished.copy_to(outputs)
     return outputs
@@ -148,9 +172,18 @@ class Trainer:
         )
         self.state = self._resume() or State(key)
 
-    def run(self, finished: Outputs) -> None:
-        """Train to the end and put the results under their key."""
+    def run(
+        self, finished: Outputs, run: Run = NO_RUN, begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """Train to the end and put the results under their key.
+
+        `begin` is called when the loader has forked its workers, so that threads may be started.
+        """
         state, total = self.state, len(self.batches)
+        run.epochs(state.history)  # a killed process may have saved more than it recorded
+        strips = Strips(self.name, self.validation, self.settings) if run.kept else None
+        batches = self.batches.from_step(state.step, self.limits.workers)
+        begin()
         pace = Pace(
             self.name,
             self.settings,
@@ -160,7 +193,7 @@ class Trainer:
         )
         saved = time.monotonic()
         with stop_asked() as stop:
-            for batch in self.batches.from_step(state.step, self.limits.workers):
+            for batch in batches:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.settings.rate(state.step, self.per_epoch)
                 loss = train_step(
@@ -176,10 +209,12 @@ class Trainer:
                 pace.step(loss)
                 if state.step % self.per_epoch == 0:
                     self._end_epoch(pace)
+                    self._draw(run, strips)
                 due = time.monotonic() - saved > 60 * self.limits.save_minutes
                 if (state.step % self.per_epoch == 0 or due or stop) and state.step < total:
                     state.seconds += pace.lap()
                     self._save()
+                    run.epochs(state.history)  # after saving, or a resumed one would double it
                     saved = time.monotonic()
                 if stop and state.step < total:
                     raise Interrupted(
@@ -211,6 +246,12 @@ class Trainer:
         state.loss_sum = 0.0
         write_text(self.folder / "history.csv", history_csv(state.history))
         pace.say(state.history[-1]["loss"], psnr)
+
+    def _draw(self, run: Run, strips: Strips | None) -> None:
+        """Show how the model enlarges now."""
+        last = self.state.history[-1]
+        for key, strip in (strips.draw(self.model) if strips is not None else {}).items():
+            run.image(key, strip, step=int(last["epoch"]), timestamp=last["timestamp"])
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -6,6 +6,8 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
+import yaml
+
 from liif.download import ARCHIVES
 from liif.files import file_sha256, write_json
 
@@ -26,6 +28,15 @@ def fingerprint(path: Path, cache: Path) -> str:
     if known != before:
         write_json(cache, known)
     return result
+
+
+def data_version(project: Path) -> str:
+    """The version of the data that DVC has recorded (its md5), or `unknown`."""
+    try:
+        (out,) = yaml.safe_load((project / "data.dvc").read_text(encoding="utf-8"))["outs"]
+        return str(out["md5"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return "unknown"
 
 
 def _of(path: Path, known: dict[str, list[object]]) -> str:

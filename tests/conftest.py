@@ -48,6 +48,14 @@ def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return grey
 
 
+@pytest.fixture(autouse=True)
+def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test puts on record stays in its folder."""
+    monkeypatch.setenv("LIIF_PROJECT", str(tmp_path))
+    for name in [n for n in os.environ if n.startswith("MLFLOW_")]:
+        monkeypatch.delenv(name)
+
+
 Folder = Callable[..., Path]
 
 

@@ -275,7 +275,7 @@ def command(base: Path, packs: tuple[Path, Path]) -> list[str]:
     return [
         *[sys.executable, "-m", "liif", "train", "--data", str(packs[0]), "--valid", str(packs[1])],
         *["--out", str(base / "m.safetensors"), "--settings", json.dumps(longer)],
-        *["--threads", "1", "--device", "cpu", "--save-minutes", "0"],
+        *["--threads", "1", "--device", "cpu", "--save-minutes", "0", "--no-track"],
     ]
 
 

@@ -48,6 +48,8 @@ TINY: dict[str, Any] = {
         "validation_patches": 4,
     },
     "evaluate": {"scales": [2, 2.5], "border": "scale"},
+    # Of what is put on record, test_records and test_tracking tell.
+    "tracking": False,
 }
 
 

@@ -8,6 +8,7 @@ from liif import buckets, versions
 from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
 from liif.errors import UserError
 from liif.locks import WORKFLOW, hold, this_workflow
+from liif.records import PROJECT
 
 try:
     # Snakemake's own merging would mix the keys of values that are one thing or another.
@@ -28,8 +29,9 @@ except UserError as error:
 # killed workflow can be told from one that is wanted.
 BIN = shlex.quote(os.path.dirname(sys.executable))
 # (A prefix of one's own takes the place of Snakemake's strict mode.)
+HERE = shlex.quote(os.getcwd())
 shell.prefix(
-    f'set -euo pipefail; export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()}; '
+    f'set -euo pipefail; export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()} {PROJECT}={HERE}; '
 )
 
 DATA = EXPERIMENT.data
@@ -39,6 +41,7 @@ UPSCALED = [*EXPERIMENT.models, "bicubic"]
 CONVENTION = (
     f"--channel {EXPERIMENT.evaluate.channel} --border {EXPERIMENT.evaluate.border}"
 )
+TRACK = "--track" if EXPERIMENT.tracking else "--no-track"
 TRUTH_KNOWN = not isinstance(DATA.test, TestLR)
 
 # Each heavy job gets its share of the cores: all of them, when one runs at a time.
@@ -161,6 +164,12 @@ def parts():
             bucket=BUCKETS,
         )
     return parts
+
+
+def sources():
+    """Where the evaluated pictures come from, and their version, for the record."""
+    sets = ["valid", "test"] if TRUTH_KNOWN else ["valid"]
+    return [f"--data {s}={version(s)}@{shlex.quote(photographs(s))}" for s in sets]
 
 
 def measured():

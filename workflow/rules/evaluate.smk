@@ -54,6 +54,7 @@ rule evaluate_test:
 rule table:
     input:
         parts(),
+        weights=expand("results/models/{model}.safetensors", model=EXPERIMENT.models),
     output:
         metrics=expand("results/metrics/{model}.json", model=measured()),
         table="results/metrics.csv",
@@ -68,6 +69,7 @@ rule table:
         # Folders, since the names of all buckets' files may be more than a command can hold.
         parts=sorted({os.path.dirname(part) for part in parts()}),
         buckets=EXPERIMENT.buckets,
+        data=sources(),
         note=(
             ""
             if TRUTH_KNOWN
@@ -75,5 +77,5 @@ rule table:
         ),
     shell:
         "liif table {params.parts} --buckets {params.buckets} --metrics results/metrics"
-        " --csv {output.table} {params.note}"
+        " --csv {output.table} {params.note} {params.data} {TRACK}"
         " 2>&1 | tee -i {log}"

@@ -38,6 +38,7 @@ rule sr_800:
             bucket=BUCKETS,
         ),
         table="results/metrics.csv",
+        weights=expand("results/models/{model}.safetensors", model=EXPERIMENT.models),
     output:
         directory("results/sr_800"),
     log:
@@ -52,4 +53,4 @@ rule sr_800:
         buckets=EXPERIMENT.buckets,
     shell:
         "liif gather results/upscaled {params.manifests} --buckets {params.buckets}"
-        " --out {output} 2>&1 | tee -i {log}"
+        " --out {output} {TRACK} 2>&1 | tee -i {log}"

@@ -1,0 +1,196 @@
+"""The courier: a thread that delivers records while the job goes on, and gives up in time."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from liif.errors import UserError
+from liif.progress import say
+from liif.records import Record, Records, Run, of_project
+from liif.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from liif.tracking import Monitors, Store
+
+EXPERIMENT = "sr_800"
+"""MLflow's experiment, unless MLFLOW_EXPERIMENT_NAME names another."""
+_LONGEST_PAUSE = 30.0
+"""Seconds between attempts to reach a store that does not answer."""
+
+
+def installed() -> bool:
+    """Whether MLflow is there; nothing else needs it."""
+    return importlib.util.find_spec("mlflow") is not None
+
+
+class NoTracker:
+    """Stands in when tracking is off: its runs keep nothing."""
+
+    keeps = False
+    """Whether anything is put on record."""
+
+    def run(self, model: str, key: str, *, anew: bool = False) -> Run:
+        """The run of a model that is made under that key; `anew` if from the start."""
+        return Run()
+
+    def begin(self) -> None:
+        """Start delivering. Only after a job has forked its helpers: they need no thread."""
+
+    def close(self, seconds: float = 60) -> None:
+        """Deliver what is left, for so many seconds at most."""
+
+
+class Tracker(NoTracker):
+    """Keeps records in a project's folder and delivers them to MLflow; one for each process.
+
+    Where MLflow is: MLFLOW_TRACKING_URI, by default the database in the project's folder that a
+    bare `mlflow ui` there shows. The experiment: MLFLOW_EXPERIMENT_NAME, by default `sr_800`.
+    """
+
+    keeps = True
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.records = Records(of_project(project), self._changed, self._warn)
+        self.cpu_seconds = 0.0
+        """Processor time that delivering took."""
+        self._uri = os.environ.get("MLFLOW_TRACKING_URI") or None
+        self._experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+        self._stores: dict[tuple[str | None, str], Store] = {}
+        self._mine: set[Record] = set()
+        self._warned = False
+        self._news, self._closing = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def run(self, model: str, key: str, *, anew: bool = False) -> Record:
+        """See `NoTracker.run`."""
+        record = self.records.of(model, key, anew=anew)
+        record.send_to(self._uri and without_secrets(self._uri), self._experiment)
+        self._mine.add(record)
+        return record
+
+    def begin(self) -> None:
+        """See `NoTracker.begin`."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+            self._thread.start()
+
+    def close(self, seconds: float = 60) -> None:
+        """See `NoTracker.close`. What is left after it goes with the next job."""
+        self._closing.set()
+        self._news.set()
+        if self._thread is None and any(r.waits() for r in self.records.all()):
+            self.begin()
+        if self._thread is not None:
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                self._warn(TimeoutError("takes too long to answer"))
+
+    def deliver(self) -> int:
+        """Deliver all that waits, now; returns how many events.
+
+        Raises
+        ------
+        UserError
+            Something could not be delivered.
+        """
+        try:
+            count = self._round()
+        except Exception as error:
+            raise UserError(self._sentence(error)) from None
+        if any(record.waits() for record in self.records.all()):
+            raise UserError(f"{self.records.folder}: another job delivers at this moment")
+        return count
+
+    def _round(self) -> int:
+        """Deliver what waits, the records of this job first."""
+        from liif import tracking
+
+        count = 0
+        trouble: Exception | None = None
+        others = [r for r in self.records.all() if r.folder not in {m.folder for m in self._mine}]
+        for record in (*self._mine, *others):
+            if record.waits():
+                store = self._store(record)
+                done, wrong = tracking.deliver(record, store)
+                count, trouble = count + done, trouble or wrong
+        if trouble is not None:
+            raise trouble
+        return count
+
+    def _store(self, record: Record) -> Store:
+        from liif.tracking import Store
+
+        address = record.address
+        key = (address.store, address.experiment)
+        if key not in self._stores:
+            mine = self._uri is not None and without_secrets(self._uri) == address.store
+            uri = self._uri if mine else address.store
+            self._stores[key] = Store(self.project, uri, address.experiment)
+        return self._stores[key]
+
+    def _work(self) -> None:
+        pause, monitors = 1.0, None
+        while True:
+            last = self._closing.is_set()
+            self._news.clear()
+            try:
+                self._round()
+                pause, idle, wake = 1.0, 60.0, self._news
+                monitors = monitors or self._monitors()
+            except Exception as error:  # whatever MLflow does, the job goes on
+                self._warn(error)
+                idle, wake, pause = pause, self._closing, min(_LONGEST_PAUSE, 2 * pause)
+            self.cpu_seconds = time.thread_time()
+            if last:
+                return
+            end = time.monotonic() + idle
+            while (left := end - time.monotonic()) > 0:
+                if monitors is not None:
+                    left = min(left, monitors.sample([r for r in self._mine if r.is_live]))
+                if wake.wait(left):
+                    break
+
+    def _monitors(self) -> Monitors:
+        from liif.tracking import Monitors
+
+        return Monitors()
+
+    def _changed(self, _: Record) -> None:
+        self._news.set()
+
+    def _warn(self, error: Exception) -> None:
+        """Say what is wrong, once in the life of the process."""
+        if not self._warned:
+            self._warned = True
+            with suppress(ValueError):  # standard error may be closed at the very end
+                say(f"{self._sentence(error)}; work goes on without it")
+
+    def _sentence(self, error: Exception) -> str:
+        lines = without_secrets(str(error)).strip().splitlines() or [type(error).__name__]
+        text = lines[0] if len(lines[0]) <= 200 else f"{lines[0][:200]} …"
+        where = "the project's database" if self._uri is None else without_secrets(self._uri)
+        return (
+            f"MLflow ({where}): {text}; what it misses waits in {self.records.folder} and goes "
+            "there when it answers again, or by: liif deliver"
+        )
+
+
+def tracker(wanted: bool | None, project: Path) -> NoTracker:
+    """A tracker, if it is wanted; None means if MLflow is installed.
+
+    Raises
+    ------
+    UserError
+        It is wanted, and MLflow is not installed.
+    """
+    if wanted and not installed():
+        raise UserError("tracking needs MLflow: pip install 'liif[workflow]', or give --no-track")
+    wanted = installed() if wanted is None else wanted
+    return Tracker(project) if wanted else NoTracker()

@@ -1,0 +1,519 @@
+"""Records: what is known of each run, kept on disk as it happens.
+
+A run is one model of an experiment: its settings, epochs, images, files, and how it ended. All
+of it is appended to ``results/tracking/<model>/<key>/events.jsonl`` in the project's folder, which
+takes no longer than a write; `liif.tracking` delivers it to MLflow from there, now or later. So
+a server that is slow, dead or full holds up no training, and nothing is said twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from liif import locks
+from liif.errors import UserError
+from liif.files import file_sha256, write_json, write_text
+from liif.images import RGB8
+from liif.interrupt import Interrupted
+
+PROJECT = "LIIF_PROJECT"
+"""Environment variable in which the workflow says to its jobs which folder it works in."""
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+Event = dict[str, Any]
+
+
+def project() -> Path:
+    """The project's folder, where `mlflow ui` shows its records.
+
+    The workflow says which it is. For a command by hand it is the nearest folder at or above
+    the current one with records or a Snakefile, else the current one.
+    """
+    if said := os.environ.get(PROJECT):
+        return Path(said).absolute()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "mlflow.db").is_file() or (folder / "Snakefile").is_file():
+            return folder
+    return here
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """Photographs or pictures that a run has seen."""
+
+    name: str
+    context: str
+    """What for: training, validation or test."""
+    source: str
+    """Where they came from."""
+    digest: str
+    """The version of the data."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many there are, of what."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a record goes."""
+
+    id: str
+    store: str | None = None
+    """MLflow's address, without passwords; None is the project's own database."""
+    experiment: str = ""
+
+
+@dataclass(kw_only=True)
+class Delivered:
+    """How far a record has gone to a store."""
+
+    store: str | None = None
+    experiment: str = ""
+    offset: int = 0
+    """Of the first event that has not been tried."""
+    later: list[int] = field(default_factory=list)
+    """Offsets of images and files that could not be stored when it was their turn."""
+    run: str | None = None
+    model: str | None = None
+    """Their identifiers there."""
+
+
+class Run:
+    """A run of which nothing is kept: it stands in when tracking is off."""
+
+    kept = False
+    """Whether anything is; images need not be drawn for a run that keeps none."""
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Settings. What is known with another value already is kept as a tag."""
+
+    def tags(self, values: Mapping[str, object]) -> None:
+        """What may change: the last value counts."""
+
+    def epochs(self, rows: list[dict[str, float]]) -> None:
+        """The history so far; rows that are known already are left out."""
+
+    def measured(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
+        """What the model reaches on a data set; equal values are left out."""
+
+    def image(self, key: str, pixels: RGB8, *, step: int, timestamp: float) -> None:
+        """A picture (H, W, 3) at a step, unless there is one; those of one key get a slider."""
+
+    def sample(self, key: str, path: Path) -> None:
+        """A final output, a picture file; an equal one is left out, another is the next step."""
+
+    def file(self, path: Path, name: str) -> None:
+        """A file, by its name in the run's artifacts; an equal one is left out."""
+
+    def text(self, name: str, text: str) -> None:
+        """A file with that text, likewise."""
+
+    def dataset(self, data: DataSet) -> None:
+        """Photographs that the run has seen."""
+
+    def model(self, weights: Path, step: int = 0) -> None:
+        """The weights after so many steps, to be served and registered."""
+
+    def status(self, status: Status, ended: str = "") -> None:
+        """How it goes, or how it ended."""
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """While the run is at work; however the block ends is noted, unless it ends well."""
+        yield
+
+
+@dataclass
+class _Known:
+    """What the events of a record amount to."""
+
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    epoch: int = 0
+    samples: int = 0
+    """Of the machine's state."""
+    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
+    datasets: dict[str, Event] = field(default_factory=dict)
+    status: str = ""
+
+    def add(self, event: Event) -> None:
+        kind = event["kind"]
+        if kind == "params":
+            self.params |= event["values"]
+        elif kind == "tags":
+            self.tags |= event["values"]
+        elif kind == "epoch":
+            self.epoch = max(self.epoch, event["step"])
+        elif kind == "system":
+            self.samples = event["step"] + 1
+        elif kind == "measured":
+            self.measured |= {k: (v, event["step"]) for k, v in event["values"].items()}
+        elif kind == "image":
+            self.images[event["key"]] = event["step"]
+        elif kind == "dataset":
+            self.datasets[event["data"]["context"]] = event["data"]
+        elif kind == "status":
+            self.status = event["status"]
+        if "sha256" in event:
+            self.files[event["name"]] = event["sha256"]
+
+
+class Record(Run):
+    """A run that is kept in a folder of its own.
+
+    Nothing here raises because of a disk that is full or gone: a training does not fail for want
+    of a record. `trouble` is told instead.
+    """
+
+    kept = True
+
+    def __init__(
+        self,
+        folder: Path,
+        changed: Callable[[Record], None] = lambda _: None,
+        trouble: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self.folder, self.changed, self.trouble = folder, changed, trouble
+        self.name = folder.parent.name
+        """The model's."""
+        self.is_live = False
+        self._known: _Known | None = None
+
+    @property
+    def events_path(self) -> Path:
+        """One event a line, in the order they happened."""
+        return self.folder / "events.jsonl"
+
+    @property
+    def _live_lock(self) -> Path:
+        return self.folder / "live.lock"
+
+    @property
+    def address(self) -> Address:
+        """Where the record goes, and what tells it from all others there."""
+        return Address(**_read(self.folder / "record.json"))
+
+    def send_to(self, store: str | None, experiment: str) -> None:
+        """Set where the record goes; all of it, if it went elsewhere before."""
+        path = self.folder / "record.json"
+        try:
+            before = Address(**_read(path)) if path.is_file() else Address(uuid.uuid4().hex)
+            now = replace(before, store=store, experiment=experiment)
+            if now != before or not path.is_file():
+                write_json(path, asdict(now))
+        except (OSError, UserError) as error:
+            self.trouble(error)
+
+    def delivered(self) -> Delivered:
+        """How far it has gone to where it goes."""
+        path, address = self.folder / "delivered.json", self.address
+        state = Delivered(**_read(path)) if path.is_file() else None
+        if state is None or (state.store, state.experiment) != (address.store, address.experiment):
+            return Delivered(store=address.store, experiment=address.experiment)
+        return state
+
+    def note_delivered(self, state: Delivered) -> None:
+        """Keep how far it has gone."""
+        write_json(self.folder / "delivered.json", asdict(state))
+
+    def waits(self) -> bool:
+        """Whether anything is still to be delivered."""
+        if not (self.folder / "record.json").is_file():
+            return False
+        state = self.delivered()
+        return bool(state.later) or next(self.events(state.offset), None) is not None
+
+    @property
+    def known(self) -> _Known:
+        """What was recorded so far, by whichever process."""
+        if self._known is None:
+            self._known = _Known()
+            for *_, event in self.events(0):
+                self._known.add(event)
+        return self._known
+
+    def events(self, offset: int) -> Iterator[tuple[int, int, Event]]:
+        """The complete events from an offset on, each with its own offset and the next one's."""
+        try:
+            with self.events_path.open("rb") as file:
+                file.seek(offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break  # of a process that was killed, or is writing just now
+                    yield offset, offset + len(line), json.loads(line)
+                    offset += len(line)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """See `Run.params`."""
+        text = {key: str(value) for key, value in values.items()}
+        new = {key: value for key, value in text.items() if key not in self.known.params}
+        other = {k: v for k, v in text.items() if self.known.params.get(k, v) != v}
+        if new:
+            self._append({"kind": "params", "values": new})
+        self.tags({f"resumed.{key}": value for key, value in other.items()})
+
+    def tags(self, values: Mapping[str, object]) -> None:
+        """See `Run.tags`."""
+        text = {key: str(value) for key, value in values.items()}
+        new = {key: value for key, value in text.items() if self.known.tags.get(key) != value}
+        if new:
+            self._append({"kind": "tags", "values": new})
+
+    def epochs(self, rows: list[dict[str, float]]) -> None:
+        """See `Run.epochs`. Each has the time that the history gives it, so that none doubles."""
+        for row in rows:
+            if row["epoch"] > self.known.epoch:
+                values = {
+                    key: float(f"{value:.10g}")
+                    for key, value in row.items()
+                    if key not in ("epoch", "timestamp")
+                }
+                event = {"kind": "epoch", "values": values, "step": int(row["epoch"])}
+                self._append({**event, "timestamp": round(row["timestamp"] * 1000)})
+
+    def system(self, values: Mapping[str, float]) -> None:
+        """The state of the machine, now."""
+        self._append({"kind": "system", "values": dict(values), "step": self.known.samples})
+
+    def measured(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
+        """See `Run.measured`. Other values than before are the next point of their curve."""
+        by_step: dict[int, dict[str, float]] = {}
+        for key, value in values.items():
+            before, step = self.known.measured.get(key, (None, -1))
+            if value != before:
+                by_step.setdefault(step + 1, {})[key] = value
+        of = {} if data is None else {"data": [data.name, data.digest]}
+        for step, some in by_step.items():
+            event = {"kind": "measured", "values": some, "step": step}
+            self._append({**event, **of})
+
+    def image(self, key: str, pixels: RGB8, *, step: int, timestamp: float) -> None:
+        """See `Run.image`."""
+        if step <= self.known.images.get(key, -1):
+            return
+
+        def write(path: Path) -> None:
+            Image.fromarray(pixels).save(path, compress_level=1)
+
+        event = {"kind": "image", "key": key, "step": step, "timestamp": round(timestamp * 1000)}
+        self._append_with(event, "image.png", write)
+
+    def sample(self, key: str, path: Path) -> None:
+        """See `Run.sample`."""
+        step = self.known.images.get(key, -1) + 1
+        event = {"kind": "image", "key": key, "step": step, "name": f"images/{key}.png"}
+        self._append_copy(event, path)
+
+    def file(self, path: Path, name: str) -> None:
+        """See `Run.file`."""
+        self._append_copy({"kind": "file", "name": name}, path)
+
+    def text(self, name: str, text: str) -> None:
+        """See `Run.text`."""
+        digest = sha256(text.encode()).hexdigest()
+        if self.known.files.get(name) != digest:
+            event = {"kind": "file", "name": name, "sha256": digest}
+            self._append_with(event, Path(name).name, lambda copy: write_text(copy, text))
+
+    def model(self, weights: Path, step: int = 0) -> None:
+        """See `Run.model`."""
+        event = {"kind": "model", "name": "model/weights.safetensors", "step": step}
+        self._append_copy(event, weights)
+
+    def dataset(self, data: DataSet) -> None:
+        """See `Run.dataset`."""
+        if self.known.datasets.get(data.context) != asdict(data):
+            self._append({"kind": "dataset", "data": asdict(data)})
+
+    def status(self, status: Status, ended: str = "") -> None:
+        """See `Run.status`."""
+        if self.known.status != status:
+            self._append({"kind": "status", "status": status})
+        self.tags({"ended": ended})
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """See `Run.live`. The lock that it holds tells others that it is alive."""
+        with self._holding():
+            self.is_live = True
+            self.status("RUNNING")
+            try:
+                yield
+            except Interrupted as stop:
+                self.status("KILLED", f"stopped on request: {stop}")
+                raise
+            except KeyboardInterrupt:
+                self.status("KILLED", "stopped at once, by a second request")
+                raise
+            except UserError as error:
+                self.status("FAILED", str(error))
+                raise
+            except Exception as error:
+                self.status("FAILED", f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                self.is_live = False
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Hold the lock of a living run; others have it for moments only."""
+        held, end = None, time.monotonic() + 5
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while (held := locks.attempt(self._live_lock)) is None and time.monotonic() < end:
+                time.sleep(0.05)
+        except OSError as error:
+            self.trouble(error)
+        try:
+            yield
+        finally:
+            if held is not None:
+                self._live_lock.unlink(missing_ok=True)
+                held.close()
+
+    def is_alive(self) -> bool:
+        """Whether a process is at work on the run."""
+        held = locks.attempt(self._live_lock) if self._live_lock.exists() else None
+        if held is not None:
+            held.close()
+        return held is None and self._live_lock.exists()
+
+    def bury(self) -> bool:
+        """Note that the run's process was killed, if that is so."""
+        if not self._live_lock.exists():
+            return False
+        held = locks.attempt(self._live_lock)
+        if held is None:
+            return False
+        with held:
+            self.status("KILLED", "killed; the same command goes on where it was")
+            self._live_lock.unlink(missing_ok=True)
+        return True
+
+    def _append(self, event: Event) -> None:
+        event = {"timestamp": _now(), **event}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.events_path.open("ab+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                _mend(file)
+                file.write(json.dumps(event).encode() + b"\n")
+        except OSError as error:
+            self.trouble(error)
+            return
+        self.known.add(event)
+        self.changed(self)
+
+    def _append_copy(self, event: Event, path: Path) -> None:
+        """An event with a file that stays as it is now."""
+        try:
+            digest = file_sha256(path)
+        except OSError as error:
+            self.trouble(error)
+            return
+        if self.known.files.get(event["name"]) == digest:
+            return
+
+        def write(copy: Path) -> None:
+            try:
+                os.link(path, copy)  # results are replaced, never changed in place
+            except OSError:
+                shutil.copyfile(path, copy)
+
+        self._append_with({**event, "sha256": digest}, Path(event["name"]).name, write)
+
+    def _append_with(self, event: Event, name: str, write: Callable[[Path], None]) -> None:
+        """An event with a file of that name, which lies in a folder of its own."""
+        path = self.folder / "files" / uuid.uuid4().hex / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+        except (OSError, UserError) as error:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            self.trouble(error)
+            return
+        self._append({**event, "file": path.relative_to(self.folder).as_posix()})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A small JSON file of ours."""
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def _now() -> int:
+    """Milliseconds, as MLflow counts."""
+    return round(time.time() * 1000)
+
+
+def _mend(file: Any) -> None:
+    """Cut off a line that a killed process did not complete."""
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)
+
+
+class Records:
+    """All records of a project."""
+
+    def __init__(
+        self,
+        folder: Path,
+        changed: Callable[[Record], None] = lambda _: None,
+        trouble: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self.folder, self._changed, self._trouble = folder, changed, trouble
+
+    def all(self) -> list[Record]:
+        """Every record."""
+        return [self._open(path.parent) for path in sorted(self.folder.glob("*/*/events.jsonl"))]
+
+    def of(self, model: str, key: str, *, anew: bool = False) -> Record:
+        """The record of a model that was made under that key; the newest, if there are several.
+
+        `anew` says that it is made from the start: a record with epochs is not continued then.
+        """
+        number = 1
+        while self._path(model, key, number + 1).is_dir():
+            number += 1
+        record = self._open(self._path(model, key, number))
+        if anew and (record.known.epoch or record.is_alive()):
+            record = self._open(self._path(model, key, number + 1))
+        return record
+
+    def bury(self) -> list[Record]:
+        """Mark the runs whose process was killed; returns them."""
+        return [record for record in self.all() if record.bury()]
+
+    def _path(self, model: str, key: str, number: int) -> Path:
+        return self.folder / model / (key[:16] + (f".{number}" if number > 1 else ""))
+
+    def _open(self, path: Path) -> Record:
+        return Record(path, self._changed, self._trouble)
+
+
+def of_project(folder: Path) -> Path:
+    """Where a project's records are."""
+    return folder / "results" / "tracking"

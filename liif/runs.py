@@ -1,0 +1,247 @@
+"""Runs: what is put on record of a model when it is trained, given, evaluated and used."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+
+from liif import environment
+from liif.config import Recipe
+from liif.courier import NoTracker
+from liif.errors import UserError
+from liif.files import file_sha256
+from liif.outputs import Outputs
+from liif.pack import Pack
+from liif.records import DataSet, Record, Run, project
+from liif.secrets import without_secrets
+from liif.versions import data_version
+
+SAMPLES = 4
+"""Final outputs that are shown of each model."""
+BICUBIC = "bicubic"
+
+
+def training(
+    run: Run,
+    recipe: Recipe,
+    *,
+    parameters: int,
+    device: str,
+    threads: int,
+    data: dict[str, tuple[str, Pack]],
+) -> None:
+    """Describe a training that begins, or goes on.
+
+    Parameters
+    ----------
+    parameters
+        How many the network has.
+    data
+        Where the photographs for training and validation come from, and they themselves.
+    """
+    if not run.kept:
+        return
+    here = {"device": device, "threads": threads, **environment.versions()}
+    run.params({**flat(recipe.model_dump(mode="json")), "parameters": parameters, **here})
+    _place(run)
+    run.tags({"data.fingerprint": data["training"][1].fingerprint, "model.kind": "trained"})
+    for context, (source, photographs) in data.items():
+        run.dataset(
+            DataSet(
+                name=Path(source).stem,
+                context=context,
+                source=source,
+                digest=photographs.fingerprint,
+                counts={
+                    "photographs": len(photographs),
+                    "pixels": sum(e.height * e.width for e in photographs.entries),
+                },
+            )
+        )
+
+
+def trained(run: Run, recipe: Recipe, outputs: Outputs) -> None:
+    """Put the end of a training on record, from the files that it left. Twice is once."""
+    if not run.kept:
+        return
+    run.params(flat(recipe.model_dump(mode="json")))
+    run.epochs(outputs.read_history())
+    sidecar = json.loads(outputs.sidecar.read_text(encoding="utf-8"))
+    run.tags({"seconds": sidecar["seconds"], "model.kind": "trained"})
+    for path, name in (
+        (outputs.history, "history.csv"),
+        (outputs.sidecar, "run.json"),
+        (outputs.weights, "weights/last.safetensors"),
+        (outputs.best, "weights/best.safetensors"),
+    ):
+        run.file(path, name)
+    run.text("recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
+    run.model(outputs.weights, sidecar["steps"])
+    run.status("FINISHED", f"finished after {sidecar['steps']} steps")
+
+
+def given(tracker: NoTracker, weights: Path, source: str) -> None:
+    """Put a model on record whose weights are given."""
+    if tracker.keeps:
+        run = tracker.run(weights.stem, identity(weights))
+        _describe_weights(run, weights)
+        run.params({"weights": without_secrets(source)})
+        _ended_as_given(run, weights)
+
+
+def _ended_as_given(run: Run, weights: Path) -> None:
+    run.file(weights, "weights/last.safetensors")
+    run.model(weights)
+    run.status("FINISHED", "its weights were given")
+
+
+def evaluated(
+    tracker: NoTracker,
+    results: Iterable[Mapping[str, Any]],
+    *,
+    models: Path,
+    metrics: Path,
+    table: Path,
+    data: dict[str, tuple[str, str]],
+) -> None:
+    """Put on record what models and bicubic reach.
+
+    Parameters
+    ----------
+    results
+        As `evaluate.merge` gives them.
+    models
+        Folder of the weights.
+    metrics, table
+        Folder of the results by model, and the table of all.
+    data
+        Of each set, where its pictures come from and their version.
+    """
+    if not tracker.keeps:
+        return
+    by_model: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        by_model.setdefault(result["model"], []).append(result)
+    for model, found in by_model.items():
+        run = _of_weights(tracker, model, models)
+        for result in found:
+            source, version = data.get(result["set"], ("", "unknown"))
+            pictures = DataSet(
+                name=Path(source).stem or result["set"],
+                context={"valid": "evaluation"}.get(result["set"], result["set"]),
+                source=source,
+                digest=version,
+                counts={"pictures": len(result["pictures"])},
+            )
+            run.dataset(pictures)
+            prefix = f"{result['set']}/x{result['scale']:g}/"
+            values = {prefix + name: result[name] for name in ("psnr", "ssim")}
+            run.measured({k: v for k, v in values.items() if v is not None}, pictures)
+        run.file(metrics / f"{model}.json", f"metrics/{model}.json")
+        run.file(table, "metrics.csv")
+        if model == BICUBIC:
+            run.status("FINISHED", "the baseline: nothing is trained")
+
+
+def sampled(tracker: NoTracker, models: Iterable[str], *, weights: Path, upscaled: Path) -> None:
+    """Put some of the enlarged pictures on record, the same of each model."""
+    for model in (*models, BICUBIC) if tracker.keeps else ():
+        pictures = sorted((upscaled / model).glob("*.png"))[:SAMPLES]
+        if pictures:
+            run = _of_weights(tracker, model, weights)
+            for path in pictures:
+                run.sample(f"sample/{path.stem}", path)
+
+
+def parse_sources(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Set → (source, version), from `SET=HASH@PATH`.
+
+    Raises
+    ------
+    UserError
+        A text is something else.
+    """
+    sources = {}
+    for text in texts:
+        name, _, rest = text.partition("=")
+        version, at, source = rest.partition("@")
+        if not (name and at and version and source):
+            raise UserError(f"`{text}` must look like SET=HASH@PATH")
+        sources[name] = (source, version)
+    return sources
+
+
+def _of_weights(tracker: NoTracker, model: str, folder: Path) -> Run:
+    """The run of the weights that a model has now; described, if nothing was known of it."""
+    if model == BICUBIC:
+        run = tracker.run(model, BICUBIC)
+        if run.kept:
+            _place(run)
+            run.params({"encoder.name": BICUBIC, "parameters": 0})
+        return run
+    path = folder / f"{model}.safetensors"
+    run = tracker.run(model, identity(path))
+    if isinstance(run, Record) and not run.known.params:  # tracking was off, or its records lost
+        _describe_weights(run, path)
+        outputs, provenance = Outputs(weights=path), _metadata(path).get("provenance", {})
+        if outputs.exist() and "recipe" in provenance:
+            trained(run, Recipe.model_validate(provenance["recipe"]), outputs)
+        else:
+            _ended_as_given(run, path)
+    return run
+
+
+def _describe_weights(run: Run, weights: Path) -> None:
+    with _opened(weights) as file:
+        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (no dict)
+    metadata = _metadata(weights)
+    recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
+    run.params({**flat(recipe), "parameters": parameters, **environment.versions()})
+    run.tags({"model.kind": "trained" if "train" in recipe else "given"})
+    _place(run)
+
+
+def _place(run: Run) -> None:
+    """Tags of the code and the data that a run was made with."""
+    run.tags({**environment.commit(), "data.version": data_version(project())})
+
+
+def identity(weights: Path) -> str:
+    """What tells a model's weights from all others: the key of their training, or their hash."""
+    provenance = _metadata(weights).get("provenance", {})
+    try:
+        return Recipe.model_validate(provenance["recipe"]).key(provenance["data"])
+    except (KeyError, TypeError, ValidationError):
+        return file_sha256(weights)
+
+
+def _opened(weights: Path) -> Any:
+    try:
+        return safe_open(weights, framework="numpy")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{weights}: is no readable safetensors file: {error}") from None
+
+
+def _metadata(weights: Path) -> dict[str, Any]:
+    with _opened(weights) as file:
+        text = (file.metadata() or {}).get("liif", "{}")
+    value = json.loads(text)
+    return value if isinstance(value, dict) else {}
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested settings as `outer.inner` names."""
+    values: dict[str, object] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            values |= flat(value, f"{name}.")
+        else:
+            values[name] = value
+    return values

@@ -1,0 +1,17 @@
+import pytest
+
+from liif.secrets import without_secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:pass@host:5000/x", "http://host:5000/x"),
+        ("at https://token@host/a?key=1&b=2: refused", "at https://host/a refused"),
+        ("postgresql://u:p@db/name", "postgresql://db/name"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("no address, a@b", "no address, a@b"),
+    ],
+)
+def test_what_opens_doors_is_not_shown(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
