@@ -89,6 +89,8 @@ class Delivered:
     run: str | None = None
     model: str | None = None
     """Their identifiers there."""
+    version: str | None = None
+    """Of the registered model."""
 
 
 class Run:
@@ -109,7 +111,7 @@ class Run:
     def measured(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
         """What the model reaches on a data set; equal values are left out."""
 
-    def image(self, key: str, pixels: RGB8, *, step: int, timestamp: float) -> None:
+    def image(self, key: str, pixels: RGB8, *, step: int) -> None:
         """A picture (H, W, 3) at a step, unless there is one; those of one key get a slider."""
 
     def sample(self, key: str, path: Path) -> None:
@@ -283,7 +285,7 @@ class Record(Run):
                 values = {
                     key: float(f"{value:.10g}")
                     for key, value in row.items()
-                    if key not in ("epoch", "timestamp")
+                    if key not in ("epoch", "step", "timestamp")
                 }
                 event = {"kind": "epoch", "values": values, "step": int(row["epoch"])}
                 self._append({**event, "timestamp": round(row["timestamp"] * 1000)})
@@ -304,7 +306,7 @@ class Record(Run):
             event = {"kind": "measured", "values": some, "step": step}
             self._append({**event, **of})
 
-    def image(self, key: str, pixels: RGB8, *, step: int, timestamp: float) -> None:
+    def image(self, key: str, pixels: RGB8, *, step: int) -> None:
         """See `Run.image`."""
         if step <= self.known.images.get(key, -1):
             return
@@ -312,8 +314,7 @@ class Record(Run):
         def write(path: Path) -> None:
             Image.fromarray(pixels).save(path, compress_level=1)
 
-        event = {"kind": "image", "key": key, "step": step, "timestamp": round(timestamp * 1000)}
-        self._append_with(event, "image.png", write)
+        self._append_with({"kind": "image", "key": key, "step": step}, "image.png", write)
 
     def sample(self, key: str, path: Path) -> None:
         """See `Run.sample`."""

@@ -277,6 +277,12 @@ class _Delivery:
             params=[Param(key, value) for key, value in params.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
+        if self.state.version is not None:  # whose page shows its tags
+            for event in batch:
+                for key, value in event["values"].items() if event["kind"] == "measured" else ():
+                    self.client.set_model_version_tag(
+                        self._model_name, self.state.version, key, f"{value:.4f}"
+                    )
 
     def _status(self, event: Event) -> None:
         if event["status"] == "RUNNING":
@@ -343,10 +349,15 @@ class _Delivery:
         folder = event["name"].rpartition("/")[0]
         self.client.log_artifact(self.run, str(path), folder or None)
 
+    @property
+    def _model_name(self) -> str:
+        """In the registry."""
+        return f"liif-{self.record.name}"
+
     def _model(self, event: Event, weights: Path) -> None:
         """The model, its version in the registry, and what was measured of it before."""
         mlflow = self.store.mlflow
-        name = f"liif-{self.record.name}"
+        name = self._model_name
         if self.state.model is not None:
             status = str(self.client.get_logged_model(self.state.model).status)
             if status not in ("READY", "PENDING"):  # an attempt that came to nothing
@@ -367,13 +378,17 @@ class _Delivery:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         versions = self.client.search_model_versions(f"name = '{name}' and run_id = '{self.run}'")
-        if not versions:
-            self.client.create_model_version(
+        found = (
+            versions[0]
+            if versions
+            else self.client.create_model_version(
                 name,
                 source=f"models:/{self.state.model}",
                 run_id=self.run,
                 model_id=self.state.model,
             )
+        )
+        self.state.version = str(found.version)
         known = [e for *_, e in self.record.events(0)]
         measured = [e for e in known if e["kind"] == "measured"]
         last_epoch = [e for e in known if e["kind"] == "epoch"][-1:]

@@ -184,6 +184,8 @@ class Trainer:
         strips = Strips(self.name, self.validation, self.settings) if run.kept else None
         batches = self.batches.from_step(state.step, self.limits.workers)
         begin()
+        if state.step == 0:
+            self._draw(run, strips, 0)
         pace = Pace(
             self.name,
             self.settings,
@@ -209,7 +211,7 @@ class Trainer:
                 pace.step(loss)
                 if state.step % self.per_epoch == 0:
                     self._end_epoch(pace)
-                    self._draw(run, strips)
+                    self._draw(run, strips, state.step // self.per_epoch)
                 due = time.monotonic() - saved > 60 * self.limits.save_minutes
                 if (state.step % self.per_epoch == 0 or due or stop) and state.step < total:
                     state.seconds += pace.lap()
@@ -247,11 +249,10 @@ class Trainer:
         write_text(self.folder / "history.csv", history_csv(state.history))
         pace.say(state.history[-1]["loss"], psnr)
 
-    def _draw(self, run: Run, strips: Strips | None) -> None:
+    def _draw(self, run: Run, strips: Strips | None, epoch: int) -> None:
         """Show how the model enlarges now."""
-        last = self.state.history[-1]
         for key, strip in (strips.draw(self.model) if strips is not None else {}).items():
-            run.image(key, strip, step=int(last["epoch"]), timestamp=last["timestamp"])
+            run.image(key, strip, step=epoch)
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -40,7 +40,7 @@ def test_nothing_is_said_twice(records: Records, tmp_path: Path) -> None:
         record.epochs(rows(1, 2))
         record.measured({"psnr": 30.0})
         record.dataset(PHOTOGRAPHS)
-        record.image("crop", picture, step=1, timestamp=1.0)
+        record.image("crop", picture, step=1)
         record.file(file, "history.csv")
         record.text("recipe.json", "{}")
         record.model(file, step=3)
@@ -165,7 +165,7 @@ def test_a_disk_without_room_stops_nothing(tmp_path: Path) -> None:
     record = Records(tmp_path / "file" / "x", trouble=troubles.append).of("m", "key")
     record.send_to(None, "e")
     record.params({"a": 1})
-    record.image("i", np.zeros((2, 2, 3), np.uint8), step=1, timestamp=1)
+    record.image("i", np.zeros((2, 2, 3), np.uint8), step=1)
     record.file(tmp_path / "missing", "m")
     with record.live():
         record.epochs(rows(1))
@@ -236,5 +236,5 @@ def test_events_are_json_lines_that_others_can_read(records: Records) -> None:
         "kind": "epoch",
         "step": 1,
         "timestamp": 1000500,
-        "values": {"loss": 0.123456789, "step": 6.0},
+        "values": {"loss": 0.123456789},
     }
