@@ -31,6 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	@$(BIN)/liif download photographs --to demo/data
+	@PATH="$(abspath $(BIN)):$$PATH" profiles/demo/prepare demo
 	@$(BIN)/snakemake --workflow-profile profiles/demo results/sr_800
 	@echo "The demo is complete: pictures in demo/results/sr_800, the table in demo/results/metrics.csv"
 

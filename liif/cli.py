@@ -108,6 +108,8 @@ def download(
 ) -> None:
     """Download one of DIV2K's archives, checked and resumable; or copy the bundled photographs."""
     from liif import download as stage
+    from liif.progress import say
+    from liif.records import project
 
     if name == "photographs":
         stage.copy_photographs(to)
@@ -117,6 +119,8 @@ def download(
     partial = partial or to / ".partial"
     with lock(partial / f"{name}.lock", f"the download of {name}"):
         stage.download(name, stage.ARCHIVES[name], to / f"{name}.zip", partial)
+    if hint := stage.how_to_record(to, project()):
+        say(hint)
 
 
 @app.command()
@@ -192,12 +196,18 @@ def train(
     from liif import config
     from liif import device as devices
     from liif import train as stage
+    from liif.progress import say
+    from liif.records import project
+    from liif.versions import UNKNOWN, data_version
 
     recipe = config.recipe(settings)
     devices.use_threads(threads)
     devices.keep_freed_memory()
     chosen = devices.choose(device)
     state = state or out.with_suffix(".state")
+    version = data_version(project())
+    if version.warning:
+        say(version.warning)
     limits = stage.Limits(
         device=chosen,
         workers=devices.loader_workers(chosen) if workers is None else workers,
@@ -214,6 +224,7 @@ def train(
             store=store or state / "finished",
             limits=limits,
             tracker=tracker,
+            data_version=version.actual if version.actual != UNKNOWN else None,
         )
 
 
@@ -308,6 +319,9 @@ def table(
     ] = None,
     count: Annotated[int, typer.Option("--buckets", min=1, help="Files in each folder.")] = 1,
     note: Annotated[str, typer.Option(help="A line to print below the table.")] = "",
+    summary: Annotated[
+        OptionalPath, typer.Option(help="The averages as JSON, by set, scale and model.")
+    ] = None,
     models: Annotated[
         Path, typer.Option(help="Folder of the models' weights, to tell their runs by.")
     ] = Path("results/models"),
@@ -323,7 +337,7 @@ def table(
 
     sources = runs.parse_sources(data or [])
     results = stage.merge(parts or [], count)
-    stage.write_tables(results, metrics, csv)
+    stage.write_tables(results, metrics, csv, summary)
     stage.print_table(results)
     if note:
         typer.echo(note)

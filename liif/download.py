@@ -30,16 +30,19 @@ class Archive(NamedTuple):
     size: int
     """In bytes."""
     sha256: str
+    md5: str = ""
+    """DVC's."""
 
 
-def _div2k(name: str, size: int, digest: str) -> Archive:
+def _div2k(name: str, size: int, sha256: str, md5: str) -> Archive:
     return Archive(
         (
             f"https://data.vision.ee.ethz.ch/cvl/DIV2K/{name}.zip",
             f"https://huggingface.co/datasets/goodfellowliu/DIV2K/resolve/main/{name}.zip",
         ),
         size,
-        digest,
+        sha256,
+        md5,
     )
 
 
@@ -48,11 +51,13 @@ ARCHIVES = {
         "DIV2K_train_HR",
         3530603713,
         "9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335",
+        "bdc2d9338d4e574fe81bf7d158758658",
     ),
     "DIV2K_valid_HR": _div2k(
         "DIV2K_valid_HR",
         448993893,
         "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
+        "9fcdda83005c5e5997799b69f955ff88",
     ),
 }
 LICENCE = (
@@ -92,6 +97,17 @@ def download(name: str, archive: Archive, out: Path, partial: Path) -> None:
             f"{error}. Put the file at {out} by hand if you have it, "
             "use photographs of your own (`data:` in the configuration), or try `make demo`"
         ) from None
+
+
+def how_to_record(folder: Path, project: Path) -> str:
+    """What to do with the downloaded archives, where DVC keeps their versions."""
+    pinned = project / "data.dvc"
+    if not pinned.is_file() or not all((folder / f"{name}.zip").is_file() for name in ARCHIVES):
+        return ""
+    return (
+        f"{folder}: to take both archives into DVC's cache (a second copy of 4 GB): "
+        "dvc commit -f data.dvc. Before that, `dvc checkout -f` would delete them."
+    )
 
 
 def verify(path: Path, archive: Archive) -> None:

@@ -170,8 +170,10 @@ def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
     return list(merged.values())
 
 
-def write_tables(results: list[Result], metrics: Path, table: Path) -> None:
-    """Write `metrics/<model>.json` for each model and one CSV table of all."""
+def write_tables(
+    results: list[Result], metrics: Path, table: Path, summary: Path | None = None
+) -> None:
+    """Write `metrics/<model>.json` for each model, one CSV table of all, and a summary."""
     for model in {r["model"]: None for r in results}:
         write_json(
             metrics / f"{model}.json",
@@ -183,6 +185,12 @@ def write_tables(results: list[Result], metrics: Path, table: Path) -> None:
     for r in _ordered(results):
         writer.writerow([r["set"], f"{r['scale']:g}", r["model"], len(r["pictures"]), *_figures(r)])
     write_text(table, text.getvalue())
+    if summary is not None:
+        averages: dict[str, dict[str, dict[str, Any]]] = {}
+        for r in _ordered(results):
+            of_set = averages.setdefault(r["set"], {}).setdefault(f"x{r['scale']:g}", {})
+            of_set[r["model"]] = {"psnr": r["psnr"], "ssim": r["ssim"]}
+        write_json(summary, averages)
 
 
 def _figures(result: Result) -> list[str]:

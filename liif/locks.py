@@ -108,6 +108,22 @@ def this_workflow() -> str:
     return f"{os.getpid()}@{socket.gethostname()}"
 
 
+def started_by_dvc() -> str:
+    """The `dvc` process that started this one, as workflows are named; empty if none did.
+
+    `dvc repro` that is killed leaves its workflow running: the next one must know whose it is.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return ""
+    import psutil
+
+    for parent in psutil.Process().parents():
+        with suppress(psutil.Error):
+            if any(Path(word).name == "dvc" for word in parent.cmdline()[:3]):
+                return f"{parent.pid}@{socket.gethostname()}"
+    return ""
+
+
 def _is_dead(workflow: str) -> bool:
     """Whether a workflow is known to have ended; of one on another machine nothing is known."""
     process, _, host = workflow.partition("@")
@@ -120,14 +136,27 @@ def _take_over(file: IO[str], purpose: str) -> bool:
     if not holder or not _is_dead(workflow):
         return False
     say(f"{purpose} still runs (process {holder}), but its workflow was killed: asking it to stop")
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(holder, signal.SIGTERM)
+    for process in [holder, *_jobs_of(holder)]:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGTERM)
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         if _try(file):
             return True
         time.sleep(0.1)
     return False
+
+
+def _jobs_of(workflow: int) -> list[int]:
+    """The jobs below a workflow, which would wait for them; they save and stop when asked."""
+    try:
+        import psutil
+    except ImportError:  # then there is no workflow either
+        return []
+    with suppress(psutil.Error):
+        below = psutil.Process(workflow).children(recursive=True)
+        return [p.pid for p in below if any(Path(w).name == "liif" for w in p.cmdline()[:2])]
+    return []
 
 
 def _alive(process: int) -> bool:

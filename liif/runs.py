@@ -209,7 +209,10 @@ def _describe_weights(run: Run, weights: Path) -> None:
 
 def _place(run: Run) -> None:
     """Tags of the code and the data that a run was made with."""
-    run.tags({**environment.commit(), "data.version": data_version(project())})
+    data = data_version(project())
+    run.tags({**environment.commit(), "data.version": data.actual})
+    if not data.matches:
+        run.tags({"data.recorded": f"{data.recorded}: not what was there"})
 
 
 def identity(weights: Path) -> str:

@@ -53,16 +53,16 @@ class Strips:
         pixels = Image.fromarray(lr).resize((self._side, self._side), Image.Resampling.NEAREST)
         return side_by_side(
             [
-                (f"LR {lr.shape[0]}×{lr.shape[1]}", np.asarray(pixels)),
+                (f"LR {lr.shape[0]}x{lr.shape[1]}", np.asarray(pixels)),
                 (f"bicubic {_psnr(bicubic, hr):.2f} dB", bicubic),
                 (f"{self._name} {_psnr(enlarged, hr):.2f} dB", enlarged),
-                (f"HR, ×{self._scale:g}", hr),
+                (f"HR, x{self._scale:g}", hr),
             ]
         )
 
 
 def side_by_side(panels: list[tuple[str, RGB8]]) -> RGB8:
-    """Pictures of one size in a row, each below its label."""
+    """Pictures of one size in a row, each below its label (ASCII: Pillow's font has no more)."""
     height, width = panels[0][1].shape[:2]
     font = ImageFont.load_default(11)
     labels = [_fitting(text, font, max(width, 40)) for text, _ in panels]
@@ -85,16 +85,20 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
 
 
 def most_detailed(picture: RGB8, side: int) -> RGB8:
-    """The square of that side with the strongest edges, among a grid of them."""
+    """The square of that side with the strongest structure, among a grid of them."""
     height, width = picture.shape[:2]
     rows = np.linspace(0, height - side, min(5, height - side + 1)).astype(int)
     cols = np.linspace(0, width - side, min(5, width - side + 1)).astype(int)
     squares = [picture[r : r + side, c : c + side] for r in rows for c in cols]
-    return np.ascontiguousarray(max(squares, key=_edges))
+    return np.ascontiguousarray(max(squares, key=_structure))
 
 
-def _edges(square: RGB8) -> float:
-    grey: NDArray[np.float64] = square.mean(axis=2)
+def _structure(square: RGB8) -> float:
+    """Differences between blocks of 8×8 pixels: edges count, gravel does not."""
+    rows, cols = (max(1, n // 8) for n in square.shape[:2])
+    height, width = square.shape[0] // rows * rows, square.shape[1] // cols * cols
+    blocks = square[:height, :width].reshape(rows, height // rows, cols, width // cols, 3)
+    grey: NDArray[np.float64] = blocks.mean(axis=(1, 3, 4))
     return sum(float(np.abs(np.diff(grey, axis=a)).sum()) for a in (0, 1))
 
 

@@ -75,6 +75,7 @@ def train(
     store: Path,
     limits: Limits,
     tracker: NoTracker = NO_TRACKER,
+    data_version: str | None = None,
 ) -> Outputs:
     """Train a model, or find it already trained, or go on where it was interrupted.
 
@@ -92,6 +93,8 @@ def train(
         Folder of finished trainings, each under the key of its settings and data.
     tracker
         Keeps a record of it.
+    data_version
+        Of all data of the project, if it is known; it is kept with the weights.
 
     Raises
     ------
@@ -113,6 +116,8 @@ def train(
         with lock(state / f"{folder.name}.lock", f"the training of {name}"):
             if not finished.exist():  # an orphan may have come to its end just now
                 trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
+                if data_version is not None:
+                    trainer.provenance["data_version"] = data_version
                 run = tracker.run(name, key, anew=trainer.state.step == 0)
                 runs.training(
                     run,

@@ -30,7 +30,7 @@ def test_unchanged_files_are_not_read_again(
 ) -> None:
     path, cache = folder("set", a=(4, 4)), tmp_path / "cache.json"
     first = fingerprint(path, cache)
-    monkeypatch.setattr(versions, "file_sha256", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(versions, "digests", lambda _: pytest.fail("read again"))
     assert fingerprint(path, cache) == first
 
 

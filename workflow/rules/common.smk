@@ -7,20 +7,23 @@ from pathlib import Path
 from liif import buckets, versions
 from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
 from liif.errors import UserError
-from liif.locks import WORKFLOW, hold, this_workflow
+from liif.locks import WORKFLOW, hold, started_by_dvc, this_workflow
+from liif.progress import say
 from liif.records import PROJECT
 
 try:
     # Snakemake's own merging would mix the keys of values that are one thing or another.
     base = {} if workflow.overwrite_configfiles else read_yaml(DOCUMENTED)
     EXPERIMENT = experiment(merge(base, workflow.config_settings.overwrite_config))
-    # Pictures that were deleted are made again.
-    buckets.forget_lost(Path("results/manifests"))
     only_looks = {"--lint", "--dag", "--rulegraph", "--filegraph", "--summary"} & set(
         sys.argv
     )
-    if workflow.is_main_process and not workflow.dryrun and not only_looks:
+    at_work = workflow.is_main_process and not workflow.dryrun and not only_looks
+    # Pictures that were deleted are made again.
+    buckets.forget_lost(Path("results/manifests"))
+    if at_work:
         # One workflow in a folder; the kernel releases the lock however this process ends.
+        os.environ.setdefault(WORKFLOW, started_by_dvc())
         hold(Path(".snakemake/liif.lock"), "a workflow in this folder")
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -83,6 +86,14 @@ def photographs(part):
             return str(DATA.valid)
         return str(test.hr if isinstance(test, TestHR) else test.lr)
     return str(getattr(DATA, part))
+
+
+def say_whether_recorded():
+    """Point out data that is not what `data.dvc` records."""
+    awaited = [Path.cwd() / name for name in archives()]
+    warning = versions.data_version(Path.cwd(), awaited).warning
+    if warning:
+        say(warning)
 
 
 def version(part):
@@ -175,3 +186,9 @@ def sources():
 def measured():
     """The models that anything is measured of."""
     return [model for model in UPSCALED if scales(model) or TRUTH_KNOWN]
+
+
+if at_work:
+    say_whether_recorded()
+    # For DVC, which misses an output that is not there; without a training it stays empty.
+    Path("results/trained").mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,7 @@ rule table:
     output:
         metrics=expand("results/metrics/{model}.json", model=measured()),
         table="results/metrics.csv",
+        summary="results/metrics.json",
     log:
         "results/logs/table.log",
     benchmark:
@@ -77,5 +78,5 @@ rule table:
         ),
     shell:
         "liif table {params.parts} --buckets {params.buckets} --metrics results/metrics"
-        " --csv {output.table} {params.note} {params.data} {TRACK}"
+        " --csv {output.table} --summary {output.summary} {params.note} {params.data} {TRACK}"
         " 2>&1 | tee -i {log}"
