@@ -47,7 +47,7 @@ Manifests = Annotated[
 ]
 Track = Annotated[
     bool,
-    typer.Option("--track/--no-track", help="Put it on record in MLflow."),
+    typer.Option("--track/--no-track", envvar="LIIF_TRACKING", help="Put it on record in MLflow."),
 ]
 OptionalPath = Path | None
 
@@ -130,9 +130,15 @@ def pack(
 ) -> None:
     """Pack photographs into one file of pixels that training maps into memory."""
     from liif import pack as stage
+    from liif.progress import say
+    from liif.records import project
+    from liif.versions import data_version
 
+    version = data_version(project())
+    if version.warning:
+        say(version.warning)
     with lock(beside(out), f"packing {out.name}"):
-        stage.pack(source, out)
+        stage.pack(source, out, data_version=version.known)
 
 
 @app.command()
@@ -188,7 +194,9 @@ def train(
     track: Annotated[
         bool | None,
         typer.Option(
-            "--track/--no-track", help="Put it on record in MLflow; default if that is installed."
+            "--track/--no-track",
+            envvar="LIIF_TRACKING",
+            help="Put it on record in MLflow; default if that is installed.",
         ),
     ] = None,
 ) -> None:
@@ -196,18 +204,12 @@ def train(
     from liif import config
     from liif import device as devices
     from liif import train as stage
-    from liif.progress import say
-    from liif.records import project
-    from liif.versions import UNKNOWN, data_version
 
     recipe = config.recipe(settings)
     devices.use_threads(threads)
     devices.keep_freed_memory()
     chosen = devices.choose(device)
     state = state or out.with_suffix(".state")
-    version = data_version(project())
-    if version.warning:
-        say(version.warning)
     limits = stage.Limits(
         device=chosen,
         workers=devices.loader_workers(chosen) if workers is None else workers,
@@ -224,7 +226,6 @@ def train(
             store=store or state / "finished",
             limits=limits,
             tracker=tracker,
-            data_version=version.actual if version.actual != UNKNOWN else None,
         )
 
 
@@ -428,7 +429,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # × is not in every character set
-    a_job = any(not word.startswith("-") for word in sys.argv[1:2])
+    words = sys.argv[1:]
+    a_job = any(not w.startswith("-") for w in words[:1]) and not {"-h", "--help"} & set(words)
     try:
         with _killed_runs_noted() if a_job else nullcontext():
             app()

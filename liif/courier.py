@@ -39,6 +39,9 @@ class NoTracker:
         """The run of a model that is made under that key; `anew` if from the start."""
         return Run()
 
+    def problem(self, error: Exception) -> None:
+        """Something could not be put on record."""
+
     def begin(self) -> None:
         """Start delivering. Only after a job has forked its helpers: they need no thread."""
 
@@ -54,24 +57,31 @@ class Tracker(NoTracker):
     """
 
     keeps = True
+    warned = False
+    """Whether this process has said that something is wrong."""
 
     def __init__(self, project: Path) -> None:
         self.project = project
-        self.records = Records(of_project(project), self._changed, self._warn)
+        self.records = Records(of_project(project), self._changed, self.problem)
         self.cpu_seconds = 0.0
         """Processor time that delivering took."""
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or None
         self._experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         self._stores: dict[tuple[str | None, str], Store] = {}
         self._mine: set[Record] = set()
-        self._warned = False
+        self._monitors: Monitors | None = None
+        self._deadline = 0.0
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
-    def run(self, model: str, key: str, *, anew: bool = False) -> Record:
+    def run(self, model: str, key: str, *, anew: bool = False) -> Run:
         """See `NoTracker.run`."""
-        record = self.records.of(model, key, anew=anew)
-        record.send_to(self._uri and without_secrets(self._uri), self._experiment)
+        try:
+            record = self.records.of(model, key, anew=anew)
+            record.send_to(self._uri and without_secrets(self._uri), self._experiment)
+        except Exception as error:  # no job fails for want of a record
+            self.problem(error)
+            return Run()
         self._mine.add(record)
         return record
 
@@ -83,14 +93,17 @@ class Tracker(NoTracker):
 
     def close(self, seconds: float = 60) -> None:
         """See `NoTracker.close`. What is left after it goes with the next job."""
+        self._deadline = time.monotonic() + seconds
         self._closing.set()
         self._news.set()
+        if self._thread is not None and not self._thread.is_alive():
+            self._thread = None
         if self._thread is None and any(r.waits() for r in self.records.all()):
             self.begin()
         if self._thread is not None:
             self._thread.join(seconds)
             if self._thread.is_alive():
-                self._warn(TimeoutError("takes too long to answer"))
+                self.problem(TimeoutError("takes too long to answer"))
 
     def deliver(self) -> int:
         """Deliver all that waits, now; returns how many events.
@@ -114,62 +127,86 @@ class Tracker(NoTracker):
 
         count = 0
         trouble: Exception | None = None
+        dead: set[tuple[str | None, str]] = set()
         others = [r for r in self.records.all() if r.folder not in {m.folder for m in self._mine}]
         for record in (*self._mine, *others):
-            if record.waits():
-                store = self._store(record)
-                done, wrong = tracking.deliver(record, store)
+            try:
+                if not record.waits():
+                    continue
+                address = record.address
+                if address is None:  # there was no room for it when the record began
+                    record.send_to(self._uri and without_secrets(self._uri), self._experiment)
+                    address = record.address
+                where = (address.store, address.experiment) if address else (None, "")
+                if where in dead:
+                    continue  # so that a store that is gone is waited for only once
+                dead.add(where)
+                done, wrong = tracking.deliver(record, self._store(*where))
+                dead.discard(where)
                 count, trouble = count + done, trouble or wrong
+            except Exception as error:  # of one record or store; the others go on
+                trouble = trouble or error
         if trouble is not None:
             raise trouble
         return count
 
-    def _store(self, record: Record) -> Store:
+    def _store(self, address: str | None, experiment: str) -> Store:
         from liif.tracking import Store
 
-        address = record.address
-        key = (address.store, address.experiment)
+        key = (address, experiment)
         if key not in self._stores:
-            mine = self._uri is not None and without_secrets(self._uri) == address.store
-            uri = self._uri if mine else address.store
-            self._stores[key] = Store(self.project, uri, address.experiment)
+            mine = self._uri is not None and without_secrets(self._uri) == address
+            self._stores[key] = Store(self.project, self._uri if mine else address, experiment)
         return self._stores[key]
 
     def _work(self) -> None:
-        pause, monitors = 1.0, None
+        pause = 1.0
         while True:
-            last = self._closing.is_set()
             self._news.clear()
+            last, failed = self._closing.is_set(), False
+            self._sample()
             try:
                 self._round()
                 pause, idle, wake = 1.0, 60.0, self._news
-                monitors = monitors or self._monitors()
             except Exception as error:  # whatever MLflow does, the job goes on
-                self._warn(error)
+                self.problem(error)
+                failed = True
                 idle, wake, pause = pause, self._closing, min(_LONGEST_PAUSE, 2 * pause)
             self.cpu_seconds = time.thread_time()
-            if last:
+            if last and (failed or time.monotonic() > self._deadline or not self._left()):
                 return
+            if last:  # another job delivers ours just now, and may end before it sees all
+                time.sleep(0.1)
+                continue
             end = time.monotonic() + idle
             while (left := end - time.monotonic()) > 0:
-                if monitors is not None:
-                    left = min(left, monitors.sample([r for r in self._mine if r.is_live]))
-                if wake.wait(left):
+                if wake.wait(min(left, self._sample())):
                     break
 
-    def _monitors(self) -> Monitors:
-        from liif.tracking import Monitors
+    def _left(self) -> bool:
+        """Whether anything of this job still waits."""
+        return any(record.waits() for record in self._mine)
 
-        return Monitors()
+    def _sample(self) -> float:
+        """Note the machine's state if it is time; returns the seconds to the next time."""
+        try:
+            if self._monitors is None:
+                from liif.tracking import Monitors
+
+                self._monitors = Monitors()
+            return self._monitors.sample([r for r in self._mine if r.is_live])
+        except Exception as error:
+            self.problem(error)
+            return _LONGEST_PAUSE
 
     def _changed(self, _: Record) -> None:
         self._news.set()
 
-    def _warn(self, error: Exception) -> None:
+    def problem(self, error: Exception) -> None:
         """Say what is wrong, once in the life of the process."""
-        if not self._warned:
-            self._warned = True
-            with suppress(ValueError):  # standard error may be closed at the very end
+        if not Tracker.warned:
+            Tracker.warned = True
+            with suppress(ValueError, OSError):  # standard error may be closed, or its disk full
                 say(f"{self._sentence(error)}; work goes on without it")
 
     def _sentence(self, error: Exception) -> str:

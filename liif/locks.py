@@ -49,10 +49,18 @@ def hold(path: Path, purpose: str) -> None:
     _held.append(_taken(path, purpose))
 
 
-def attempt(path: Path) -> IO[str] | None:
-    """The lock file, held until it is closed; None when another process holds it."""
+def attempt(path: Path, *, create: bool = True) -> IO[str] | None:
+    """The lock file, held until it is closed; None when another process holds it.
+
+    Without `create`, None too when there is none.
+    """
     while True:
-        file = path.open("a+")
+        try:
+            file = path.open("a+" if create else "r+")
+        except FileNotFoundError:
+            if create:
+                raise
+            return None
         if not _try(file):
             file.close()
             return None

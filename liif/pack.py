@@ -45,6 +45,8 @@ class Pack:
             metadata = json.loads(header.pop("__metadata__")["liif"])
             self.fingerprint: str = metadata["pack"]
             """Hash of all names and pixels."""
+            self.data_version: str | None = metadata.get("data_version")
+            """Of the project's data when it was packed, where DVC keeps versions."""
         except FileNotFoundError:
             raise UserError(f"{path}: no such pack") from None
         except (OSError, struct.error, ValueError, KeyError, TypeError, MemoryError, OverflowError):
@@ -89,8 +91,10 @@ def is_pack(path: Path) -> bool:
     return path.suffix == ".pack"
 
 
-def pack(source: Path, out: Path) -> Pack:
+def pack(source: Path, out: Path, *, data_version: str | None = None) -> Pack:
     """Pack a folder or an archive of photographs, whole or not at all.
+
+    `data_version` is kept with it, for what is made from the photographs.
 
     Raises
     ------
@@ -117,7 +121,10 @@ def pack(source: Path, out: Path) -> Pack:
             digest.update(f"{name}\0{pixels.shape}\0".encode() + sha256(data).digest())
             offset += len(data)
             progress.advance()
-        header["__metadata__"] = {"liif": json.dumps({"pack": digest.hexdigest()})}
+        metadata = {"pack": digest.hexdigest()}
+        if data_version is not None:
+            metadata["data_version"] = data_version
+        header["__metadata__"] = {"liif": json.dumps(metadata)}
         text = json.dumps(header).encode()
         assert len(text) <= room
         file.seek(0)

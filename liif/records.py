@@ -15,11 +15,11 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from PIL import Image
 
@@ -31,6 +31,9 @@ from liif.interrupt import Interrupted
 
 PROJECT = "LIIF_PROJECT"
 """Environment variable in which the workflow says to its jobs which folder it works in."""
+
+TRACKING = "LIIF_TRACKING"
+"""Environment variable that stands in for --track (true) or --no-track (false)."""
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Event = dict[str, Any]
@@ -132,6 +135,9 @@ class Run:
     def status(self, status: Status, ended: str = "") -> None:
         """How it goes, or how it ended."""
 
+    def problem(self, error: Exception) -> None:
+        """Something could not be put on record."""
+
     @contextmanager
     def live(self) -> Iterator[None]:
         """While the run is at work; however the block ends is noted, unless it ends well."""
@@ -206,37 +212,52 @@ class Record(Run):
         return self.folder / "live.lock"
 
     @property
-    def address(self) -> Address:
-        """Where the record goes, and what tells it from all others there."""
-        return Address(**_read(self.folder / "record.json"))
+    def address(self) -> Address | None:
+        """Where the record goes, and what tells it from all others there, if that was set."""
+        return _read(self.folder / "record.json", Address)
 
     def send_to(self, store: str | None, experiment: str) -> None:
-        """Set where the record goes; all of it, if it went elsewhere before."""
-        path = self.folder / "record.json"
+        """Set where the record goes.
+
+        If it went elsewhere before, all of it goes there, but for files that were delivered.
+        """
+        before = self.address
+        now = replace(before or Address(uuid.uuid4().hex), store=store, experiment=experiment)
         try:
-            before = Address(**_read(path)) if path.is_file() else Address(uuid.uuid4().hex)
-            now = replace(before, store=store, experiment=experiment)
-            if now != before or not path.is_file():
-                write_json(path, asdict(now))
+            if now != before:
+                write_json(self.folder / "record.json", asdict(now))
         except (OSError, UserError) as error:
             self.trouble(error)
 
     def delivered(self) -> Delivered:
         """How far it has gone to where it goes."""
-        path, address = self.folder / "delivered.json", self.address
-        state = Delivered(**_read(path)) if path.is_file() else None
+        address = self.address or Address("")
+        state = _read(self.folder / "delivered.json", Delivered)
         if state is None or (state.store, state.experiment) != (address.store, address.experiment):
             return Delivered(store=address.store, experiment=address.experiment)
+        if not self._is_boundary(state.offset):  # events were lost, as in a power cut
+            state.offset, state.later = 0, []
         return state
 
     def note_delivered(self, state: Delivered) -> None:
         """Keep how far it has gone."""
+        with self.events_path.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut could leave less than what was delivered
         write_json(self.folder / "delivered.json", asdict(state))
+
+    def _is_boundary(self, offset: int) -> bool:
+        """Whether an event begins, or the last one ends, just there."""
+        if offset == 0:
+            return True
+        try:
+            with self.events_path.open("rb") as file:
+                file.seek(offset - 1)
+                return file.read(1) == b"\n"
+        except OSError:
+            return False
 
     def waits(self) -> bool:
         """Whether anything is still to be delivered."""
-        if not (self.folder / "record.json").is_file():
-            return False
         state = self.delivered()
         return bool(state.later) or next(self.events(state.offset), None) is not None
 
@@ -257,10 +278,14 @@ class Record(Run):
                 for line in file:
                     if not line.endswith(b"\n"):
                         break  # of a process that was killed, or is writing just now
-                    yield offset, offset + len(line), json.loads(line)
+                    event = _event(line)
+                    if event is not None:
+                        yield offset, offset + len(line), event
                     offset += len(line)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            self.trouble(error)
 
     def params(self, values: Mapping[str, object]) -> None:
         """See `Run.params`."""
@@ -349,6 +374,10 @@ class Record(Run):
             self._append({"kind": "status", "status": status})
         self.tags({"ended": ended})
 
+    def problem(self, error: Exception) -> None:
+        """See `Run.problem`."""
+        self.trouble(error)
+
     @contextmanager
     def live(self) -> Iterator[None]:
         """See `Run.live`. The lock that it holds tells others that it is alive."""
@@ -386,27 +415,29 @@ class Record(Run):
             yield
         finally:
             if held is not None:
-                self._live_lock.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._live_lock.unlink(missing_ok=True)
                 held.close()
 
     def is_alive(self) -> bool:
         """Whether a process is at work on the run."""
-        held = locks.attempt(self._live_lock) if self._live_lock.exists() else None
+        held = locks.attempt(self._live_lock, create=False)
         if held is not None:
             held.close()
         return held is None and self._live_lock.exists()
 
     def bury(self) -> bool:
         """Note that the run's process was killed, if that is so."""
-        if not self._live_lock.exists():
-            return False
-        held = locks.attempt(self._live_lock)
+        held = locks.attempt(self._live_lock, create=False)
         if held is None:
             return False
         with held:
-            self.status("KILLED", "killed; the same command goes on where it was")
+            self._known = None  # what the killed process said last
+            killed = self.known.status == "RUNNING"
+            if killed:
+                self.status("KILLED", "killed; the same command goes on where it was")
             self._live_lock.unlink(missing_ok=True)
-        return True
+        return killed
 
     def _append(self, event: Event) -> None:
         event = {"timestamp": _now(), **event}
@@ -453,10 +484,24 @@ class Record(Run):
         self._append({**event, "file": path.relative_to(self.folder).as_posix()})
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A small JSON file of ours."""
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
+T = TypeVar("T", Address, Delivered)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    """A small JSON file of ours; None if it is not there, or damaged as by a power cut."""
+    try:
+        return kind(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _event(line: bytes) -> Event | None:
+    """The event of a line; None for what a power cut left of one."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "kind" in event else None
 
 
 def _now() -> int:
@@ -506,7 +551,14 @@ class Records:
 
     def bury(self) -> list[Record]:
         """Mark the runs whose process was killed; returns them."""
-        return [record for record in self.all() if record.bury()]
+        buried = []
+        for record in self.all():
+            try:
+                if record.bury():
+                    buried.append(record)
+            except Exception as error:  # of one record; the job has nothing to do with it
+                self._trouble(error)
+        return buried
 
     def _path(self, model: str, key: str, number: int) -> Path:
         return self.folder / model / (key[:16] + (f".{number}" if number > 1 else ""))

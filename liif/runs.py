@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -27,6 +28,24 @@ SAMPLES = 4
 BICUBIC = "bicubic"
 
 
+P = ParamSpec("P")
+
+
+def _on_record(put: Callable[P, None]) -> Callable[P, None]:
+    """No job fails for want of a record: what goes wrong is told once, and left."""
+
+    @wraps(put)
+    def safely(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            put(*args, **kwargs)
+        except Exception as error:
+            (where,) = (a for a in args if isinstance(a, Run | NoTracker))
+            where.problem(error)
+
+    return safely
+
+
+@_on_record
 def training(
     run: Run,
     recipe: Recipe,
@@ -49,8 +68,9 @@ def training(
         return
     here = {"device": device, "threads": threads, **environment.versions()}
     run.params({**flat(recipe.model_dump(mode="json")), "parameters": parameters, **here})
-    _place(run)
-    run.tags({"data.fingerprint": data["training"][1].fingerprint, "model.kind": "trained"})
+    photographs = data["training"][1]
+    _place(run, photographs.data_version)
+    run.tags({"data.fingerprint": photographs.fingerprint, "model.kind": "trained"})
     for context, (source, photographs) in data.items():
         run.dataset(
             DataSet(
@@ -66,6 +86,7 @@ def training(
         )
 
 
+@_on_record
 def trained(run: Run, recipe: Recipe, outputs: Outputs) -> None:
     """Put the end of a training on record, from the files that it left. Twice is once."""
     if not run.kept:
@@ -86,6 +107,7 @@ def trained(run: Run, recipe: Recipe, outputs: Outputs) -> None:
     run.status("FINISHED", f"finished after {sidecar['steps']} steps")
 
 
+@_on_record
 def given(tracker: NoTracker, weights: Path, source: str) -> None:
     """Put a model on record whose weights are given."""
     if tracker.keeps:
@@ -101,6 +123,7 @@ def _ended_as_given(run: Run, weights: Path) -> None:
     run.status("FINISHED", "its weights were given")
 
 
+@_on_record
 def evaluated(
     tracker: NoTracker,
     results: Iterable[Mapping[str, Any]],
@@ -149,6 +172,7 @@ def evaluated(
             run.status("FINISHED", "the baseline: nothing is trained")
 
 
+@_on_record
 def sampled(tracker: NoTracker, models: Iterable[str], *, weights: Path, upscaled: Path) -> None:
     """Put some of the enlarged pictures on record, the same of each model."""
     for model in (*models, BICUBIC) if tracker.keeps else ():
@@ -207,12 +231,12 @@ def _describe_weights(run: Run, weights: Path) -> None:
     _place(run)
 
 
-def _place(run: Run) -> None:
-    """Tags of the code and the data that a run was made with."""
+def _place(run: Run, version: str | None = None) -> None:
+    """Tags of the code and the data that a run was made with; by default those of now."""
     data = data_version(project())
-    run.tags({**environment.commit(), "data.version": data.actual})
-    if not data.matches:
-        run.tags({"data.recorded": f"{data.recorded}: not what was there"})
+    data = data._replace(actual=version or data.actual)
+    tags = {"data.version": data.actual, "data.recorded": data.recorded}
+    run.tags({**environment.commit(), **tags, "data.matches": str(data.matches).lower()})
 
 
 def identity(weights: Path) -> str:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
-_USER = re.compile(r"(?<=://)[^/\s@]+@")
-_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s'\"<>]*)", re.IGNORECASE)
+_FILES = ("sqlite:", "file:")
+"""Addresses of files, where @ and ? are parts of names."""
 
 
 def without_secrets(text: str) -> str:
     """A text with names, passwords and queries taken out of the addresses in it."""
-    return _QUERY.sub(r"\1", _USER.sub("", text))
+    return _ADDRESS.sub(_plain, text)
+
+
+def _plain(address: re.Match[str]) -> str:
+    scheme, rest = address.groups()
+    if scheme.lower().startswith(_FILES):
+        return address.group()
+    # A password may hold any character, so all up to the last @ goes.
+    return scheme + rest.rpartition("@")[2].partition("?")[0]

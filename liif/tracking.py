@@ -20,6 +20,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from liif import locks
 from liif.records import Delivered, Event, Record
@@ -29,14 +30,15 @@ MODEL_CODE = "from liif.tracking import serve\n\nserve()\n"
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    # A dead server must be noticed soon; what it misses goes there later anyway.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # A dead server must be noticed soon; what it misses goes there later anyway. And a request
+    # that is repeated unseen may create a run twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "INVALID_STATE"}
-"""Answers that asking again does not change."""
+_REFUSAL = "INVALID_PARAMETER_VALUE"
+"""The answer that asking again does not change, unless the run is deleted."""
 _BATCH = 90
-"""Events in one request, which may hold 100 parameters, 100 tags and 1000 metrics."""
+"""Values in one request, which may hold 100 parameters, 100 tags and 1000 metrics."""
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Which of MLflow's pages show the experiment: those of trained models."""
 _SMALL = {"params", "tags", "epoch", "system", "measured"}
@@ -122,7 +124,10 @@ class Store:
         if known in self.runs:
             return str(known), False
         tag = "liif.record"
-        found = self.client.search_runs([self.experiment], f"tags.`{tag}` = '{identity}'")
+        first = ["attributes.start_time ASC"]
+        found = self.client.search_runs(
+            [self.experiment], f"tags.`{tag}` = '{identity}'", order_by=first
+        )
         if found:
             run = str(found[0].info.run_id)
         else:
@@ -174,6 +179,9 @@ class _Delivery:
         self.state = record.delivered()
         self.count = 0
         self.trouble: Exception | None = None
+        """Why something must be tried again."""
+        self.refusal: Exception | None = None
+        """Why something was left out."""
         # The event that a process was killed over may have been delivered by it.
         self.doubt = True
 
@@ -182,7 +190,10 @@ class _Delivery:
         first = next(self.record.events(0), None)
         if first is None:
             return 0, None
-        start, identity = first[2]["timestamp"], self.record.address.id
+        address = self.record.address
+        if address is None:
+            return 0, None
+        start, identity = first[2]["timestamp"], address.id
         self.run, created = self.store.run(identity, self.record.name, self.state.run, start)
         if created and self.state.run is not None:  # it was deleted there
             self.state = Delivered(store=self.state.store, experiment=self.state.experiment)
@@ -192,15 +203,20 @@ class _Delivery:
             models = outputs.model_outputs if outputs is not None else []
             self.state.model = models[0].model_id if models else None
             self._save()
-        for offset in list(self.state.later):
-            _, _, event = next(self.record.events(offset))
-            if self._stored(event):
-                self.state.later.remove(offset)
-                self._save()
         self._news()
+        # The one that waited longest first; if it fails again, it is the last of the next time.
+        self.doubt = True  # all of these were tried before
+        for offset in list(self.state.later):
+            if self.trouble is not None:
+                break
+            event = next((e for *_, e in self.record.events(offset)), None)
+            self.state.later.remove(offset)
+            if event is not None and not self._stored(event):
+                self.state.later.append(offset)
+            self._save()
         if not self.state.later and not self.record.is_alive():
             self._tidy()
-        return self.count, self.trouble
+        return self.count, self.trouble or self.refusal
 
     def _news(self) -> None:
         """The events that were not tried yet: small ones together, the others one by one."""
@@ -210,14 +226,15 @@ class _Delivery:
             if event["kind"] in _SMALL:
                 batch.append(event)
                 end = after
-                if len(batch) < _BATCH:
+                if sum(len(e["values"]) for e in batch) < _BATCH:
                     continue
             self._log(batch, end)
             batch = []
             if event["kind"] in _SMALL:
                 continue
             if event["kind"] in _WITH_FILE:
-                if not self._stored(event):
+                # After the first that fails, the others wait for the next time.
+                if self.trouble is not None or not self._stored(event):
                     self.state.later.append(offset)
             else:
                 send = self._dataset if event["kind"] == "dataset" else self._status
@@ -238,10 +255,17 @@ class _Delivery:
         try:
             send(*what)
         except self.store.mlflow.MlflowException as error:
-            if error.error_code not in _REFUSALS:
-                raise
-            self.trouble = self.trouble or error
+            self._require_refusal(error)
+            self.refusal = self.refusal or error
         self.count += 1
+
+    def _require_refusal(self, error: Any) -> None:
+        """Raise anything but a refusal for good. A run that was deleted refuses all."""
+        if error.error_code != _REFUSAL:
+            raise error
+        if self.client.get_run(self.run).info.lifecycle_stage != "active":
+            self.store.runs.discard(self.run)  # the next time another is made
+            raise error
 
     def _log(self, batch: list[Event], end: int) -> None:
         """Parameters, tags and metrics in one request."""
@@ -251,10 +275,10 @@ class _Delivery:
             self._send(batch)
             self.count += len(batch)
         except self.store.mlflow.MlflowException as error:
-            if error.error_code not in _REFUSALS:
-                raise
+            self._require_refusal(error)
             for event in batch:  # so that only what is refused is left out
-                self._unless_refused(self._send, [event])
+                for key, value in event["values"].items():
+                    self._unless_refused(self._send, [{**event, "values": {key: value}}])
         self._advance(end)
 
     def _send(self, batch: list[Event], of_model: str | None = None) -> None:
@@ -331,19 +355,32 @@ class _Delivery:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
     def _image(self, event: Event, path: Path) -> None:
-        from PIL import Image
-
         key, step, timestamp = event["key"], event["step"], event["timestamp"]
-        if self.doubt:
-            name = f"images/{key.replace('/', '~')}+step+{step}+timestamp+{timestamp}+"
-            there = [f.path for f in self.client.list_artifacts(self.run, "images")]
-            if any(p.startswith(name) and p.endswith(".webp") for p in there):
-                return
         with Image.open(path) as image:
-            image.load()
+            if self.doubt and self._image_is_there(event, image):
+                return
             self.client.log_image(
                 self.run, image, key=key, step=step, timestamp=timestamp, synchronous=True
             )
+
+    def _image_is_there(self, event: Event, image: Image.Image) -> bool:
+        """Whether an attempt that was cut off stored the image; its small version is made up for.
+
+        MLflow stores an image as KEY+step+N+timestamp+T+ID.png and then …+compressed.webp.
+        """
+        key = event["key"].replace("/", "~")
+        name = f"images/{key}+step+{event['step']}+timestamp+{event['timestamp']}+"
+        there = [f.path for f in self.client.list_artifacts(self.run, "images")]
+        full = [p for p in there if p.startswith(name) and p.endswith(".png")]
+        if full and not any(p.startswith(name) and p.endswith(".webp") for p in there):
+            with tempfile.TemporaryDirectory() as temporary:
+                small = Path(temporary) / f"{Path(full[0]).stem}+compressed.webp"
+                image.thumbnail((256, 256))
+                image.save(small)
+                self.client.log_artifact(self.run, str(small), "images")
+        if full:
+            self.client.set_tag(self.run, "mlflow.loggedImages", True)
+        return bool(full)
 
     def _file(self, event: Event, path: Path) -> None:
         folder = event["name"].rpartition("/")[0]

@@ -75,7 +75,6 @@ def train(
     store: Path,
     limits: Limits,
     tracker: NoTracker = NO_TRACKER,
-    data_version: str | None = None,
 ) -> Outputs:
     """Train a model, or find it already trained, or go on where it was interrupted.
 
@@ -93,8 +92,6 @@ def train(
         Folder of finished trainings, each under the key of its settings and data.
     tracker
         Keeps a record of it.
-    data_version
-        Of all data of the project, if it is known; it is kept with the weights.
 
     Raises
     ------
@@ -116,8 +113,6 @@ def train(
         with lock(state / f"{folder.name}.lock", f"the training of {name}"):
             if not finished.exist():  # an orphan may have come to its end just now
                 trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
-                if data_version is not None:
-                    trainer.provenance["data_version"] = data_version
                 run = tracker.run(name, key, anew=trainer.state.step == 0)
                 runs.training(
                     run,
@@ -165,6 +160,8 @@ class Trainer:
             "recipe": recipe.model_dump(mode="json"),
             "data": photographs.fingerprint,
         }
+        if photographs.data_version is not None:
+            self.provenance["data_version"] = photographs.data_version
         torch.manual_seed(self.settings.seed)
         self.model = checkpoint.build(recipe.architecture)
         if self.settings.init == "he":
@@ -175,6 +172,7 @@ class Trainer:
         self.optimizer = optimizers[self.settings.optimizer](
             self.parameters.values(), lr=self.settings.learning_rate
         )
+        self.strips: Strips | None = None
         self.state = self._resume() or State(key)
 
     def run(
@@ -186,11 +184,10 @@ class Trainer:
         """
         state, total = self.state, len(self.batches)
         run.epochs(state.history)  # a killed process may have saved more than it recorded
-        strips = Strips(self.name, self.validation, self.settings) if run.kept else None
         batches = self.batches.from_step(state.step, self.limits.workers)
         begin()
         if state.step == 0:
-            self._draw(run, strips, 0)
+            self._draw(run, 0)
         pace = Pace(
             self.name,
             self.settings,
@@ -216,7 +213,7 @@ class Trainer:
                 pace.step(loss)
                 if state.step % self.per_epoch == 0:
                     self._end_epoch(pace)
-                    self._draw(run, strips, state.step // self.per_epoch)
+                    self._draw(run, state.step // self.per_epoch)
                 due = time.monotonic() - saved > 60 * self.limits.save_minutes
                 if (state.step % self.per_epoch == 0 or due or stop) and state.step < total:
                     state.seconds += pace.lap()
@@ -254,10 +251,17 @@ class Trainer:
         write_text(self.folder / "history.csv", history_csv(state.history))
         pace.say(state.history[-1]["loss"], psnr)
 
-    def _draw(self, run: Run, strips: Strips | None, epoch: int) -> None:
-        """Show how the model enlarges now."""
-        for key, strip in (strips.draw(self.model) if strips is not None else {}).items():
-            run.image(key, strip, step=epoch)
+    def _draw(self, run: Run, epoch: int) -> None:
+        """Show how the model enlarges now, where anyone will look at it."""
+        if not run.kept:
+            return
+        try:
+            if self.strips is None:
+                self.strips = Strips(self.name, self.validation, self.settings)
+            for key, strip in self.strips.draw(self.model).items():
+                run.image(key, strip, step=epoch)
+        except Exception as error:  # no training fails for want of a picture
+            run.problem(error)
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import md5, sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,6 @@ from typing import NamedTuple
 import yaml
 
 from liif.download import ARCHIVES
-from liif.files import write_json
 
 UNKNOWN = "unknown"
 Known = dict[str, list[object]]
@@ -39,6 +39,11 @@ class DataVersion(NamedTuple):
     def matches(self) -> bool:
         """Whether that is the same."""
         return self.actual == self.recorded
+
+    @property
+    def known(self) -> str | None:
+        """What is there, if that is known."""
+        return None if self.actual == UNKNOWN else self.actual
 
     @property
     def warning(self) -> str:
@@ -86,7 +91,8 @@ def data_version(project: Path, awaited: Iterable[Path] = ()) -> DataVersion:
     with _cached(project / "results" / "work" / "versions.json") as known:
         for name, file in _below(folder):
             if not ignored(file.relative_to(project).as_posix()):
-                listed[name] = _of_file(file, known).md5
+                with suppress(FileNotFoundError):  # taken away just now
+                    listed[name] = _of_file(file, known).md5
     for path in awaited:
         archive = ARCHIVES.get(path.stem)
         if archive is not None and not path.exists() and path.parent == folder:
@@ -139,7 +145,12 @@ def _cached(cache: Path) -> Iterator[Known]:
     before = dict(known)
     yield known
     if known != before:
-        write_json(cache, known)
+        # Of several processes that write it at once any may win; without it files are read again.
+        part = cache.with_name(f".{cache.name}.{os.getpid()}")
+        with suppress(OSError):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(known), encoding="utf-8")
+            part.replace(cache)
 
 
 def _of_file(path: Path, known: Known) -> Digests:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from liif.checkpoint import build
 from liif.config import Architecture, EDSREncoder, RDNEncoder
+from liif.courier import Tracker
 from liif.model import LIIF
 
 # Small tensors are slower with more threads, and equal bytes need an equal number.
@@ -52,6 +53,7 @@ def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test puts on record stays in its folder."""
     monkeypatch.setenv("LIIF_PROJECT", str(tmp_path))
+    monkeypatch.setattr(Tracker, "warned", False)
     for name in [n for n in os.environ if n.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
 

@@ -10,6 +10,11 @@ from liif.secrets import without_secrets
         ("at https://token@host/a?key=1&b=2: refused", "at https://host/a refused"),
         ("postgresql://u:p@db/name", "postgresql://db/name"),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("sqlite:////home/me@work/a.db", "sqlite:////home/me@work/a.db"),
+        ("postgresql://u:pa/ss@db/name", "postgresql://db/name"),
+        ("postgresql://db/name?user=u&password=geheim", "postgresql://db/name"),
+        ("HTTPS://h/x?token=abc", "HTTPS://h/x"),
+        ("http://u:p@ss@host", "http://host"),
         ("no address, a@b", "no address, a@b"),
     ],
 )

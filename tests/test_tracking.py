@@ -21,9 +21,10 @@ import torch
 from conftest import Folder, photograph
 from test_train import SETTINGS
 
-from liif import checkpoint, courier, runs, tracking, train
+from liif import checkpoint, runs, tracking, train
 from liif.config import Recipe
-from liif.courier import Tracker
+from liif.courier import NoTracker, Tracker
+from liif.errors import UserError
 from liif.evaluate import write_tables
 from liif.outputs import Outputs
 from liif.pack import pack
@@ -81,7 +82,7 @@ def here(folder: Path) -> MLflow:
 CPU = train.Limits(device=torch.device("cpu"), save_minutes=0)
 
 
-def do_train(base: Path, packs: Packs, tracker: Tracker, **changes: Any) -> Outputs:
+def do_train(base: Path, packs: Packs, tracker: NoTracker, **changes: Any) -> Outputs:
     state, store = base / "state", base / "store"
     recipe = Recipe.model_validate({**SETTINGS, **changes})
     return train.train(
@@ -226,7 +227,7 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
 
 def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None:
     """Of a training without tracking, evaluation and upscaling put all on record."""
-    outputs = do_train(tmp_path, packs, courier.NoTracker())  # type: ignore[arg-type]
+    outputs = do_train(tmp_path, packs, NoTracker())
     job = Tracker(tmp_path)
     result = {"model": "small", "set": "valid", "scale": 2.0, "psnr": 1.0, "ssim": 0.1}
     write_tables([{**result, "pictures": {}}], tmp_path / "metrics", tmp_path / "metrics.csv")
@@ -249,14 +250,14 @@ def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None
 def test_what_was_delivered_is_known_after_a_kill(packs: Packs, tmp_path: Path) -> None:
     """A process that dies between delivering something and noting so leaves nothing double."""
     tracker = Tracker(tmp_path)
-    record = tracker.run("small", "key")
-    record.params({"a": 1})
+    tracker.run("small", "key").params({"a": 1})
+    record = tracker.records.of("small", "key")
     for epoch in (1, 2):
         row = {"epoch": epoch, "step": 6 * epoch, "loss": 0.5, "timestamp": 1000.0 + epoch}
         record.epochs([row])
         picture = np.zeros((8, 8, 3), np.uint8)
         record.image("validation/c", picture, step=epoch)
-    outputs = do_train(tmp_path, packs, courier.NoTracker())  # type: ignore[arg-type]
+    outputs = do_train(tmp_path, packs, NoTracker())
     record.model(outputs.weights, 24)
     record.status("FINISHED", "well")
 
@@ -305,6 +306,51 @@ def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     assert (other.data.params, other.data.tags["b"]) == ({"a": "1"}, "2")
 
 
+def test_a_run_that_is_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    record = tracker.run("small", "key")
+    record.params({"a": 1})
+    assert tracker.deliver() == 1
+    known = here(tmp_path)
+    (run,) = known.runs().values()
+    known.client.delete_run(run.info.run_id)
+    record.params({"b": 2})
+    with pytest.raises(UserError, match="active"):
+        tracker.deliver()
+    assert tracker.deliver() == 2
+    (other,) = known.runs().values()
+    assert other.data.params == {"a": "1", "b": "2"}
+
+
+def test_a_store_that_is_gone_keeps_nothing_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        for name in ("a", "b"):
+            Tracker(tmp_path).run(name, "key").params({"a": 1})
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        tracker = Tracker(tmp_path)
+        tracker.run("c", "key").params({"a": 1})
+        (tmp_path / "results/tracking/damaged/key").mkdir(parents=True)
+        (tmp_path / "results/tracking/damaged/key/events.jsonl").mkdir()
+        with pytest.raises(UserError, match="liif deliver"):
+            tracker.deliver()
+    assert set(here(tmp_path).runs()) == {"c"}
+
+
+def test_no_job_fails_for_want_of_a_record(
+    packs: Packs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").write_text("a file where the folder should be")
+    tracker = Tracker(tmp_path)
+    outputs = do_train(tmp_path, packs, tracker)
+    tracker.close()
+    assert outputs.exist()
+    assert capsys.readouterr().err.count("MLflow") == 1
+
+
 def test_what_mlflow_refuses_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,9 +361,9 @@ def test_what_mlflow_refuses_is_left_out(
     record.tags({"c": 4})
     tracker.close()
     (run,) = here(tmp_path).runs().values()
-    assert run.data.params == {"b": "3"}
+    assert run.data.params == {"a": "1", "b": "3"}
     assert run.data.tags["c"] == "4"
-    assert not record.waits()
+    assert not tracker.records.of("small", "key").waits()
     assert capsys.readouterr().err.count("MLflow") == 1
 
 

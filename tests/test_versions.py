@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,23 @@ def test_a_damaged_cache_is_made_anew(folder: Folder, tmp_path: Path) -> None:
     first = fingerprint(path, cache)
     cache.write_text("{")
     assert fingerprint(path, cache) == first
+
+
+def test_several_processes_at_once(folder: Folder, tmp_path: Path) -> None:
+    path, cache = folder("set", **{f"p{i}": (8, 8) for i in range(20)}), tmp_path / "cache.json"
+    code = (
+        "import sys; from pathlib import Path; from liif.versions import fingerprint\n"
+        "sys.stdin.readline(); print(fingerprint(Path(sys.argv[1]), Path(sys.argv[2])))"
+    )
+    words = [sys.executable, "-c", code, str(path), str(cache)]
+    jobs = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for job in jobs:
+        assert job.stdin is not None
+        job.stdin.write("go\n")
+        job.stdin.flush()
+    said = {job.communicate()[0] for job in jobs}
+    assert {job.returncode for job in jobs} == {0}
+    assert said == {f"{fingerprint(path, cache)}\n"}

@@ -9,7 +9,7 @@ from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
 from liif.errors import UserError
 from liif.locks import WORKFLOW, hold, started_by_dvc, this_workflow
 from liif.progress import say
-from liif.records import PROJECT
+from liif.records import PROJECT, TRACKING
 
 try:
     # Snakemake's own merging would mix the keys of values that are one thing or another.
@@ -32,9 +32,11 @@ except UserError as error:
 # killed workflow can be told from one that is wanted.
 BIN = shlex.quote(os.path.dirname(sys.executable))
 # (A prefix of one's own takes the place of Snakemake's strict mode.)
+# (Not as parameters of rules, whose change would repeat them.)
 HERE = shlex.quote(os.getcwd())
 shell.prefix(
-    f'set -euo pipefail; export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()} {PROJECT}={HERE}; '
+    f'set -euo pipefail; export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()} '
+    f"{PROJECT}={HERE} {TRACKING}={str(EXPERIMENT.tracking).lower()}; "
 )
 
 DATA = EXPERIMENT.data
@@ -44,7 +46,6 @@ UPSCALED = [*EXPERIMENT.models, "bicubic"]
 CONVENTION = (
     f"--channel {EXPERIMENT.evaluate.channel} --border {EXPERIMENT.evaluate.border}"
 )
-TRACK = "--track" if EXPERIMENT.tracking else "--no-track"
 TRUTH_KNOWN = not isinstance(DATA.test, TestLR)
 
 # Each heavy job gets its share of the cores: all of them, when one runs at a time.

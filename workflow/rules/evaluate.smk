@@ -78,5 +78,5 @@ rule table:
         ),
     shell:
         "liif table {params.parts} --buckets {params.buckets} --metrics results/metrics"
-        " --csv {output.table} --summary {output.summary} {params.note} {params.data} {TRACK}"
+        " --csv {output.table} --summary {output.summary} {params.note} {params.data}"
         " 2>&1 | tee -i {log}"

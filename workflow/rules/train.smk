@@ -48,7 +48,7 @@ rule train:
     shell:
         "liif train --name {wildcards.model} --settings {params.settings:q} --data {input.data}"
         " --valid {input.valid} --out {output.weights} --state results/state/{wildcards.model}"
-        " --store results/trained --threads {threads} {TRACK} 2>&1 | tee -i {log}"
+        " --store results/trained --threads {threads} 2>&1 | tee -i {log}"
 
 
 rule import_weights:
@@ -67,5 +67,5 @@ rule import_weights:
     params:
         weights=given,
     shell:
-        "liif import {params.weights} {output:q} --partial results/work/download {TRACK}"
+        "liif import {params.weights} {output:q} --partial results/work/download"
         " 2>&1 | tee -i {log}"

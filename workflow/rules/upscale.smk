@@ -53,4 +53,4 @@ rule sr_800:
         buckets=EXPERIMENT.buckets,
     shell:
         "liif gather results/upscaled {params.manifests} --buckets {params.buckets}"
-        " --out {output} {TRACK} 2>&1 | tee -i {log}"
+        " --out {output} 2>&1 | tee -i {log}"
