@@ -64,10 +64,10 @@ def _liif(
 @contextmanager
 def _killed_runs_noted() -> Iterator[None]:
     """Runs whose process was killed are marked so by the next job, whatever it does."""
-    from liif.records import of_project, project
+    from liif.project import project, records_folder
 
     tracker = None
-    if any(of_project(project()).glob("*/*/live.lock")):
+    if any(records_folder(project()).glob("*/*/live.lock")):
         from liif.courier import Tracker, installed
 
         if installed():
@@ -85,7 +85,7 @@ def _killed_runs_noted() -> Iterator[None]:
 def _tracker(wanted: bool | None) -> Iterator[NoTracker]:
     """What a job keeps records with; they are delivered before it ends."""
     from liif import courier
-    from liif.records import project
+    from liif.project import project
 
     tracker = courier.tracker(wanted, project())
     try:
@@ -109,7 +109,7 @@ def download(
     """Download one of DIV2K's archives, checked and resumable; or copy the bundled photographs."""
     from liif import download as stage
     from liif.progress import say
-    from liif.records import project
+    from liif.project import project
 
     if name == "photographs":
         stage.copy_photographs(to)
@@ -131,7 +131,7 @@ def pack(
     """Pack photographs into one file of pixels that training maps into memory."""
     from liif import pack as stage
     from liif.progress import say
-    from liif.records import project
+    from liif.project import project
     from liif.versions import data_version
 
     version = data_version(project())
@@ -411,7 +411,7 @@ def gather(
 def deliver() -> None:
     """Deliver the records that MLflow could not take when they were made."""
     from liif.courier import Tracker, installed
-    from liif.records import project
+    from liif.project import project
 
     if not installed():
         raise UserError("MLflow is not installed: pip install 'liif[workflow]'")

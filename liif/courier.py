@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from liif.errors import UserError
 from liif.progress import say
-from liif.records import Record, Records, Run, of_project
+from liif.project import records_folder
+from liif.records import Record, Records
+from liif.run import Run
 from liif.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Tracker(NoTracker):
 
     def __init__(self, project: Path) -> None:
         self.project = project
-        self.records = Records(of_project(project), self._changed, self.problem)
+        self.records = Records(records_folder(project), self._changed, self.problem)
         self.cpu_seconds = 0.0
         """Processor time that delivering took."""
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or None

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -28,45 +28,9 @@ from liif.errors import UserError
 from liif.files import file_sha256, write_json, write_text
 from liif.images import RGB8
 from liif.interrupt import Interrupted
+from liif.run import DataSet, Run, Status
 
-PROJECT = "LIIF_PROJECT"
-"""Environment variable in which the workflow says to its jobs which folder it works in."""
-
-TRACKING = "LIIF_TRACKING"
-"""Environment variable that stands in for --track (true) or --no-track (false)."""
-
-Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Event = dict[str, Any]
-
-
-def project() -> Path:
-    """The project's folder, where `mlflow ui` shows its records.
-
-    The workflow says which it is. For a command by hand it is the nearest folder at or above
-    the current one with records or a Snakefile, else the current one.
-    """
-    if said := os.environ.get(PROJECT):
-        return Path(said).absolute()
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "mlflow.db").is_file() or (folder / "Snakefile").is_file():
-            return folder
-    return here
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSet:
-    """Photographs or pictures that a run has seen."""
-
-    name: str
-    context: str
-    """What for: training, validation or test."""
-    source: str
-    """Where they came from."""
-    digest: str
-    """The version of the data."""
-    counts: dict[str, int] = field(default_factory=dict)
-    """How many there are, of what."""
 
 
 @dataclass(frozen=True)
@@ -94,54 +58,6 @@ class Delivered:
     """Their identifiers there."""
     version: str | None = None
     """Of the registered model."""
-
-
-class Run:
-    """A run of which nothing is kept: it stands in when tracking is off."""
-
-    kept = False
-    """Whether anything is; images need not be drawn for a run that keeps none."""
-
-    def params(self, values: Mapping[str, object]) -> None:
-        """Settings. What is known with another value already is kept as a tag."""
-
-    def tags(self, values: Mapping[str, object]) -> None:
-        """What may change: the last value counts."""
-
-    def epochs(self, rows: list[dict[str, float]]) -> None:
-        """The history so far; rows that are known already are left out."""
-
-    def measured(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
-        """What the model reaches on a data set; equal values are left out."""
-
-    def image(self, key: str, pixels: RGB8, *, step: int) -> None:
-        """A picture (H, W, 3) at a step, unless there is one; those of one key get a slider."""
-
-    def sample(self, key: str, path: Path) -> None:
-        """A final output, a picture file; an equal one is left out, another is the next step."""
-
-    def file(self, path: Path, name: str) -> None:
-        """A file, by its name in the run's artifacts; an equal one is left out."""
-
-    def text(self, name: str, text: str) -> None:
-        """A file with that text, likewise."""
-
-    def dataset(self, data: DataSet) -> None:
-        """Photographs that the run has seen."""
-
-    def model(self, weights: Path, step: int = 0) -> None:
-        """The weights after so many steps, to be served and registered."""
-
-    def status(self, status: Status, ended: str = "") -> None:
-        """How it goes, or how it ended."""
-
-    def problem(self, error: Exception) -> None:
-        """Something could not be put on record."""
-
-    @contextmanager
-    def live(self) -> Iterator[None]:
-        """While the run is at work; however the block ends is noted, unless it ends well."""
-        yield
 
 
 @dataclass
@@ -565,8 +481,3 @@ class Records:
 
     def _open(self, path: Path) -> Record:
         return Record(path, self._changed, self._trouble)
-
-
-def of_project(folder: Path) -> Path:
-    """Where a project's records are."""
-    return folder / "results" / "tracking"

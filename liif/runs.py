@@ -19,7 +19,9 @@ from liif.errors import UserError
 from liif.files import file_sha256
 from liif.outputs import Outputs
 from liif.pack import Pack
-from liif.records import DataSet, Record, Run, project
+from liif.project import project
+from liif.records import Record
+from liif.run import DataSet, Run
 from liif.secrets import without_secrets
 from liif.versions import data_version
 

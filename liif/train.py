@@ -30,7 +30,7 @@ from liif.outputs import Outputs, history_csv
 from liif.pace import Pace
 from liif.pack import Pack, is_pack, pack
 from liif.progress import duration, say
-from liif.records import Run
+from liif.run import Run
 from liif.samples import LARGEST, Batch, TrainingBatches, validation_batches
 from liif.strips import Strips
 

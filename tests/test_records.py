@@ -4,14 +4,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from liif.errors import UserError
 from liif.interrupt import Interrupted
-from liif.records import PROJECT, DataSet, Record, Records, Run, project
+from liif.records import Record, Records
+from liif.run import DataSet
 
 ROW = {"epoch": 1, "step": 6, "loss": 0.5, "timestamp": 1000.5}
 PHOTOGRAPHS = DataSet(name="a", context="training", source="a", digest="1" * 64, counts={"n": 2})
@@ -190,45 +190,6 @@ def test_a_record_that_moves_starts_over(records: Records) -> None:
     assert record.waits()
     assert before is not None
     assert record.address == replace(before, store="http://127.0.0.1:1")
-
-
-def test_a_run_that_is_not_kept_does_nothing(tmp_path: Path) -> None:
-    run = Run()
-    calls: dict[str, tuple[Any, ...]] = {
-        "params": ({},),
-        "tags": ({},),
-        "epochs": ([ROW],),
-        "measured": ({},),
-        "sample": ("a", tmp_path),
-        "file": (tmp_path, "a"),
-        "text": ("a", "b"),
-        "dataset": (PHOTOGRAPHS,),
-        "model": (tmp_path,),
-        "status": ("FAILED",),
-        "problem": (ValueError(),),
-    }
-    for name, arguments in calls.items():
-        getattr(run, name)(*arguments)
-    with run.live():
-        pass
-    assert not run.kept
-    # Whatever a record can, a run that is not kept can.
-    own = {n for n, v in vars(Run).items() if callable(v) and not n.startswith("_")}
-    assert own == {*calls, "image", "live"}
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_projects_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert project() == tmp_path
-    monkeypatch.delenv(PROJECT)
-    below = tmp_path / "a" / "b"
-    below.mkdir(parents=True)
-    monkeypatch.chdir(below)
-    assert project() == below
-    (tmp_path / "a" / "Snakefile").touch()
-    assert project() == tmp_path / "a"
-    (below / "mlflow.db").touch()
-    assert project() == below
 
 
 def test_events_are_json_lines_that_others_can_read(records: Records) -> None:

@@ -9,7 +9,7 @@ from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
 from liif.errors import UserError
 from liif.locks import WORKFLOW, hold, started_by_dvc, this_workflow
 from liif.progress import say
-from liif.records import PROJECT, TRACKING
+from liif.project import PROJECT, TRACKING
 
 try:
     # Snakemake's own merging would mix the keys of values that are one thing or another.
