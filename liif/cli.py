@@ -414,7 +414,7 @@ def deliver() -> None:
     from liif.project import project
 
     if not installed():
-        raise UserError("MLflow is not installed: pip install 'liif[workflow]'")
+        raise UserError("MLflow is not installed: pip install mlflow")
     tracker = Tracker(project())
     count = tracker.deliver()
     typer.echo(f"{count} records delivered" if count else "nothing waits to be delivered")

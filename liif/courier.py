@@ -230,6 +230,6 @@ def tracker(wanted: bool | None, project: Path) -> NoTracker:
         It is wanted, and MLflow is not installed.
     """
     if wanted and not installed():
-        raise UserError("tracking needs MLflow: pip install 'liif[workflow]', or give --no-track")
+        raise UserError("tracking needs MLflow: pip install mlflow, or give --no-track")
     wanted = installed() if wanted is None else wanted
     return Tracker(project) if wanted else NoTracker()
