@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Folder, photograph
+from PIL import Image
 from test_train import SETTINGS
 
 from liif import checkpoint, runs, tracking, train
@@ -288,6 +289,29 @@ def test_what_was_delivered_is_known_after_a_kill(packs: Packs, tmp_path: Path) 
     assert [p[0] for p in known.curve(run, "loss")] == [1, 2]
     assert len(known.client.search_model_versions("name = 'liif-small'")) == 1
     assert run.info.status == "FINISHED"
+
+
+def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    picture = photograph(40, 600)
+    tracker.run("small", "key").image("validation/c", picture, step=1)
+    record = tracker.records.of("small", "key")
+    ((*_, event),) = record.events(0)
+    file = record.folder / event["file"]
+    content = file.read_bytes()
+    tracker.deliver()
+    (small,) = (tmp_path / "mlruns").rglob("*.webp")
+    # The process died before the small version was stored, and before it noted anything.
+    small.unlink()
+    file.parent.mkdir()
+    file.write_bytes(content)
+    state = record.delivered()
+    state.offset = 0
+    record.note_delivered(state)
+    tracker.deliver()
+    assert small.exists()
+    (full,) = (tmp_path / "mlruns").rglob("*.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(full)), picture)
 
 
 def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
