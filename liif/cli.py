@@ -18,6 +18,8 @@ from liif import __version__
 from liif.errors import UserError
 from liif.interrupt import Interrupted
 from liif.locks import beside, lock
+from liif.progress import say
+from liif.project import TRACKING, project, records_folder
 
 if TYPE_CHECKING:
     from liif.courier import NoTracker
@@ -47,7 +49,7 @@ Manifests = Annotated[
 ]
 Track = Annotated[
     bool,
-    typer.Option("--track/--no-track", envvar="LIIF_TRACKING", help="Put it on record in MLflow."),
+    typer.Option("--track/--no-track", envvar=TRACKING, help="Put it on record in MLflow."),
 ]
 OptionalPath = Path | None
 
@@ -64,7 +66,6 @@ def _liif(
 @contextmanager
 def _killed_runs_noted() -> Iterator[None]:
     """Runs whose process was killed are marked so by the next job, whatever it does."""
-    from liif.project import project, records_folder
 
     tracker = None
     if any(records_folder(project()).glob("*/*/live.lock")):
@@ -85,7 +86,6 @@ def _killed_runs_noted() -> Iterator[None]:
 def _tracker(wanted: bool | None) -> Iterator[NoTracker]:
     """What a job keeps records with; they are delivered before it ends."""
     from liif import courier
-    from liif.project import project
 
     tracker = courier.tracker(wanted, project())
     try:
@@ -108,8 +108,6 @@ def download(
 ) -> None:
     """Download one of DIV2K's archives, checked and resumable; or copy the bundled photographs."""
     from liif import download as stage
-    from liif.progress import say
-    from liif.project import project
 
     if name == "photographs":
         stage.copy_photographs(to)
@@ -130,8 +128,6 @@ def pack(
 ) -> None:
     """Pack photographs into one file of pixels that training maps into memory."""
     from liif import pack as stage
-    from liif.progress import say
-    from liif.project import project
     from liif.versions import data_version
 
     version = data_version(project())
@@ -195,7 +191,7 @@ def train(
         bool | None,
         typer.Option(
             "--track/--no-track",
-            envvar="LIIF_TRACKING",
+            envvar=TRACKING,
             help="Put it on record in MLflow; default if that is installed.",
         ),
     ] = None,
@@ -411,7 +407,6 @@ def gather(
 def deliver() -> None:
     """Deliver the records that MLflow could not take when they were made."""
     from liif.courier import Tracker, installed
-    from liif.project import project
 
     if not installed():
         raise UserError("MLflow is not installed: pip install mlflow")

@@ -68,6 +68,7 @@ class Tracker(NoTracker):
         self.cpu_seconds = 0.0
         """Processor time that delivering took."""
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or None
+        self._address = self._uri and without_secrets(self._uri)
         self._experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         self._stores: dict[tuple[str | None, str], Store] = {}
         self._mine: set[Record] = set()
@@ -80,7 +81,7 @@ class Tracker(NoTracker):
         """See `NoTracker.run`."""
         try:
             record = self.records.of(model, key, anew=anew)
-            record.send_to(self._uri and without_secrets(self._uri), self._experiment)
+            record.send_to(self._address, self._experiment)
         except Exception as error:  # no job fails for want of a record
             self.problem(error)
             return Run()
@@ -137,7 +138,7 @@ class Tracker(NoTracker):
                     continue
                 address = record.address
                 if address is None:  # there was no room for it when the record began
-                    record.send_to(self._uri and without_secrets(self._uri), self._experiment)
+                    record.send_to(self._address, self._experiment)
                     address = record.address
                 where = (address.store, address.experiment) if address else (None, "")
                 if where in dead:
@@ -157,8 +158,9 @@ class Tracker(NoTracker):
 
         key = (address, experiment)
         if key not in self._stores:
-            mine = self._uri is not None and without_secrets(self._uri) == address
-            self._stores[key] = Store(self.project, self._uri if mine else address, experiment)
+            # With its passwords, where it is the one that is set now.
+            uri = self._uri if address == self._address else address
+            self._stores[key] = Store(self.project, uri, experiment)
         return self._stores[key]
 
     def _work(self) -> None:
@@ -214,7 +216,7 @@ class Tracker(NoTracker):
     def _sentence(self, error: Exception) -> str:
         lines = without_secrets(str(error)).strip().splitlines() or [type(error).__name__]
         text = lines[0] if len(lines[0]) <= 200 else f"{lines[0][:200]} …"
-        where = "the project's database" if self._uri is None else without_secrets(self._uri)
+        where = self._address or "the project's database"
         return (
             f"MLflow ({where}): {text}; what it misses waits in {self.records.folder} and goes "
             "there when it answers again, or by: liif deliver"

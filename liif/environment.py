@@ -8,8 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from liif import __version__
-
-UNKNOWN = "unknown"
+from liif.versions import UNKNOWN
 
 
 def versions() -> dict[str, str]:

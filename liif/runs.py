@@ -23,12 +23,11 @@ from liif.project import project
 from liif.records import Record
 from liif.run import DataSet, Run
 from liif.secrets import without_secrets
-from liif.versions import data_version
+from liif.upscale import BICUBIC
+from liif.versions import UNKNOWN, data_version
 
 SAMPLES = 4
 """Final outputs that are shown of each model."""
-BICUBIC = "bicubic"
-
 
 P = ParamSpec("P")
 
@@ -156,7 +155,7 @@ def evaluated(
     for model, found in by_model.items():
         run = _of_weights(tracker, model, models)
         for result in found:
-            source, version = data.get(result["set"], ("", "unknown"))
+            source, version = data.get(result["set"], ("", UNKNOWN))
             pictures = DataSet(
                 name=Path(source).stem or result["set"],
                 context={"valid": "evaluation"}.get(result["set"], result["set"]),

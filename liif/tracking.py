@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
@@ -344,11 +345,17 @@ class _Delivery:
         self.count += 1
         return True
 
+    @cached_property
+    def _artifacts(self) -> Path | None:
+        """The run's folder of artifacts, where that is on a disk of this machine."""
+        address = urlsplit(self.client.get_run(self.run).info.artifact_uri)
+        on_disk = address.scheme in ("", "file")
+        return Path(url2pathname(unquote(address.path))) if on_disk else None
+
     def _require_room(self, path: Path) -> None:
         """MLflow leaves half a file behind when a local disk becomes full."""
-        address = urlsplit(self.client.get_run(self.run).info.artifact_uri)
-        if address.scheme in ("", "file"):
-            folder = Path(url2pathname(unquote(address.path)))
+        folder = self._artifacts
+        if folder is not None:
             while not folder.exists():
                 folder = folder.parent
             if shutil.disk_usage(folder).free < path.stat().st_size + _SPARE:
@@ -395,6 +402,7 @@ class _Delivery:
         """The model, its version in the registry, and what was measured of it before."""
         mlflow = self.store.mlflow
         name = self._model_name
+        status = None
         if self.state.model is not None:
             status = str(self.client.get_logged_model(self.state.model).status)
             if status not in ("READY", "PENDING"):  # an attempt that came to nothing
@@ -406,7 +414,7 @@ class _Delivery:
             )
             self.state.model = str(created.model_id)
             self._save()
-        if str(self.client.get_logged_model(self.state.model).status) != "READY":
+        if status != "READY":
             with self.store.everywhere():
                 _log_model(mlflow, self.state.model, self.run, event["step"], weights)
         try:

@@ -67,5 +67,4 @@ rule import_weights:
     params:
         weights=given,
     shell:
-        "liif import {params.weights} {output:q} --partial results/work/download"
-        " 2>&1 | tee -i {log}"
+        "liif import {params.weights} {output:q} --partial results/work/download 2>&1 | tee -i {log}"
