@@ -1,6 +1,7 @@
 """Small things that many tests need."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,13 @@ def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tracker, "warned", False)
     for name in [n for n in os.environ if n.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
 
 
 Folder = Callable[..., Path]

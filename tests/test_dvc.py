@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Folder, photograph
+from conftest import Folder, free_port, photograph
 from test_workflow import ROOT, TINY, Project, project  # noqa: F401 (a fixture)
 
 from liif import images
@@ -273,9 +273,7 @@ def s3(bucket: str) -> Iterator[str]:
     """An S3 endpoint with a bucket."""
     import boto3
 
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Folder, photograph
+from conftest import Folder, free_port, photograph
 from PIL import Image
 from test_train import SETTINGS
 
@@ -520,12 +520,6 @@ def test_sigterm_is_noted_with_how_to_go_on(packs: Packs, tmp_path: Path) -> Non
     (run,) = here(tmp_path).runs().values()
     assert run.info.status == "KILLED"
     assert "the same command goes on" in run.data.tags["ended"]
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 @contextmanager
