@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-
-from liif import environment
+from liif import environment, provenance
 from liif.config import Recipe
 from liif.courier import NoTracker
 from liif.errors import UserError
-from liif.files import file_sha256
 from liif.outputs import Outputs
 from liif.pack import Pack
 from liif.project import project
@@ -112,7 +107,7 @@ def trained(run: Run, recipe: Recipe, outputs: Outputs) -> None:
 def given(tracker: NoTracker, weights: Path, source: str) -> None:
     """Put a model on record whose weights are given."""
     if tracker.keeps:
-        run = tracker.run(weights.stem, identity(weights))
+        run = tracker.run(weights.stem, provenance.identity(weights))
         _describe_weights(run, weights)
         run.params({"weights": without_secrets(source)})
         _ended_as_given(run, weights)
@@ -211,23 +206,23 @@ def _of_weights(tracker: NoTracker, model: str, folder: Path) -> Run:
             run.params({"encoder.name": BICUBIC, "parameters": 0})
         return run
     path = folder / f"{model}.safetensors"
-    run = tracker.run(model, identity(path))
+    run = tracker.run(model, provenance.identity(path))
     if isinstance(run, Record) and not run.known.params:  # tracking was off, or its records lost
         _describe_weights(run, path)
-        outputs, provenance = Outputs(weights=path), _metadata(path).get("provenance", {})
-        if outputs.exist() and "recipe" in provenance:
-            trained(run, Recipe.model_validate(provenance["recipe"]), outputs)
+        outputs, source = Outputs(weights=path), provenance.metadata(path).get("provenance", {})
+        if outputs.exist() and "recipe" in source:
+            trained(run, Recipe.model_validate(source["recipe"]), outputs)
         else:
             _ended_as_given(run, path)
     return run
 
 
 def _describe_weights(run: Run, weights: Path) -> None:
-    with _opened(weights) as file:
-        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (no dict)
-    metadata = _metadata(weights)
+    metadata = provenance.metadata(weights)
     recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
-    run.params({**flat(recipe), "parameters": parameters, **environment.versions()})
+    run.params(
+        {**flat(recipe), "parameters": provenance.parameters(weights), **environment.versions()}
+    )
     run.tags({"model.kind": "trained" if "train" in recipe else "given"})
     _place(run)
 
@@ -238,29 +233,6 @@ def _place(run: Run, version: str | None = None) -> None:
     data = data._replace(actual=version or data.actual)
     tags = {"data.version": data.actual, "data.recorded": data.recorded}
     run.tags({**environment.commit(), **tags, "data.matches": str(data.matches).lower()})
-
-
-def identity(weights: Path) -> str:
-    """What tells a model's weights from all others: the key of their training, or their hash."""
-    provenance = _metadata(weights).get("provenance", {})
-    try:
-        return Recipe.model_validate(provenance["recipe"]).key(provenance["data"])
-    except (KeyError, TypeError, ValidationError):
-        return file_sha256(weights)
-
-
-def _opened(weights: Path) -> Any:
-    try:
-        return safe_open(weights, framework="numpy")
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{weights}: is no readable safetensors file: {error}") from None
-
-
-def _metadata(weights: Path) -> dict[str, Any]:
-    with _opened(weights) as file:
-        text = (file.metadata() or {}).get("liif", "{}")
-    value = json.loads(text)
-    return value if isinstance(value, dict) else {}
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

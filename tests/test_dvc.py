@@ -205,10 +205,10 @@ def test_the_version_is_with_the_results(versioned: Versioned) -> None:
     versioned.prepare(models=models, evaluate={"scales": [2]}, tracking=True)
     (out,) = yaml.safe_load((versioned.path / "data.dvc").read_text())["outs"]
     assert "data.dvc records" not in versioned.run()
-    from liif.runs import _metadata
+    from liif.provenance import metadata
 
     weights = versioned.file("models/small-edsr.safetensors")
-    assert _metadata(weights)["provenance"]["data_version"] == out["md5"]
+    assert metadata(weights)["provenance"]["data_version"] == out["md5"]
 
     import mlflow
 
@@ -229,7 +229,7 @@ def test_the_version_is_with_the_results(versioned: Versioned) -> None:
     assert actual.actual in versioned.file("logs/pack/train.log").read_text()
     (new,) = (t for t in tags() if t["data.version"] == actual.actual and "seconds" in t)
     assert (new["data.recorded"], new["data.matches"]) == (out["md5"], "false")
-    assert _metadata(weights)["provenance"]["data_version"] == actual.actual
+    assert metadata(weights)["provenance"]["data_version"] == actual.actual
 
 
 def test_without_git_the_version_is_unknown(versioned: Versioned) -> None:
