@@ -404,6 +404,56 @@ def gather(
 
 
 @app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="A results folder.")] = Path("results"),
+    settings: Annotated[
+        OptionalPath, typer.Option(help="The experiment's configuration file, to show.")
+    ] = None,
+    resolved: Annotated[str, typer.Option(hidden=True)] = "",
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Version and source of a set, to show.", metavar="SET=HASH@PATH"),
+    ] = None,
+    snakefile: Annotated[
+        OptionalPath, typer.Option(help="The workflow, for the graph of its rules.")
+    ] = None,
+) -> None:
+    """Write RESULTS/report.html: pictures, numbers, and how they were made."""
+    import importlib.util
+
+    from liif import config, runs
+
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("matplotlib is not installed: pip install 'liif[report]'")
+    from liif import report as stage
+
+    text = resolved or str(settings or "")
+    experiment = config.experiment(config.read_yaml(text)) if text else None
+    sources = runs.parse_sources(data or [])
+    with lock(beside(results / "report.html"), f"the report on {results}"):
+        stage.report(results, project(), experiment, sources=sources, snakefile=snakefile)
+
+
+@app.command()
+def compare(
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Versions of a picture; or folders of versions of many.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
+        "compare.html"
+    ),
+    truth: Annotated[
+        OptionalPath,
+        typer.Option(help="The one that PSNR, SSIM and differences are taken to."),
+    ] = None,
+) -> None:
+    """Write a page that shows pictures against each other: divider, zoom, differences."""
+    from liif.report import compare as stage
+
+    typer.echo(stage.compare(inputs, out, truth))
+
+
+@app.command()
 def deliver() -> None:
     """Deliver the records that MLflow could not take when they were made."""
     from liif.courier import Tracker, installed

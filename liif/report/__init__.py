@@ -1,0 +1,212 @@
+"""The report: one page with the pictures, the numbers, and how they were made.
+
+Followed in one direction: `results` collects what a folder holds, `numbers`, `analysis`, `origin`
+and `graph` make sections of it, `figures` draws, `page` writes. `compare` makes a page with the
+viewer alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from markupsafe import Markup
+
+from liif.config import Experiment
+from liif.progress import Progress, duration, say
+from liif.report import analysis, graph, numbers, origin, page
+from liif.report.page import Shown, Version
+from liif.report.results import LR, TRUTH, Results, collect, steps
+from liif.report.words import both
+from liif.upscale import BICUBIC
+from liif.versions import data_version
+
+MOST = 1000
+"""Pictures that a page shows; of more, so many are chosen."""
+_AMPLIFIED = 8
+"""Differences to other bicubics, so that they are seen."""
+
+
+def report(
+    folder: Path,
+    project: Path,
+    settings: Experiment | None = None,
+    *,
+    sources: dict[str, tuple[str, str]] | None = None,
+    snakefile: Path | None = None,
+) -> Path:
+    """Write `report.html` into a results folder.
+
+    Parameters
+    ----------
+    folder
+        As the workflow makes it.
+    project
+        Where `data.dvc` and the records of the runs are.
+    settings
+        The experiment; without it, the page has no configuration, and shows all that is there.
+    sources
+        Set → (where its pictures come from, their hash).
+    snakefile
+        The workflow, for the graph of its rules; without it, there is none.
+
+    Returns
+    -------
+    The page. It links to the pictures in the folder, and needs nothing else.
+
+    Raises
+    ------
+    UserError
+        Nothing to report on, or a damaged file.
+    """
+    from liif.report import figures
+
+    results = collect(folder, settings)
+    sources = sources or {}
+    chosen = _chosen(results)
+    example = analysis.example(results)
+    title = both("report_title", scale=f"{results.scale:g}")
+    out = folder / "report.html"
+    edges = (
+        graph.rules(snakefile, _json(settings), "results/sr_800") if snakefile and settings else []
+    )
+    data = data_version(project)
+    page.write(
+        out,
+        "report.html",
+        title=title,
+        versions=_versions(results),
+        pictures=_shown(results, chosen),
+        truth=TRUTH if results.truth is not None else None,
+        baseline=BICUBIC,
+        results=results,
+        scale=f"{results.scale:g}",
+        total=len(results.names),
+        tables=numbers.tables(results, settings, {k: v for k, (_, v) in sources.items()}),
+        on_test=numbers.on_test(results),
+        distributions=_distributions(results),
+        curves=_curves(results),
+        steps=steps(results),
+        step_bars=figures.bars({s.name: s.seconds for s in steps(results)}, "time_axis", "steps")
+        if steps(results)
+        else "",
+        duration=duration,
+        **_analysis(example, results),
+        settings=settings,
+        configuration=origin.configuration(settings) if settings else "",
+        documented=settings is None or origin.is_documented(settings),
+        commands=origin.commands(settings, data.actual),
+        data=data,
+        sources=sources,
+        commit=origin.commit(),
+        software=origin.software(),
+        machine=origin.machine(),
+        models=origin.models(results, project),
+        graph=graph.svg(edges) if edges else "",
+    )
+    say(f"report: {out}, {out.stat().st_size / 1e6:.1f} MB, {len(chosen)} pictures")
+    return out
+
+
+def _json(settings: Experiment | None) -> str:
+    return settings.model_dump_json(by_alias=True, exclude_unset=True) if settings else "{}"
+
+
+def _chosen(results: Results) -> list[str]:
+    """The pictures that are shown: all, or so many from the largest gain to the smallest."""
+    names = results.names
+    if len(names) <= MOST:
+        return names
+    gains = results.gains(results.models[0]) if results.models else {}
+    ordered = sorted(names, key=lambda n: (gains.get(n, 0.0), n))
+    return sorted(ordered[round(i)] for i in np.linspace(0, len(names) - 1, MOST))
+
+
+def _versions(results: Results) -> list[Version]:
+    named = [Version(key=model, label=model) for model in results.models]
+    others = [Version(key=key, word=key) for key in (LR, BICUBIC)]
+    return [*others, *named, Version(key=TRUTH, word=TRUTH)]
+
+
+def _shown(results: Results, names: Iterable[str]) -> list[Shown]:
+    """What the viewer needs of each picture; full-size files are linked to."""
+    scores = {version: results.scores(version) for version in results.enlarged}
+    names = list(names)
+    progress = Progress("report: thumbnails", len(names), unit="pictures")
+    shown = []
+    for name in names:
+        files = {v: p for v in results.versions if (p := results.path(v, name)) is not None}
+        progress.advance()
+        if not files:
+            continue
+        # The last is the truth, or a model's: the largest there is.
+        thumb, (rows, cols) = page.thumbnail(list(files.values())[-1])
+        shown.append(
+            Shown(
+                name=name,
+                rows=rows,
+                cols=cols,
+                thumb=thumb,
+                files={v: _link(p, results.folder) for v, p in files.items()},
+                quality={v: scores[v][name] for v in results.enlarged if name in scores[v]},
+            )
+        )
+    return shown
+
+
+def _link(path: Path, folder: Path) -> str:
+    """The address of a file in the page's folder."""
+    return quote(path.relative_to(folder).as_posix())
+
+
+def _distributions(results: Results) -> dict[str, object]:
+    from liif.report import figures
+
+    gains = {m: list(results.gains(m).values()) for m in results.models}
+    gains = {m: values for m, values in gains.items() if values}
+    if not gains:
+        return {}
+    return {"gain": figures.distribution(gains, "gain_axis", "gain")}
+
+
+def _curves(results: Results) -> list[Markup]:
+    from liif.report import figures
+
+    histories = {m: rows for m in results.models if (rows := results.history(m))}
+    if not histories:
+        return []
+    drawn = []
+    for column, axis in (
+        ("loss", "curve_loss"),
+        ("valid_psnr", "curve_psnr"),
+        ("learning_rate", "curve_rate"),
+    ):
+        lines = {
+            m: ([row["epoch"] for row in rows], [row[column] for row in rows])
+            for m, rows in histories.items()
+        }
+        drawn.append(figures.curves(lines, axis, log=column == "loss"))
+    return drawn
+
+
+def _analysis(example: analysis.Example, results: Results) -> dict[str, object]:
+    from liif.report import figures
+
+    blur = analysis.blur(example, results)
+    plain = ["original", *analysis.PLAIN]
+    return {
+        "example": example,
+        "blur": blur,
+        "spectra": {
+            key: analysis.limit_marked(page.heat_map(values), results.scale)
+            for key, values in blur.spectra.items()
+        },
+        "radial": figures.spectra(blur.frequencies, blur.powers, 0.5 / results.scale, plain),
+        "limit": f"{0.5 / results.scale:.4g}",
+        "reductions": analysis.reductions(example.hr, results.scale),
+        "amplify": lambda error: page.heat_map(np.minimum(error / 255 * _AMPLIFIED, 1)),
+        "amplified": _AMPLIFIED,
+        "kernels": figures.kernels(analysis.kernels(results.scale)),
+    }

@@ -1,0 +1,53 @@
+"""The pages' words, in English and Chinese."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+from markupsafe import Markup, escape
+
+LANGUAGES = ("en", "zh-CN")
+PAGE = Path(__file__).parent / "page"
+"""Templates, style, script and words."""
+
+
+@cache
+def dictionary() -> dict[str, tuple[str, str]]:
+    """Key → the text in each language."""
+    texts = yaml.safe_load((PAGE / "words.yaml").read_text(encoding="utf-8"))
+    return {key: (english, chinese) for key, (english, chinese) in texts.items()}
+
+
+def both(key: str, **values: object) -> tuple[str, str]:
+    """A text in each language, values filled in; a pair of values has one for each."""
+    english, chinese = dictionary()[key]
+    first, second = ({k: _one(v, i) for k, v in values.items()} for i in (0, 1))
+    return english.format(**first), chinese.format(**second)
+
+
+def html(key: str, **values: object) -> Markup:
+    """A text for the page, which shows one language at a time."""
+    return spans(both(key, **values))
+
+
+def spans(texts: tuple[str, str], tag: str = "span") -> Markup:
+    """Both texts, each marked with its language."""
+    if texts[0] == texts[1]:
+        return _code(texts[0])
+    parts = [
+        Markup('<{0} lang="{1}">{2}</{0}>').format(tag, language, _code(text))
+        for language, text in zip(LANGUAGES, texts, strict=True)
+    ]
+    return Markup("").join(parts)
+
+
+def _code(text: str) -> Markup:
+    """A text with what stands in `backticks` as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _one(value: object, language: int) -> object:
+    return value[language] if isinstance(value, tuple) else value
