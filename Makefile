@@ -33,7 +33,7 @@ demo: $(INSTALLED)
 	@$(BIN)/liif download photographs --to demo/data
 	@PATH="$(abspath $(BIN)):$$PATH" profiles/demo/prepare demo
 	@$(BIN)/snakemake --workflow-profile profiles/demo results/sr_800
-	@echo "The demo is complete: pictures in demo/results/sr_800, the table in demo/results/metrics.csv"
+	@echo "The demo is complete: open demo/results/report.html; the pictures are in demo/results/sr_800"
 
 # Without the statistics that MLflow otherwise sends to its makers.
 ui: export MLFLOW_DISABLE_TELEMETRY := true

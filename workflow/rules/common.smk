@@ -15,9 +15,14 @@ try:
     # Snakemake's own merging would mix the keys of values that are one thing or another.
     base = {} if workflow.overwrite_configfiles else read_yaml(DOCUMENTED)
     EXPERIMENT = experiment(merge(base, workflow.config_settings.overwrite_config))
-    only_looks = {"--lint", "--dag", "--rulegraph", "--filegraph", "--summary"} & set(
-        sys.argv
-    )
+    only_looks = {
+        "--lint",
+        "--report",
+        "--dag",
+        "--rulegraph",
+        "--filegraph",
+        "--summary",
+    } & set(sys.argv)
     at_work = workflow.is_main_process and not workflow.dryrun and not only_looks
     # Pictures that were deleted are made again.
     buckets.forget_lost(Path("results/manifests"))
@@ -178,10 +183,19 @@ def parts():
     return parts
 
 
-def sources():
-    """Where the evaluated pictures come from, and their version, for the record."""
-    sets = ["valid", "test"] if TRUTH_KNOWN else ["valid"]
+def sources(*sets):
+    """Where the photographs of some sets come from, and their version, for the record."""
     return [f"--data {s}={version(s)}@{shlex.quote(photographs(s))}" for s in sets]
+
+
+def evaluated():
+    """The sets that anything is measured on."""
+    return ["valid", "test"] if TRUTH_KNOWN else ["valid"]
+
+
+def shown():
+    """The sets that the report names."""
+    return ["train"] * bool(EXPERIMENT.trained) + ["valid", "test"]
 
 
 def measured():

@@ -57,7 +57,12 @@ rule table:
         weights=expand("results/models/{model}.safetensors", model=EXPERIMENT.models),
     output:
         metrics=expand("results/metrics/{model}.json", model=measured()),
-        table="results/metrics.csv",
+        table=report(
+            "results/metrics.csv",
+            caption="../report/table.rst",
+            category="Results",
+            labels={"what": "PSNR and SSIM"},
+        ),
         summary="results/metrics.json",
     log:
         "results/logs/table.log",
@@ -70,7 +75,7 @@ rule table:
         # Folders, since the names of all buckets' files may be more than a command can hold.
         parts=sorted({os.path.dirname(part) for part in parts()}),
         buckets=EXPERIMENT.buckets,
-        data=sources(),
+        data=sources(*evaluated()),
         note=(
             ""
             if TRUTH_KNOWN

@@ -38,6 +38,7 @@ rule sr_800:
             bucket=BUCKETS,
         ),
         table="results/metrics.csv",
+        report="results/report.html",
         weights=expand("results/models/{model}.safetensors", model=EXPERIMENT.models),
     output:
         directory("results/sr_800"),

@@ -1,0 +1,34 @@
+# Pictures, metrics, histories, times → one page.
+
+
+rule report:
+    input:
+        upscaled=expand(
+            "results/manifests/upscale/{model}/{bucket}.json",
+            model=UPSCALED,
+            bucket=BUCKETS,
+        ),
+        table="results/metrics.csv",
+        metrics=expand("results/metrics/{model}.json", model=measured()),
+        weights=expand("results/models/{model}.safetensors", model=EXPERIMENT.models),
+    output:
+        report(
+            "results/report.html",
+            caption="../report/report.rst",
+            category="Results",
+            labels={"what": "pictures, numbers, and how they were made"},
+        ),
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    localrule: True
+    conda:
+        "../envs/liif.yaml"
+    params:
+        settings=EXPERIMENT.model_dump_json(by_alias=True, exclude_unset=True),
+        data=sources(*shown()),
+        snakefile=workflow.main_snakefile,
+    shell:
+        "liif report results --resolved {params.settings:q} {params.data}"
+        " --snakefile {params.snakefile:q} 2>&1 | tee -i {log}"
