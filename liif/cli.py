@@ -430,8 +430,7 @@ def report(
     text = resolved or str(settings or "")
     experiment = config.experiment(config.read_yaml(text)) if text else None
     sources = runs.parse_sources(data or [])
-    with lock(beside(results / "report.html"), f"the report on {results}"):
-        stage.report(results, project(), experiment, sources=sources, snakefile=snakefile)
+    stage.report(results, project(), experiment, sources=sources, snakefile=snakefile)
 
 
 @app.command()

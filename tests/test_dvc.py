@@ -123,6 +123,7 @@ TEST_REDONE = {
     "upscale": 3,
     "evaluate_test": 3,
     "table": 1,
+    "report": 1,
     "sr_800": 1,
 }
 TRAIN_REDONE = {
@@ -132,6 +133,7 @@ TRAIN_REDONE = {
     "evaluate_valid": 1,
     "evaluate_test": 1,
     "table": 1,
+    "report": 1,
     "sr_800": 1,
 }
 CHANGES: list[tuple[str, Callable[[Path], object], dict[str, int]]] = [

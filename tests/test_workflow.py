@@ -134,6 +134,7 @@ def test_the_documented_experiment_is_planned(tmp_path: Path) -> None:
         "evaluate_valid": 3 * 9,
         "evaluate_test": 3,
         "table": 1,
+        "report": 1,
         "sr_800": 1,
     }
     for name, encoder in (("edsr-baseline", '"name":"edsr"'), ("rdn", '"name":"rdn"')):

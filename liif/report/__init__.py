@@ -14,7 +14,9 @@ from urllib.parse import quote
 import numpy as np
 from markupsafe import Markup
 
+from liif import images
 from liif.config import Experiment
+from liif.locks import beside, lock
 from liif.progress import Progress, duration, say
 from liif.report import analysis, graph, numbers, origin, page
 from liif.report.page import Shown, Version
@@ -61,14 +63,24 @@ def report(
     UserError
         Nothing to report on, or a damaged file.
     """
+    results = collect(folder, settings)
+    with lock(beside(folder / "report.html"), f"the report on {folder}"):
+        return _write(results, project, settings, sources or {}, snakefile)
+
+
+def _write(
+    results: Results,
+    project: Path,
+    settings: Experiment | None,
+    sources: dict[str, tuple[str, str]],
+    snakefile: Path | None,
+) -> Path:
     from liif.report import figures
 
-    results = collect(folder, settings)
-    sources = sources or {}
     chosen = _chosen(results)
     example = analysis.example(results)
     title = both("report_title", scale=f"{results.scale:g}")
-    out = folder / "report.html"
+    out = results.folder / "report.html"
     edges = (
         graph.rules(snakefile, _json(settings), "results/sr_800") if snakefile and settings else []
     )
@@ -142,13 +154,13 @@ def _shown(results: Results, names: Iterable[str]) -> list[Shown]:
         if not files:
             continue
         # The last is the truth, or a model's: the largest there is.
-        thumb, (rows, cols) = page.thumbnail(list(files.values())[-1])
+        rgb = images.read(list(files.values())[-1]).rgb
         shown.append(
             Shown(
                 name=name,
-                rows=rows,
-                cols=cols,
-                thumb=thumb,
+                rows=rgb.shape[0],
+                cols=rgb.shape[1],
+                thumb=page.thumbnail(rgb),
                 files={v: _link(p, results.folder) for v, p in files.items()},
                 quality={v: scores[v][name] for v in results.enlarged if name in scores[v]},
             )
@@ -161,17 +173,25 @@ def _link(path: Path, folder: Path) -> str:
     return quote(path.relative_to(folder).as_posix())
 
 
-def _distributions(results: Results) -> dict[str, object]:
+def _distributions(results: Results) -> list[Markup]:
+    """Of gain and of PSNR, over the test pictures."""
     from liif.report import figures
 
     gains = {m: list(results.gains(m).values()) for m in results.models}
-    gains = {m: values for m, values in gains.items() if values}
-    if not gains:
-        return {}
-    return {"gain": figures.distribution(gains, "gain_axis", "gain")}
+    psnrs = {
+        m: [psnr for psnr, _ in results.scores(m).values() if psnr is not None]
+        for m in results.enlarged
+    }
+    drawn = []
+    for values, axis in ((gains, "gain_axis"), (psnrs, "psnr_axis")):
+        known = {m: found for m, found in values.items() if found}
+        if known:
+            drawn.append(figures.distribution(known, axis, axis))
+    return drawn
 
 
 def _curves(results: Results) -> list[Markup]:
+    """Loss, validation and learning rate of the models that were trained."""
     from liif.report import figures
 
     histories = {m: rows for m in results.models if (rows := results.history(m))}

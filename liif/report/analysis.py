@@ -316,15 +316,15 @@ def kernels(scale: float) -> dict[str, Curve]:
     }
     # The taps of imresize are those that it works with, at a pixel far from any border.
     n_out = 9
-    n_in = round(n_out * scale)
-    centre = (n_out // 2 + 0.5) * n_in / n_out - 0.5
+    n_in = ceil(n_out * scale)
+    centre = (n_out // 2 + 0.5) * scale - 0.5
     curves: dict[str, Curve] = {}
     for key, shape in shapes.items():
         if key == "opencv":
             taps = np.floor(centre) + np.arange(-1.0, 3.0)
             weights = opencv_kernel(taps - centre)
         else:
-            matrix = resize_matrix(n_in, n_out, n_out / n_in, key == "with_antialiasing")
+            matrix = resize_matrix(n_in, n_out, 1 / scale, key == "with_antialiasing")
             line = matrix[[n_out // 2], :].toarray().ravel()
             taps = np.flatnonzero(line).astype(np.float64)
             weights = line[np.flatnonzero(line)]

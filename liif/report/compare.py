@@ -101,7 +101,7 @@ def _picture(files: dict[str, tuple[PictureSet, str]], name: str, truth: str | N
         rgb = images.read(BytesIO(data), label).rgb  # upright, as browsers show it
         addresses[key] = _address(data, label)
         sizes[key] = rgb.shape[0], rgb.shape[1]
-        thumb, _ = page.thumbnail(BytesIO(data))
+        thumb = page.thumbnail(rgb)
     rows, cols = max(sizes.values(), key=lambda size: size[0] * size[1])
     found: dict[str, tuple[float | None, float | None]] = {}
     if truth is not None:

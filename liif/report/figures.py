@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from liif.report.words import both, spans
+from liif.upscale import BICUBIC
 
 _SERIES = 6
 _COLOURS = {
@@ -109,7 +110,7 @@ def colours(models: Sequence[str]) -> dict[str, str]:
 def distribution(values: Mapping[str, Sequence[float]], axis: str, name: str) -> Markup:
     """A row for each model: every picture a dot, and a box over them."""
     models = list(values)
-    chosen = colours(models)
+    chosen = {**colours([m for m in models if m != BICUBIC]), BICUBIC: BICUBIC_COLOUR}
     with drawing(name, height=0.7 + 0.55 * len(models)) as plot:
         axes = plot.axes
         rng = np.random.default_rng(0)  # dots of equal pictures are beside each other
@@ -128,7 +129,7 @@ def distribution(values: Mapping[str, Sequence[float]], axis: str, name: str) ->
             whiskerprops={"color": INK},
             capprops={"color": INK},
             medianprops={"color": INK, "linewidth": 2},
-            tick_labels=list(reversed(models)),
+            tick_labels=[plot.word(m) if m == BICUBIC else m for m in reversed(models)],
         )
         if axis == "gain_axis":
             axes.axvline(0, color=BICUBIC_COLOUR, linestyle="--", linewidth=1)

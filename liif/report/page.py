@@ -18,6 +18,7 @@ from PIL import Image
 
 from liif import __version__
 from liif.files import write_text
+from liif.images import RGB8
 from liif.report import words
 
 _THUMBNAIL = 128
@@ -118,13 +119,11 @@ def data_address(picture: NDArray[np.uint8], *, lossless: bool = True) -> str:
     return _webp(Image.fromarray(picture), lossless=lossless)
 
 
-def thumbnail(path: Path | BytesIO) -> tuple[str, tuple[int, int]]:
-    """A small version as a data address, and the full size (rows, cols)."""
-    with Image.open(path) as image:
-        size = image.height, image.width
-        small = image.convert("RGB")
-        small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0)
-    return _webp(small, lossless=False), size
+def thumbnail(picture: RGB8) -> str:
+    """A small version of a picture as a data address."""
+    small = Image.fromarray(picture)
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+    return _webp(small, lossless=False)
 
 
 def heat_map(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -109,10 +109,12 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
         raise UserError(f"{folder}: no such folder of results")
     models = _models(folder) if settings is None else list(settings.models)
     evaluations = [r for m in [BICUBIC, *models] for r in _evaluations(folder, m)]
+    given = settings.data.test if settings is not None else None
+    if isinstance(given, TestLR):  # what was measured on other test pictures before
+        evaluations = [r for r in evaluations if r["set"] != "test"]
     test = [r for r in evaluations if r["set"] == "test"]
     scale = settings.scale if settings is not None else _scale(folder, test)
     test = [r for r in test if r["scale"] == scale]
-    given = settings.data.test if settings is not None else None
     made = folder / "lr" / "test" / f"x{scale:g}"
     if isinstance(given, TestLR):
         # A page may not link to what is outside of its folder.
@@ -217,10 +219,10 @@ def steps(results: Results) -> list[Step]:
             continue  # of a model that is no longer in the experiment
         name = " ".join(parts[:2])
         try:
-            rows = list(csv.DictReader(path.open(encoding="utf-8"), delimiter="\t"))
-        except (OSError, ValueError, csv.Error):
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
             continue
-        for row in rows[-1:]:
+        for row in list(csv.DictReader(lines, delimiter="\t"))[-1:]:
             found.setdefault(name, Step(name)).add(row)
     order = {stage: i for i, stage in enumerate(_STAGES)}
     return sorted(found.values(), key=lambda s: (order.get(s.name.split()[0], len(order)), s.name))
