@@ -48,6 +48,25 @@ def test_files_and_targets_it_names_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def commands(text: str) -> list[str]:
+    """The lines of code, without comments, which may be in any language."""
+    lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    return [line for raw in lines if (line := re.sub(r"(^|\s+)#.*", "", raw))]
+
+
+def test_the_chinese_readme_says_the_same() -> None:
+    chinese = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+    assert commands(chinese) == commands(README)
+    for language in ("yaml", "python"):
+        pattern = rf"```{language}\n(.*?)```"
+        both = [re.findall(pattern, text, re.DOTALL) for text in (README, chinese)]
+        plain = [[re.sub(r"\s*#.*", "", block) for block in found] for found in both]
+        assert plain[0] == plain[1]
+    for what in (r"\d+\.\d+", r"\]\((?!README)[^)]+\)", r"`[^`\n]+`", r"^#+ "):
+        found = [sorted(re.findall(what, text, re.MULTILINE)) for text in (README, chinese)]
+        assert found[0] == found[1], what
+
+
 def test_every_package_file_is_shipped() -> None:
     import liif
 

@@ -18,6 +18,7 @@ import yaml
 from conftest import SMALL, Folder, photograph
 
 from liif import checkpoint, images
+from liif.files import file_sha256
 
 ROOT = Path(__file__).parent.parent
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
@@ -187,9 +188,30 @@ def test_from_photographs_to_enlargements(project: Project) -> None:
     assert set(measured) == expected | at_8
     assert json.loads(project.file("metrics/given.json").read_text())["model"] == "given"
     assert all(5 < psnr < 60 for psnr in measured.values())
+    check_report(project)
 
     assert "Nothing to be done" in project.run()
     check_only_what_depends_is_redone(project)
+
+
+def check_report(project: Project) -> None:
+    """The page that the workflow makes, and Snakemake's own with it."""
+    text = project.file("report.html").read_text(encoding="utf-8")
+    for expected in (
+        "small-edsr",
+        "upscaled/small-rdn/house.png",
+        "hr/test/x8/street.png",
+        "evaluate_valid</text>",  # in the graph of the rules
+        "blocks: 1",  # in the configuration
+        "results/sr_800 --configfile experiment.yaml",
+        file_sha256(project.file("models/given.safetensors")),
+        "6 steps in",
+    ):
+        assert expected in text, expected
+    project.run("results/sr_800", "--report", "snakemake.zip")
+    with zipfile.ZipFile(project.path / "snakemake.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"report.html", "metrics.csv"} <= names
 
 
 def check_only_what_depends_is_redone(project: Project) -> None:
@@ -234,6 +256,9 @@ def test_own_lr_pictures_have_no_truth(project: Project, folder: Folder) -> None
     assert images.read(project.file("sr_800/given/mine.png")).rgb.shape == (28, 36, 3)
     rows = list(csv.DictReader(project.file("metrics.csv").read_text().splitlines()))
     assert {r["set"] for r in rows} == {"valid"}
+    text = project.file("report.html").read_text(encoding="utf-8")
+    assert '"lr":"report/lr/mine.png","bicubic":"upscaled/bicubic/mine.png"' in text
+    assert project.file("report/lr/mine.png").is_file()
 
 
 def test_test_set_from_validation_photographs_in_buckets(project: Project) -> None:
