@@ -86,11 +86,17 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
 
 def most_detailed(picture: RGB8, side: int) -> RGB8:
     """The square of that side with the strongest structure, among a grid of them."""
+    row, col = most_detailed_at(picture, side)
+    return np.ascontiguousarray(picture[row : row + side, col : col + side])
+
+
+def most_detailed_at(picture: RGB8, side: int) -> tuple[int, int]:
+    """The first row and column of that square."""
     height, width = picture.shape[:2]
     rows = np.linspace(0, height - side, min(5, height - side + 1)).astype(int)
     cols = np.linspace(0, width - side, min(5, width - side + 1)).astype(int)
-    squares = [picture[r : r + side, c : c + side] for r in rows for c in cols]
-    return np.ascontiguousarray(max(squares, key=_structure))
+    places = [(int(row), int(col)) for row in rows for col in cols]
+    return max(places, key=lambda at: _structure(picture[at[0] :, at[1] :][:side, :side]))
 
 
 def _structure(square: RGB8) -> float:

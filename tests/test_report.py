@@ -21,7 +21,7 @@ from liif.config import Architecture, EDSREncoder, RDNEncoder
 from liif.download import ARCHIVES
 from liif.errors import UserError
 from liif.files import file_sha256
-from liif.report import analysis, graph, numbers, origin, page, report, results, words
+from liif.report import blur, graph, numbers, origin, page, reduction, report, results, words
 from liif.report.compare import compare
 from liif.resize import cubic, imresize
 
@@ -204,12 +204,12 @@ def test_opencv_style_is_opencvs() -> None:
         [[200, 104, 188], [48, 80, 195], [130, 201, 90], [169, 78, 104]],
         [[169, 145, 203], [106, 6, 161], [76, 38, 132], [114, 167, 90]],
     ]
-    assert analysis.opencv_style(picture, (3, 4)).tolist() == expected
+    assert reduction.opencv_style(picture, (3, 4)).tolist() == expected
 
 
 def test_reductions_differ_as_they_should() -> None:
     hr = photograph(160, 160)
-    found = analysis.reductions(hr, 8)
+    found = reduction.reductions(hr, 8)
     assert found["with_antialiasing"].largest == 0
     assert np.array_equal(found["with_antialiasing"].picture, imresize(hr, 1 / 8))
     assert 0 < found["pillow"].largest < found["without_antialiasing"].largest
@@ -218,7 +218,7 @@ def test_reductions_differ_as_they_should() -> None:
 
 def test_kernels_pass_through_the_taps() -> None:
     for scale in (2.0, 2.5, 8.0):
-        found = analysis.kernels(scale)
+        found = reduction.kernels(scale)
         for key, (x, y, _, weights) in found.items():
             assert weights.sum() == pytest.approx(1, abs=1e-9), key
             assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01)
@@ -231,7 +231,7 @@ def test_kernels_pass_through_the_taps() -> None:
 def test_power_is_where_the_wave_is() -> None:
     rows = np.arange(128)[:, None] * np.ones((1, 128))
     wave = (127.5 + 100 * np.sin(2 * np.pi * rows / 8))[..., None].repeat(3, axis=2)
-    spectrum = analysis.power(np.round(wave).astype(np.uint8))
+    spectrum = blur.power(np.round(wave).astype(np.uint8))
     assert spectrum.argmax() in (16 * 128, 112 * 128)
     # Parseval: the mean of the power is the variance.
     assert spectrum.sum() / spectrum.size == pytest.approx((100 / 255) ** 2 / 2, rel=0.05)
@@ -239,19 +239,19 @@ def test_power_is_where_the_wave_is() -> None:
 
 def test_plain_enlargements_have_little_beyond_the_limit(made: Path) -> None:
     found = results.collect(made)
-    example = analysis.example(found)
+    example = blur.choose(found)
     assert not example.bundled
-    blur = analysis.blur(example, found)
-    assert blur.lr.shape == (6, 6, 3)
-    assert list(blur.parts) == ["original", "nearest", "bilinear", "bicubic"]
-    assert blur.details["bicubic"].beyond < 0.2 < blur.details["good"].below
-    assert blur.pictures == 3
+    shown = blur.blur(example, found)
+    assert shown.lr.shape == (6, 6, 3)
+    assert list(shown.parts) == ["original", "nearest", "bilinear", "bicubic"]
+    assert shown.details["bicubic"].beyond < 0.2 < shown.details["good"].below
+    assert shown.pictures == 3
     exact, given = (
         images.read(made / p / f"{example.name}.png").rgb
         for p in ("hr/test/x8", "upscaled/bicubic")
     )
-    assert np.array_equal(blur.parts["bicubic"], given)
-    assert np.array_equal(blur.parts["original"], exact)
+    assert np.array_equal(shown.parts["bicubic"], given)
+    assert np.array_equal(shown.parts["original"], exact)
 
 
 # --- how it was made -------------------------------------------------------------------------

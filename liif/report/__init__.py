@@ -1,8 +1,8 @@
 """The report: one page with the pictures, the numbers, and how they were made.
 
-Followed in one direction: `results` collects what a folder holds, `numbers`, `analysis`, `origin`
-and `graph` make sections of it, `figures` draws, `page` writes. `compare` makes a page with the
-viewer alone.
+Followed in one direction: `results` collects what a folder holds, `numbers`, `blur`, `reduction`,
+`origin` and `graph` make sections of it, `figures` draws, `page` writes. `compare` makes a page
+with the viewer alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from liif import images
 from liif.config import Experiment
 from liif.locks import beside, lock
 from liif.progress import Progress, duration, say
-from liif.report import analysis, graph, numbers, origin, page
+from liif.report import blur, graph, numbers, origin, page, reduction
 from liif.report.page import Shown, Version
 from liif.report.results import LR, TRUTH, Results, collect, steps
 from liif.report.words import both
@@ -78,7 +78,7 @@ def _write(
     from liif.report import figures
 
     chosen = _chosen(results)
-    example = analysis.example(results)
+    example = blur.choose(results)
     title = both("report_title", scale=f"{results.scale:g}")
     out = results.folder / "report.html"
     edges = (
@@ -211,22 +211,22 @@ def _curves(results: Results) -> list[Markup]:
     return drawn
 
 
-def _analysis(example: analysis.Example, results: Results) -> dict[str, object]:
+def _analysis(example: blur.Example, results: Results) -> dict[str, object]:
     from liif.report import figures
 
-    blur = analysis.blur(example, results)
-    plain = ["original", *analysis.PLAIN]
+    found = blur.blur(example, results)
+    plain = ["original", *blur.PLAIN]
     return {
         "example": example,
-        "blur": blur,
+        "blur": found,
         "spectra": {
-            key: analysis.limit_marked(page.heat_map(values), results.scale)
-            for key, values in blur.spectra.items()
+            key: blur.limit_marked(page.heat_map(values), results.scale)
+            for key, values in found.spectra.items()
         },
-        "radial": figures.spectra(blur.frequencies, blur.powers, 0.5 / results.scale, plain),
+        "radial": figures.spectra(found.frequencies, found.powers, 0.5 / results.scale, plain),
         "limit": f"{0.5 / results.scale:.4g}",
-        "reductions": analysis.reductions(example.hr, results.scale),
+        "reductions": reduction.reductions(example.hr, results.scale),
         "amplify": lambda error: page.heat_map(np.minimum(error / 255 * _AMPLIFIED, 1)),
         "amplified": _AMPLIFIED,
-        "kernels": figures.kernels(analysis.kernels(results.scale)),
+        "kernels": figures.kernels(reduction.kernels(results.scale)),
     }
