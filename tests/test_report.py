@@ -57,6 +57,7 @@ def test_a_folder_is_enough(made: Path) -> None:
     report(made, made.parent)
     text = html(made)
     assert "The configuration was not given to this report" in text
+    assert 'src="lr/test/x8/b.png"' in text
     assert "encoder: {blocks: 2, channels: 8, name: edsr}" in text  # of the weights
 
 

@@ -27,6 +27,8 @@ from liif.versions import data_version
 
 MOST = 1000
 """Pictures that a page shows; of more, so many are chosen."""
+_SMALL = 12
+"""LR pictures that are shown in true size."""
 _AMPLIFIED = 8
 """Differences to other bicubics, so that they are seen."""
 
@@ -105,6 +107,7 @@ def _write(
         if steps(results)
         else "",
         duration=duration,
+        small=_small(results),
         **_analysis(example, results),
         settings=settings,
         configuration=origin.configuration(settings) if settings else "",
@@ -166,6 +169,13 @@ def _shown(results: Results, names: Iterable[str]) -> list[Shown]:
             )
         )
     return shown
+
+
+def _small(results: Results) -> list[tuple[str, str]]:
+    """Names and addresses of some LR pictures, evenly chosen."""
+    found = [(name, path) for name in results.names if (path := results.path(LR, name))]
+    step = max(1, len(found) // _SMALL)
+    return [(name, _link(path, results.folder)) for name, path in found[::step][:_SMALL]]
 
 
 def _link(path: Path, folder: Path) -> str:

@@ -189,11 +189,11 @@ def spectra(
 
 def kernels(lines: Mapping[str, tuple[Points, Points, Points, Points]]) -> Markup:
     """Kernels: (curve x, curve y, taps x, taps y) by the word that names each."""
-    with drawing("kernels", height=3.8) as plot:
+    with drawing("kernels", height=4.4) as plot:
         for i, (key, (x, y, taps, weights)) in enumerate(lines.items()):
             plot.axes.plot(x, y, color=series(i), label=plot.word(key))
             plot.axes.scatter(taps, weights, color=series(i), s=16, zorder=3)
         plot.axes.set_xlabel(plot.word("distance_axis"))
         plot.axes.set_ylabel(plot.word("weight_axis"))
-        plot.axes.legend()
+        plot.figure.legend(loc="outside upper left")  # its words are long
         return plot.svg()
