@@ -14,6 +14,7 @@ from conftest import SMALL, Folder, photograph
 from made_results import gains, make_results
 from PIL import Image
 
+import liif
 from liif import config, images, metrics, published
 from liif import report as stage
 from liif.checkpoint import BUNDLED
@@ -83,7 +84,9 @@ def test_lr_pictures_without_truth(made: Path, folder: Folder) -> None:
     report(made, made.parent, settings)
     text = html(made)
     assert '<p class="note"><span lang="en">The test pictures have no original' in text
-    assert "a photograph that comes with liif: “brushes”" in text
+    assert "a photograph that comes with liif: “brushes”, 800×800, by Trevor “Freespace”" in text
+    credits = (Path(liif.__file__).parent / "photos" / "CREDITS.md").read_text(encoding="utf-8")
+    assert '| test/brushes | Picture 1A | Trevor "Freespace" | CC BY 4.0 |' in credits
     data = viewer_data(text)
     assert data["truth"] is None
     pictures = data["pictures"]
@@ -165,7 +168,8 @@ def test_measured_beside_published(made: Path) -> None:
     (made / "models" / "good.safetensors").write_bytes(BUNDLED.read_bytes())
     found = results.collect(made)
     (table,) = numbers.tables(found, None, {"valid": "of other pictures"})
-    assert not table.comparable
+    assert not table.same_pictures
+    assert table.same_convention
     assert table.scales == [2, 3, 4, 6, 12, 18, 24, 30]
     rows = {row.model: row for row in table.rows}
     assert list(rows) == ["bicubic", "better", "good"]
@@ -179,13 +183,25 @@ def test_measured_beside_published(made: Path) -> None:
     assert rows["bicubic"].cells[2].published == 26.66
     div2k = ARCHIVES["DIV2K_valid_HR"].sha256
     (table,) = numbers.tables(found, None, {"valid": div2k})
-    assert table.comparable
+    assert table.same_pictures
     report(made, made.parent, sources={"valid": ("data/DIV2K_valid_HR.zip", div2k)})
     note = '<p class="note"><span lang="en">These are not DIV2K'
     assert note not in html(made)
     report(made, made.parent)
     assert note in html(made)
     assert '<span class="down">−2.27</span>' in html(made)
+
+
+def test_another_border_is_told(made: Path) -> None:
+    path = made / "metrics" / "good.json"
+    found = json.loads(path.read_text())
+    for result in found["results"]:
+        result["border"] = 0
+    path.write_text(json.dumps(found))
+    (table,) = numbers.tables(results.collect(made), None, {})
+    assert not table.same_convention
+    report(made, made.parent)
+    assert '<p class="note"><span lang="en">The published values were measured with' in html(made)
 
 
 def test_benchmarks_are_compared_on_luma() -> None:

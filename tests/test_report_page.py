@@ -288,6 +288,15 @@ def test_keyboard(shown: Any, folder: Path) -> None:
     assert window.text(".title") == "0001"
 
 
+def test_addresses_of_pictures_and_sections(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html", "#numbers")
+    assert window.page.url.endswith("#numbers")
+    assert window.page.evaluate("scrollY") > 300
+    window.page.evaluate("location.hash = '#picture=0042'")
+    window.settle()
+    assert window.text(".title") == "0042"
+
+
 def test_zoom_ends_where_a_pixel_fills_the_hand(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     window.page.focus(".stage")

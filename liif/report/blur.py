@@ -22,6 +22,7 @@ from liif.strips import most_detailed_at
 from liif.upscale import BICUBIC
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "photos" / "test"
+_CREDIT = "Trevor “Freespace”, CC BY 4.0"
 PLAIN = ("nearest", "bilinear", BICUBIC)
 """Enlargements without a model."""
 _LUMA = np.array([65.738, 129.057, 25.064]) / 219.859
@@ -40,8 +41,13 @@ class Example:
 
     name: str
     hr: RGB8
-    bundled: bool
-    """Whether it comes with liif, since the test pictures have no truth."""
+    credit: str = ""
+    """Author and licence of one that comes with liif, where the test pictures have no truth."""
+
+    @property
+    def bundled(self) -> bool:
+        """Whether it comes with liif."""
+        return bool(self.credit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +86,11 @@ def choose(results: Results) -> Example:
     for name in sorted(known, key=lambda n: known[n]):
         path = results.path(TRUTH, name)
         if path is not None:
-            return Example(name, images.read(path).rgb, bundled=False)
+            return Example(name, images.read(path).rgb)
     path = PHOTOGRAPHS / "brushes.webp"
     hr = images.read(path).rgb
     side = min(800, *hr.shape[:2])
-    return Example(path.stem, to_multiple(centre_crop(hr, side), results.scale), bundled=True)
+    return Example(path.stem, to_multiple(centre_crop(hr, side), results.scale), _CREDIT)
 
 
 def enlarge_plainly(lr: RGB8, size: tuple[int, int]) -> dict[str, RGB8]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from liif import published
-from liif.config import Architecture, Experiment, TrainedModel
+from liif.config import Architecture, Border, Experiment, TrainedModel
 from liif.download import ARCHIVES
 from liif.errors import UserError
 from liif.evaluate import Result
+from liif.metrics import border_width
 from liif.provenance import metadata
 from liif.report.results import Results
 from liif.report.words import both
@@ -46,8 +47,10 @@ class Table:
     name: str
     convention: tuple[str, str]
     """How it was measured, in each language."""
-    comparable: bool
-    """Whether it was published on just these pictures."""
+    same_pictures: bool
+    """Whether it was published on just these."""
+    same_convention: bool
+    """Whether it was published with this channel and this border."""
     scales: list[float]
     rows: list[Row]
 
@@ -82,11 +85,13 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
         known = scores.get(BICUBIC if model == BICUBIC else networks[model] or "", {})
         cells = [Cell(found.get((model, s), {}).get("psnr"), known.get(s)) for s in scales]
         rows.append(Row(model, networks.get(model), cells))
-    comparable = name != "valid" or version == ARCHIVES[published.DIV2K_VALID].sha256
+    channel = first["channel"]
+    usual: Border = "scale+6" if channel == "rgb" else "scale"
     return Table(
         name=name,
         convention=_convention(list(found.values())),
-        comparable=comparable,
+        same_pictures=name != "valid" or version == ARCHIVES[published.DIV2K_VALID].sha256,
+        same_convention=all(r["border"] == border_width(usual, s) for (_, s), r in found.items()),
         scales=scales,
         rows=rows,
     )

@@ -144,6 +144,9 @@ def _models(folder: Path) -> list[str]:
     return sorted(found - {BICUBIC})
 
 
+_NEEDED = ("model", "set", "scale", "channel", "border", "psnr", "ssim", "pictures")
+
+
 def _evaluations(folder: Path, model: str) -> list[Result]:
     path = folder / "metrics" / f"{model}.json"
     if not path.is_file():
@@ -151,7 +154,7 @@ def _evaluations(folder: Path, model: str) -> list[Result]:
     try:
         results: list[Result] = json.loads(path.read_text(encoding="utf-8"))["results"]
         for result in results:
-            _ = [result[key] for key in ("model", "set", "scale", "psnr", "pictures", "border")]
+            _ = [result[key] for key in _NEEDED]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: holds no metrics; delete it and run the same again") from None
     return results

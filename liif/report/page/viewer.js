@@ -60,9 +60,8 @@ class Viewer {
     this.buildThumbnails();
     this.listen();
     this.sort();
-    const asked = decodeURIComponent(location.hash.replace(/^#picture=/, ""));
-    const index = data.pictures.findIndex((p) => p.name === asked);
-    this.show(index >= 0 ? index : this.order[0]);
+    const index = this.asked();
+    this.show(index >= 0 ? index : this.order[0], false);
     root.dataset.ready = "true";
   }
 
@@ -150,6 +149,14 @@ class Viewer {
     });
   }
 
+  asked() {
+    // The picture that the address names; −1 if none.
+    const [, name] = location.hash.match(/^#picture=(.*)$/) ?? [];
+    return name === undefined
+      ? -1
+      : this.data.pictures.findIndex((p) => encodeURIComponent(p.name) === name || p.name === name);
+  }
+
   // --- choosing ----------------------------------------------------------------------------
 
   sort() {
@@ -176,8 +183,7 @@ class Viewer {
     }
   }
 
-  show(index) {
-    if (index === undefined) return;
+  show(index, note = true) {
     this.thumbnails[this.current]?.querySelector("button").removeAttribute("aria-current");
     this.current = index;
     this.picture = this.data.pictures[index];
@@ -200,7 +206,7 @@ class Viewer {
     this.fit();
     this.label();
     this.prefetch();
-    if (this.data.pictures.length > 1) {
+    if (note) {
       const hash = `#picture=${encodeURIComponent(this.picture.name)}`;
       try { history.replaceState(null, "", hash); } catch { /* not in a frame */ }
     }
@@ -492,6 +498,10 @@ class Viewer {
     this.root.addEventListener("keydown", (event) => this.key(event));
     this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.listenToPointers();
+    window.addEventListener("hashchange", () => {
+      const index = this.asked();
+      if (index >= 0) this.show(index, false);
+    });
     new ResizeObserver(() => this.resized()).observe(this.stage);
   }
 
