@@ -1,4 +1,4 @@
-"""Checkpoints: our safetensors files, and the authors' format.
+"""Checkpoints: our safetensors files; those of others are read by `liif.foreign`.
 
 Ours hold the weights under their published names and, under one metadata key, sorted JSON with
 the architecture and the provenance: equal weights give equal bytes. No time, host or commit.
@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from liif.config import Architecture, EDSREncoder, RDNEncoder
+from liif import foreign
+from liif.config import Architecture, RDNEncoder
 from liif.decoder import Decoder
 from liif.encoders import EDSR, RDN
 from liif.errors import UserError
@@ -31,8 +32,6 @@ BUNDLED = Path(__file__).parent / "weights" / "edsr-baseline-liif.safetensors"
 
 _FORMAT = 1
 _KEY = "liif"
-_UNUSED = ("encoder.sub_mean.", "encoder.add_mean.")
-"""Mean shifts that the authors' encoders carry but never apply."""
 
 
 def build(architecture: Architecture) -> LIIF:
@@ -152,7 +151,7 @@ def read(path: str | Path = "bundled") -> tuple[LIIF, Architecture, dict[str, An
             raise UserError(f"{path}: its architecture is of no known kind") from None
         provenance = metadata.get("provenance", {})
     else:
-        tensors, architecture, provenance = _read_authors(path)
+        tensors, architecture, provenance = foreign.read(path)
     model = build(architecture)
     _fill(model, tensors, path)
     return model, architecture, provenance
@@ -181,60 +180,10 @@ def _fill(model: LIIF, tensors: Mapping[str, Tensor], path: Path) -> None:
     if wrong:
         more = f" (and {len(wrong) - 4} more)" if len(wrong) > 4 else ""
         raise UserError(f"{path}: does not fit its architecture: {'; '.join(wrong[:4])}{more}")
+    broken = [k for k, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise UserError(f"{path}: has values that are no numbers, in {', '.join(broken[:4])}")
     model.load_state_dict(dict(tensors))
-
-
-def _read_authors(path: Path) -> tuple[dict[str, Tensor], Architecture, dict[str, Any]]:
-    """The authors' `.pth`: {'model': {'name', 'args', 'sd'}, 'optimizer', 'epoch'}."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # what a damaged file makes torch raise is not to be foreseen
-        raise UserError(
-            f"{path}: is neither a liif safetensors file nor a checkpoint that can be loaded "
-            "without running code from it"
-        ) from None
-    try:
-        state, args = content["model"]["sd"], content["model"]["args"]
-        tensors = {k: v for k, v in state.items() if not k.startswith(_UNUSED)}
-        flags = [bool(args.get(k, True)) for k in ("feat_unfold", "cell_decode", "local_ensemble")]
-        architecture = _architecture_of(tensors)
-    except (KeyError, TypeError, AttributeError, IndexError, ValidationError):
-        raise UserError(
-            f"{path}: is a checkpoint, but not in the layout of LIIF's authors"
-        ) from None
-    if not all(flags):
-        raise UserError(
-            f"{path}: was trained without unfolding, cell decoding or local ensemble; "
-            "only full LIIF is supported"
-        )
-    provenance = {"format": "authors", "epoch": content.get("epoch")}
-    return cast(dict[str, Tensor], tensors), architecture, provenance
-
-
-def _architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
-    """The architecture that published key names and shapes tell."""
-
-    def count(prefix: str) -> int:
-        """How many different numbers follow the prefix."""
-        return len({k[len(prefix) :].split(".")[0] for k in tensors if k.startswith(prefix)})
-
-    hidden = tuple(
-        tensors[f"imnet.layers.{2 * i}.weight"].shape[0] for i in range(count("imnet.layers.") - 1)
-    )
-    encoder: EDSREncoder | RDNEncoder
-    if "encoder.SFENet1.weight" in tensors:
-        layers = count("encoder.RDBs.0.convs.")
-        encoder = RDNEncoder(
-            blocks=count("encoder.RDBs."),
-            layers=layers,
-            growth=tensors["encoder.RDBs.0.convs.0.conv.0.weight"].shape[0],
-            channels=tensors["encoder.SFENet1.weight"].shape[0],
-        )
-    else:
-        encoder = EDSREncoder(
-            blocks=count("encoder.body.") - 1, channels=tensors["encoder.head.0.weight"].shape[0]
-        )
-    return Architecture(encoder=encoder, hidden=hidden)
 
 
 def import_weights(source: str, out: Path, *, sha256: str | None, partial: Path) -> None:
@@ -256,10 +205,15 @@ def import_weights(source: str, out: Path, *, sha256: str | None, partial: Path)
         path = str(fetched)
     model, architecture, provenance = read(path)
     file = BUNDLED if path == "bundled" else Path(path)
-    if provenance.get("format") == "authors":
+    if provenance.get("format") in ("authors", "mmagic"):
         provenance = {"sha256": file_sha256(file), **provenance}
     save(out, model, architecture, provenance)
     if path != source:
         file.unlink()  # the download; what is kept is the conversion
     size = sum(p.numel() for p in model.parameters())
-    say(f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}")
+    layout = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}
+    say(
+        f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}"
+        f"{layout.get(provenance.get('format', ''), '')}; normalised by mean "
+        f"{architecture.mean}, std {architecture.std}"
+    )

@@ -228,7 +228,7 @@ def train(
 @app.command(name="import")
 def import_(
     source: Annotated[
-        str, typer.Argument(help="`bundled`, a file (ours, the authors' .pth) or a URL.")
+        str, typer.Argument(help="`bundled`, a file (ours, the authors' .pth, mmagic's) or a URL.")
     ],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
     sha256: Annotated[

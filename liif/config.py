@@ -211,7 +211,7 @@ class GivenModel(Settings):
     """A model of the experiment that is only evaluated and used."""
 
     weights: str | Download
-    """`bundled`, a file, or `url` and `sha256`; ours or the authors' format."""
+    """`bundled`, a file, or `url` and `sha256`; ours, the authors' or mmagic's format."""
     scales: tuple[Scale, ...] | None = None
     """Scales to evaluate on the validation set, in place of the experiment's."""
 
