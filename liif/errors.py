@@ -1,4 +1,4 @@
-"""The one kind of error that is meant for the user's eyes."""
+"""The errors that are meant for the user's eyes."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it without a traceback and exits with 1.
     """
+
+
+class PictureError(UserError):
+    """What is wrong with one picture, so that a job over many can go on with the others."""

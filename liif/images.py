@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from liif.errors import UserError
+from liif.errors import PictureError
 from liif.files import replacing
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -40,7 +40,7 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
 
     Raises
     ------
-    UserError
+    PictureError
         The file is missing, no picture, cut short or damaged; `name` is what it is called.
     """
     name = name or str(source)
@@ -53,15 +53,15 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
                 upright = ImageOps.exif_transpose(image)
                 return _convert(upright, image.info.get("icc_profile"))
     except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
+        raise PictureError(f"{name}: no such file") from None
     except UnidentifiedImageError:
-        raise UserError(f"{name}: is no picture") from None
+        raise PictureError(f"{name}: is no picture") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UserError(
+        raise PictureError(
             f"{name}: has more pixels than a picture may ({Image.MAX_IMAGE_PIXELS})"
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{name}: is damaged or cut short ({error})") from None
+        raise PictureError(f"{name}: is damaged or cut short ({error})") from None
 
 
 def _convert(image: Image.Image, icc: bytes | None) -> Picture:

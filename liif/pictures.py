@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from liif import images
-from liif.errors import UserError
+from liif.errors import PictureError, UserError
 
 _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError)
 """What reading a damaged archive raises."""
@@ -71,7 +71,7 @@ class PictureSet(ABC):
         try:
             return self._data(self._members[name])
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:  # encrypted, unknown method
-            raise UserError(f"{self.label(name)}: cannot be read: {error}") from None
+            raise PictureError(f"{self.label(name)}: cannot be read: {error}") from None
 
     @abstractmethod
     def _list(self) -> list[str]:

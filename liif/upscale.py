@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from liif import buckets, images
 from liif.buckets import EVERYTHING, Bucket, Manifest
-from liif.errors import UserError
+from liif.errors import PictureError, UserError
 from liif.files import file_sha256
 from liif.images import Picture
 from liif.pictures import PictureSet, open_set
-from liif.progress import Progress
+from liif.progress import Progress, say
 from liif.resize import enlarged_size, imresize
 
 BICUBIC = "bicubic"
@@ -88,7 +88,8 @@ class Job:
 def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     """Enlarge pictures, folders and archives of them, as PNG.
 
-    A picture that the same weights made from the same input is skipped.
+    A picture that the same weights made from the same input is skipped. One that cannot be read is
+    told, and the others are made all the same.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     Raises
     ------
     UserError
-        A picture cannot be read, or an output exists and was made from something else.
+        Pictures cannot be read, or outputs exist and were made from something else: all of them
+        are listed, after the others were made. Or something that no other picture would escape.
     """
     todo: dict[Path, tuple[PictureSet, str]] = {}
     for source in inputs:
@@ -116,11 +118,27 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
         raise UserError(f"{out}: cannot hold {len(todo)} pictures; give a folder")
     progress = Progress(job.title, len(todo), unit="pictures")
     manifest: Manifest = {}
+    failed: list[PictureError] = []
     for target, (pictures, name) in todo.items():
-        _make(pictures, name, target, job)
-        manifest[name] = file_sha256(target)
+        try:
+            _make(pictures, name, target, job)
+            manifest[name] = file_sha256(target)
+        except PictureError as error:
+            failed.append(error)
+            if len(todo) > 1:
+                say(f"{error}; going on with the others")
         progress.advance()
+    if failed:
+        raise _of_all(failed, len(todo))
     return manifest
+
+
+def _of_all(failed: list[PictureError], count: int) -> UserError:
+    """What to tell at the end of pictures that could not be enlarged."""
+    if count == 1:
+        return failed[0]
+    lines = "".join(f"\n  {error}" for error in failed)
+    return UserError(f"{len(failed)} of {count} pictures were not enlarged:{lines}")
 
 
 def _target(source: Path, name: str, out: Path | None, scale: float) -> Path:
@@ -147,7 +165,7 @@ def _make(pictures: PictureSet, name: str, out: Path, job: Job) -> None:
     if buckets.is_current(out, tag):
         return
     if out.exists() and not job.overwrite:
-        raise UserError(f"{out}: exists already; give --overwrite to replace it")
+        raise PictureError(f"{out}: exists already; give --overwrite to replace it")
     small = images.read(BytesIO(pictures.data(name)), pictures.label(name))
     big = enlarge(small, job.upscaler, job.scale)
     images.write_png(out, big.rgb, alpha=big.alpha, icc=big.icc, text={buckets.TAG: tag})

@@ -128,3 +128,24 @@ def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.png: is no picture"):
         upscale([tmp_path / "a.png"], None, job("bicubic"))
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_bad_picture_does_not_keep_the_others(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = folder("lr", a=(4, 4), c=(4, 4), e=(4, 4)), tmp_path / "sr"
+    (source / "b.png").write_text("text")
+    (source / "d.png").write_bytes((source / "e.png").read_bytes()[:60])
+    out.mkdir()
+    (out / "e.png").write_text("of somebody else")
+    with pytest.raises(UserError) as told:
+        upscale([source], out, job("bicubic"))
+    first, *lines = str(told.value).splitlines()
+    assert first == "3 of 5 pictures were not enlarged:"
+    for line, expected in zip(
+        lines, ("b.png: is no picture", "d.png: is damaged", "e.png: exists already"), strict=True
+    ):
+        assert expected in line
+    assert sorted(p.name for p in out.iterdir()) == ["a.png", "c.png", "e.png"]
+    assert (out / "e.png").read_text() == "of somebody else"
+    assert capsys.readouterr().err.count("; going on with the others") == 3
