@@ -250,6 +250,25 @@ def import_(
 
 
 @app.command()
+def info(
+    weights: Annotated[str, typer.Argument(help="`bundled`, or a weights file of any format.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Tell what a checkpoint is: network, origin, training, metrics."""
+    import json
+
+    from liif import info as stage
+
+    facts = stage.info(weights)
+    if as_json:
+        typer.echo(json.dumps(dict(facts), indent=1, ensure_ascii=False))
+    else:
+        width = max(len(what) for what, _ in facts)
+        for what, value in facts:
+            typer.echo(f"{what:{width}}  {value}")
+
+
+@app.command()
 def evaluate(
     hr: Annotated[Path, typer.Option(help="Folder or archive of HR pictures, the truth.")],
     scale: Annotated[float, typer.Option(min=1, max=100, help="HR is SCALE times LR.")],
