@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from liif import coords
 from liif.coords import Neighbours
+from liif.tiles import FeatureRows
 
 _TILE = {"cpu": 800}
 """Queries decoded at once: on a CPU what stays in its cache."""
@@ -69,7 +70,7 @@ class Decoder(nn.Module):
         return x
 
     def strips(
-        self, features: Float[Tensor, "1 c h w"], size: tuple[int, int]
+        self, features: FeatureRows, size: tuple[int, int]
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
         """A whole picture of that size (rows, cols), strip by strip of rows; for inference.
 
@@ -77,7 +78,7 @@ class Decoder(nn.Module):
         the decoding function itself. Yields (output rows, normalised RGB).
         """
         device = features.device
-        (height, width), (h, w) = size, features.shape[2:]
+        (height, width), (h, w) = size, features.size
         rows = coords.neighbours(coords.centres(height, device), h)
         cols = coords.neighbours(coords.centres(width, device), w)
         row_term, col_term = self._separate_geometry(rows, cols, (h / height, w / width))
@@ -103,11 +104,10 @@ class Decoder(nn.Module):
                     out[:, y - r.start : t.stop - r.start, c] = blended.permute(2, 0, 1)
             yield r, out
 
-    def _grid_rows(self, features: Tensor, first: int, stop: int) -> Float[Tensor, "r w d"]:
+    def _grid_rows(self, features: FeatureRows, first: int, stop: int) -> Float[Tensor, "r w d"]:
         """Rows first … stop − 1 of the grid."""
-        h = features.shape[2]
-        above, below = max(0, first - 1), min(h, stop + 1)
-        part = features[:, :, above:below]
+        h = features.size[0]
+        part = features.rows(max(0, first - 1), min(h, stop + 1))
         missing = (1 if first == 0 else 0, 1 if stop == h else 0)
         if any(missing):
             part = F.pad(part, (0, 0, *missing))

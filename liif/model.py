@@ -7,7 +7,7 @@ CVPR 2021. Feature unfolding, cell decoding and local ensemble are always on, as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, overload
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from liif import coords, tiles
+from liif import coords, symmetry, tiles
 from liif.decoder import Decoder, ensemble
 from liif.encoders import EDSR, RDN
+from liif.enlarge import Pixels, enlarge, largest, whole
+from liif.pil import channels_of, like
 from liif.resize import enlarged_size
 
 Skip = Literal["none", "bilinear", "bicubic"]
@@ -140,88 +142,194 @@ class LIIF(nn.Module):
         """Whole pictures of any size (rows, cols), clipped to 0..1."""
         out = torch.empty(len(encoded.lr), 3, *size, device=self.device)
         for i, picture in enumerate(out):
-            one = Encoded(encoded.features[i : i + 1], encoded.lr[i : i + 1])
-            for rows, strip in self.decode_strips(one, size):
-                picture[:, rows] = strip
+            features = tiles.Whole(encoded.features[i : i + 1])
+            for rows, strip in self._decode_strips(features, encoded.lr[i], size):
+                picture[:, rows] = strip.clamp_(0, 1)
         return out
 
-    def decode_strips(
-        self, encoded: Encoded, size: tuple[int, int]
+    def strips(
+        self,
+        lr: Float[Tensor, "1 3 h w"],
+        size: tuple[int, int],
+        *,
+        max_memory: int | None = None,
+        self_ensemble: bool = False,
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
-        """One picture, strip by strip of rows, so that it need not fit into memory.
+        """A picture enlarged strip by strip of rows, so that neither it nor its features need
+        fit into memory.
 
-        Yields (output rows, RGB clipped to 0..1).
+        Parameters
+        ----------
+        lr
+            RGB in 0..1.
+        size
+            (rows, cols) of the whole.
+        max_memory
+            Bytes for features and their encoding, half of what is free when not given. The
+            result is the same.
+        self_ensemble
+            The mean over the eight flips and transpositions of the picture.
+
+        Yields
+        ------
+        Rows from top to bottom, and their RGB clipped to 0..1.
         """
-        (height, width), (h, w) = size, encoded.lr.shape[2:]
-        for rows, strip in self.imnet.strips(encoded.features, size):
+        models = symmetry.twins(self) if self_ensemble else [self]
+        with torch.inference_mode():
+            lr = self._normalised(lr)
+        memory = tiles.available(lr.device) // 2 if max_memory is None else max_memory
+        sources = [tiles.Banded(m.encoder, lr, max_memory=memory // len(models)) for m in models]
+        ways = [m._decode_strips(f, lr[0], size) for m, f in zip(models, sources, strict=True)]
+        together = zip(*ways, strict=True)
+        while True:
+            # Left before each yield, so that the mode is not the caller's too.
+            with torch.inference_mode():
+                same = next(together, None)
+                if same is None:
+                    return
+                rows, strip = same[0]
+                for _, other in same[1:]:
+                    strip += other
+                strip = (strip / len(models)).clamp_(0, 1)
+            yield rows, strip
+
+    def _decode_strips(
+        self, features: tiles.FeatureRows, lr: Float[Tensor, "3 h w"], size: tuple[int, int]
+    ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
+        """Rows and their RGB, not clipped; `lr` is normalised."""
+        (height, width), (h, w) = size, features.size
+        for rows, strip in self.imnet.strips(features, size):
             if self.skip != "none":
                 row_query = coords.centres(height, self.device)[rows]
                 row_taps = coords.taps(row_query, h, self.skip)
                 col_taps = coords.taps(coords.centres(width, self.device), w, self.skip)
-                strip += _enlarge(encoded.lr[0], row_taps, col_taps)
+                strip += _enlarge(lr, row_taps, col_taps)
             strip *= self.std.view(3, 1, 1)
             strip += self.mean.view(3, 1, 1)
-            yield rows, strip.clamp_(0, 1)
+            yield rows, strip
 
-    @torch.inference_mode()
+    def rgb_strips(
+        self,
+        lr: Pixels,
+        size: tuple[int, int],
+        *,
+        max_memory: int | None = None,
+        self_ensemble: bool = False,
+    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """`strips` from and to arrays: RGB (h, w, 3) of any type → (r, W, 3) in 0..1."""
+        unit = torch.from_numpy(lr.astype(np.float32) / largest(lr.dtype))
+        picture = unit.permute(2, 0, 1)[None].to(self.device)
+        for rows, strip in self.strips(
+            picture, size, max_memory=max_memory, self_ensemble=self_ensemble
+        ):
+            yield rows, strip.permute(1, 2, 0).cpu().numpy()
+
+    @overload
+    def upscale(
+        self,
+        image: Image.Image,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        self_ensemble: bool = False,
+        max_memory: int | None = None,
+    ) -> Image.Image: ...
+    @overload
+    def upscale(
+        self,
+        image: NDArray[Any],
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        self_ensemble: bool = False,
+        max_memory: int | None = None,
+    ) -> NDArray[Any]: ...
     def upscale(
         self,
         image: NDArray[Any] | Image.Image,
         *,
         scale: float | None = None,
         size: tuple[int, int] | None = None,
+        self_ensemble: bool = False,
         max_memory: int | None = None,
     ) -> NDArray[Any] | Image.Image:
         """Enlarge a picture; give either `scale` or `size`.
 
         Parameters
         ----------
-        image : (H, W, 3) uint8 in 0..255 or floating point in 0..1; or an RGB PIL picture
+        image : (H, W) or (H, W, C), or a PIL picture
+            uint8, uint16, or floating point in 0..1. C is 1 for grey, 2 with alpha, 3 for RGB, 4
+            with alpha. PIL pictures may have a palette too; they are taken as they lie in memory,
+            so apply `ImageOps.exif_transpose` first where it matters.
         scale
-            Any positive number; the output has ceil(scale · size) pixels.
+            A number from 1 up; the output has ceil(scale · size) pixels.
         size
-            (rows, cols) of the output.
+            (rows, cols) of the output, neither below the input's.
+        self_ensemble
+            The mean over the eight flips and transpositions: eight times the work, and a little
+            better.
         max_memory
-            Bytes that encoding may take at a time; half of what is free when not given. The
-            result is the same.
+            Bytes that features and their encoding may take; half of what is free when not given.
+            The result is the same.
 
         Returns
         -------
-        The same kind as `image`; uint8 is rounded to the nearest grey level.
+        The same kind as `image`; integers are rounded to the nearest level. A PIL picture's mode
+        is kept too, but a palette becomes RGB or RGBA.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A picture, scale or size of another kind; a size below the picture's.
         """
         if isinstance(image, Image.Image):
-            if image.mode != "RGB":
-                raise ValueError(f"`image` must have mode RGB, not {image.mode}; convert it first")
             enlarged = self.upscale(
-                np.asarray(image), scale=scale, size=size, max_memory=max_memory
+                channels_of(image),
+                scale=scale,
+                size=size,
+                self_ensemble=self_ensemble,
+                max_memory=max_memory,
             )
-            return Image.fromarray(np.asarray(enlarged))
-        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise ValueError(f"`image` must be (H, W, 3) and not empty, not {image.shape}")
-        if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-            raise TypeError(f"`image` must be uint8 or floating point, not {image.dtype}")
-        target = _target(image.shape[:2], scale, size)
-        unit = 255 if image.dtype == np.uint8 else 1
-        lr = torch.from_numpy(image.astype(np.float32) / unit).permute(2, 0, 1)[None]
-        encoded = self.encode_large(lr.to(self.device), max_memory=max_memory)
-        out = np.empty((*target, 3), dtype=image.dtype)
-        for rows, strip in self.decode_strips(encoded, target):
-            pixels = strip.permute(1, 2, 0).cpu().numpy()
-            out[rows] = np.floor(pixels * 255 + 0.5) if unit == 255 else pixels
-        return out
+            return like(image, enlarged)
+        pixels = image[..., None] if image.ndim == 2 else image
+        if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4 or 0 in pixels.shape:
+            raise ValueError(
+                f"`image` must be (H, W) or (H, W, 1 to 4) and not empty, not {image.shape}"
+            )
+        if image.dtype not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
+            raise TypeError(f"`image` must be uint8, uint16 or floating point, not {image.dtype}")
+        target = target_size(pixels.shape[:2], scale, size)
+
+        def rgb(lr: Pixels, to: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+            return self.rgb_strips(lr, to, max_memory=max_memory, self_ensemble=self_ensemble)
+
+        strips = enlarge(pixels, target, rgb)
+        big = whole(strips, (*target, pixels.shape[2]), pixels.dtype)
+        return big[..., 0] if image.ndim == 2 else big
 
 
-def _target(
+def target_size(
     shape: tuple[int, ...], scale: float | None, size: tuple[int, int] | None
 ) -> tuple[int, int]:
-    """Rows and columns of the enlarged picture, from one of scale and size."""
+    """Rows and columns of the enlarged picture, from one of scale and size.
+
+    Raises
+    ------
+    ValueError
+        Both are given or none, or they ask for less than there is.
+    """
     if (scale is None) == (size is None):
         raise ValueError("give either `scale` or `size`")
     if size is None:
         assert scale is not None
+        if scale < 1:
+            raise ValueError(f"`scale` (={scale}) must be 1 or more; liif.imresize shrinks")
         return enlarged_size(shape, scale)
-    if min(size) < 1:
-        raise ValueError(f"`size` (={size}) must be positive")
+    if size[0] < shape[0] or size[1] < shape[1]:
+        raise ValueError(
+            f"`size` (={size}) must not be below the picture's {tuple(shape)}; "
+            "liif.imresize shrinks"
+        )
     return size
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import ceil, isfinite
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.sparse import csr_array
+
+from liif.pil import channels_of, like
 
 Float64 = NDArray[np.float64]
 
@@ -53,17 +56,25 @@ def resize_matrix(
     return csr_array((weights[used], (rows[used], columns[used])), shape=(n_out, n_in))
 
 
+@overload
 def imresize(
-    image: NDArray[Any],
+    image: Image.Image, scale_or_size: float | tuple[int, int], *, antialiasing: bool = True
+) -> Image.Image: ...
+@overload
+def imresize(
+    image: NDArray[Any], scale_or_size: float | tuple[int, int], *, antialiasing: bool = True
+) -> NDArray[Any]: ...
+def imresize(
+    image: NDArray[Any] | Image.Image,
     scale_or_size: float | tuple[int, int],
     *,
     antialiasing: bool = True,
-) -> NDArray[Any]:
+) -> NDArray[Any] | Image.Image:
     """Resize a picture as MATLAB's ``imresize(image, scale_or_size, 'bicubic')`` does.
 
     Parameters
     ----------
-    image : (H, W) or (H, W, C), uint8 in 0..255 or floating point in any range
+    image : (H, W) or (H, W, C), uint8, uint16 or floating point in any range; or a PIL picture
         Any picture down to 1×1.
     scale_or_size : float or (rows, cols)
         A scale for both axes, the output being ceil(scale · size); or the size asked for, in
@@ -73,13 +84,13 @@ def imresize(
 
     Returns
     -------
-    Array of the same type: uint8 to MATLAB's grey level, float64 to 1e−12, float32 and float16
-    computed in float64. A floating-point picture is neither rounded nor clipped.
+    The same kind: uint8 to MATLAB's grey level, uint16 by the same rule, float64 to 1e−12, float32
+    and float16 computed in float64. A floating-point picture is neither rounded nor clipped.
 
     Raises
     ------
     TypeError
-        The picture is neither uint8 nor floating point.
+        The picture is neither uint8, uint16 nor floating point.
     ValueError
         A dimension, scale or size that makes no picture.
 
@@ -88,19 +99,23 @@ def imresize(
     Equal to MATLAB R2019b on the values in ``tests/test_resize.py``. Pillow, OpenCV, torch and
     scikit-image all differ from it.
     """
+    if isinstance(image, Image.Image):
+        channels = imresize(channels_of(image), scale_or_size, antialiasing=antialiasing)
+        return like(image, channels)
     image = np.asarray(image)
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-        raise TypeError(f"`image` must be uint8 or floating point, not {image.dtype}")
+    rounds = image.dtype in (np.uint8, np.uint16)
+    if not rounds and not np.issubdtype(image.dtype, np.floating):
+        raise TypeError(f"`image` must be uint8, uint16 or floating point, not {image.dtype}")
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise ValueError(f"`image` must be (H, W) or (H, W, C) and not empty, not {image.shape}")
     sizes, scales = _target(image.shape[:2], scale_or_size)
-    rounds = image.dtype == np.uint8
+    white = np.iinfo(image.dtype).max if rounds else 0
     pixels = image.astype(np.float64).reshape(*image.shape[:2], -1)
     for axis in sorted((0, 1), key=lambda a: scales[a]):
         matrix = resize_matrix(pixels.shape[axis], sizes[axis], scales[axis], antialiasing)
         pixels = _along(matrix, pixels, axis)
         if rounds:
-            pixels = np.clip(np.floor(pixels + 0.5), 0, 255)
+            pixels = np.clip(np.floor(pixels + 0.5), 0, white)
     return pixels.reshape(*sizes, *image.shape[2:]).astype(image.dtype)
 
 

@@ -132,10 +132,14 @@ def test_upscale_names_what_is_wrong(small: LIIF) -> None:
         small.upscale(photograph(4, 4))
     with pytest.raises(ValueError, match=r"scale.*-1"):
         small.upscale(photograph(4, 4), scale=-1)
-    with pytest.raises(ValueError, match="mode RGB"):
-        small.upscale(Image.new("L", (4, 4)), scale=2)
-    with pytest.raises(ValueError, match=r"\(4, 4\)"):
-        small.upscale(np.zeros((4, 4)), scale=2)
+    with pytest.raises(ValueError, match=r"scale.*0\.5.*imresize shrinks"):
+        small.upscale(photograph(4, 4), scale=0.5)
+    with pytest.raises(ValueError, match=r"size.*\(4, 3\).*\(4, 4\)"):
+        small.upscale(photograph(4, 4), size=(4, 3))
+    with pytest.raises(ValueError, match="not CMYK"):
+        small.upscale(Image.new("CMYK", (4, 4)), scale=2)
+    with pytest.raises(ValueError, match=r"\(4, 4, 5\)"):
+        small.upscale(np.zeros((4, 4, 5)), scale=2)
     with pytest.raises(TypeError, match="int64"):
         small.upscale(np.zeros((4, 4, 3), dtype=np.int64), scale=2)
 

@@ -1,0 +1,48 @@
+"""PIL pictures as arrays of channels, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_PLAIN = {"L", "LA", "RGB", "RGBA"}
+_AS = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
+
+
+def channels_of(image: Image.Image) -> NDArray[Any]:
+    """(H, W, C): C is 1 for grey, 2 with alpha, 3 for RGB, 4 with alpha; uint8 or uint16.
+
+    Raises
+    ------
+    ValueError
+        The mode is of no such kind: CMYK, LAB, HSV, 32 bits.
+    """
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)[..., None]
+    if image.has_transparency_data and image.mode in ("L", "RGB", "P", "PA"):
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    image = image.convert(_AS.get(image.mode, image.mode))
+    if image.mode not in _PLAIN:
+        raise ValueError(
+            f"`image` must be grey or RGB, with or without transparency, not {image.mode}; "
+            "convert it first"
+        )
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def like(image: Image.Image, channels: NDArray[Any]) -> Image.Image:
+    """A PIL picture of these channels, with what else the other one holds (profile, EXIF …)."""
+    made = to_image(channels)
+    made.info = {k: v for k, v in image.info.items() if k != "transparency"}
+    return made
+
+
+def to_image(channels: NDArray[Any]) -> Image.Image:
+    """A PIL picture from (H, W, C); of 16 bits only grey."""
+    return Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)
