@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from liif import foreign
+from liif import foreign, known, published
 from liif.config import Architecture, RDNEncoder
 from liif.decoder import Decoder
 from liif.encoders import EDSR, RDN
@@ -133,11 +133,27 @@ def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") ->
     return model.to(device).eval()
 
 
+def locate(weights: str | Path) -> Path:
+    """The file of `bundled`, of a known name that was fetched, or of a path.
+
+    Raises
+    ------
+    UserError
+        There is no such file.
+    """
+    path = BUNDLED if str(weights) == "bundled" else Path(weights)
+    if not path.is_file() and str(weights) in known.WEIGHTS:
+        path = known.cached(str(weights))
+        if not path.is_file():
+            raise UserError(f"{weights}: is not here yet; get it by `liif weights fetch {weights}`")
+    if not path.is_file():
+        raise UserError(f"{weights}: no such weights file")
+    return path
+
+
 def read(path: str | Path = "bundled") -> tuple[LIIF, Architecture, dict[str, Any]]:
     """A model with its architecture and provenance, from any format that `load` takes."""
-    path = BUNDLED if str(path) == "bundled" else Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights file")
+    path = locate(path)
     if _is_safetensors(path):
         tensors, metadata = load_tensors(path)
         if metadata.get("format") != _FORMAT:
@@ -186,30 +202,47 @@ def _fill(model: LIIF, tensors: Mapping[str, Tensor], path: Path) -> None:
     model.load_state_dict(dict(tensors))
 
 
-def import_weights(source: str, out: Path, *, sha256: str | None, partial: Path) -> None:
+def import_weights(
+    source: str, out: Path, *, sha256: str | None, partial: Path, network: str | None = None
+) -> None:
     """Convert weights of any format that `load` takes to ours; a URL is downloaded first.
+
+    Parameters
+    ----------
+    sha256
+        What a URL's file must be, or its beginning.
+    network
+        The published network that it must be.
 
     Raises
     ------
     UserError
-        The source cannot be had or read, or a URL was given without its sha256.
+        The source cannot be had or read, is of another network, or a URL was given without its
+        sha256.
     """
-    path = source
-    if source.startswith(("http://", "https://")):
-        from liif.download import fetch
+    if not source.startswith(("http://", "https://")):
+        _convert(locate(source), out, source, network)
+        return
+    from liif.download import fetch
 
-        if sha256 is None:
-            raise UserError(f"{source}: give its --sha256, so that it can be checked")
-        fetched = partial / f"{sha256[:16]}.weights"
-        fetch((source,), fetched, partial, digest=sha256)
-        path = str(fetched)
+    if sha256 is None:
+        raise UserError(f"{source}: give its --sha256, so that it can be checked")
+    fetched = partial / f"{out.stem}.weights"
+    fetch((source,), fetched, partial, digest=sha256)
+    try:
+        _convert(fetched, out, source, network)
+    finally:
+        fetched.unlink()  # what is kept is the conversion
+
+
+def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
     model, architecture, provenance = read(path)
-    file = BUNDLED if path == "bundled" else Path(path)
+    found = published.network(architecture)
+    if network is not None and found != network:
+        raise UserError(f"{source}: is no {network}, but {found or 'another network'}")
     if provenance.get("format") in ("authors", "mmagic"):
-        provenance = {"sha256": file_sha256(file), **provenance}
+        provenance = {"sha256": file_sha256(path), **provenance}
     save(out, model, architecture, provenance)
-    if path != source:
-        file.unlink()  # the download; what is kept is the conversion
     size = sum(p.numel() for p in model.parameters())
     layout = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}
     say(

@@ -76,5 +76,6 @@ def taps(query: Float[Tensor, "*q"], n: int, kind: str) -> Taps:
         near = 1.5 * distance**3 - 2.5 * distance**2 + 1
         far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
         weight = torch.where(distance <= 1, near, far)
-    folded = pixel.remainder(2 * n)
+    # The remainder by 2n, in operations that ONNX has for an n that is only known at run time.
+    folded = pixel - (pixel / (2 * n)).floor().long() * (2 * n)
     return Taps(torch.minimum(folded, 2 * n - 1 - folded), weight.float())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from liif.metadata import Metadata
 
 Pixels = NDArray[Any]
 """(H, W, C) uint8, uint16, or floating point in 0..1; C is 1 grey, 2 with alpha, 3 RGB, 4 RGBA."""
@@ -15,6 +18,17 @@ Strip = tuple[slice, Pixels]
 """Rows of the enlarged picture, and their pixels (r, W, C)."""
 Strips = Callable[[Pixels, tuple[int, int]], Iterator[tuple[slice, NDArray[np.float32]]]]
 """A way of enlarging: RGB (h, w, 3), size → strips of rows (r, W, 3) in 0..1, top to bottom."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enlarged:
+    """A picture that comes strip by strip."""
+
+    strips: Iterator[Strip]
+    shape: tuple[int, int, int]
+    """(H, W, C)."""
+    dtype: np.dtype[Any]
+    metadata: Metadata
 
 
 def largest(dtype: np.dtype[Any]) -> int:
@@ -73,7 +87,8 @@ def _spread(colour: Pixels, alpha: Pixels) -> Pixels:
     if not hidden.any() or hidden.all():
         return colour
     rows, cols = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    return colour[rows, cols]
+    spread: Pixels = colour[rows, cols]
+    return spread
 
 
 class _Alpha:
@@ -89,10 +104,8 @@ class _Alpha:
         # No further from what is around than that goes: a haze where nothing is would show.
         self._low = ndimage.minimum_filter(alpha, 3, mode="nearest")
         self._high = ndimage.maximum_filter(alpha, 3, mode="nearest")
-        self._rows, self._cols = (
-            (np.arange(big) + 0.5) * small // big
-            for big, small in zip(size, alpha.shape, strict=True)
-        )
+        axes = zip(size, alpha.shape, strict=True)
+        self._rows, self._cols = ((np.arange(n) + 0.5) * small // n for n, small in axes)
 
     def rows(self, rows: slice) -> NDArray[np.float32]:
         """(r, W, 1) in 0..1; asked for in order."""
@@ -103,4 +116,5 @@ class _Alpha:
         assert own == rows
         near = np.ix_(self._rows[rows].astype(int), self._cols.astype(int))
         low, high = (limit[near] / np.float32(self._white) for limit in (self._low, self._high))
-        return np.clip(strip.mean(axis=2), low, high)[..., None].astype(np.float32)
+        clipped: NDArray[np.float32] = np.clip(strip.mean(axis=2), low, high)
+        return clipped[..., None].astype(np.float32)

@@ -18,7 +18,7 @@ from liif.images import RGB8
 from liif.metrics import Pixels, Quality, border_width, quality
 from liif.pictures import PictureSet, open_set
 from liif.progress import Progress
-from liif.upscale import Upscaler
+from liif.upscaler import Upscaler
 
 Result = dict[str, Any]
 """What `evaluate` returns and the JSON files hold."""

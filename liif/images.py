@@ -1,20 +1,24 @@
-"""Reading and writing pictures."""
+"""Reading pictures of any kind, and writing the workflow's PNGs; `liif.writing` writes the rest."""
 
 from __future__ import annotations
 
 import struct
 import warnings
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from liif import deep, metadata
 from liif.errors import PictureError
 from liif.files import replacing
+from liif.metadata import Metadata
+from liif.pil import channels_of
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 """Endings of files that count as pictures."""
@@ -22,36 +26,55 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", "
 RGB8 = NDArray[np.uint8]
 
 
-class Picture(NamedTuple):
+@dataclass(frozen=True)
+class Picture:
     """A picture as it is to be seen: its orientation applied."""
 
-    rgb: RGB8
-    """(H, W, 3) in 0..255."""
-    alpha: RGB8 | None
-    """(H, W) in 0..255 where the file has transparency."""
-    icc: bytes | None
-    """The colour profile."""
+    pixels: NDArray[Any]
+    """(H, W, C) uint8 or uint16; C is 1 for grey, 2 with alpha, 3 for RGB, 4 with alpha."""
+    metadata: Metadata = field(default_factory=Metadata)
+    frames: int = 1
+    """How many pictures the file has, of which this is the first."""
+
+    @property
+    def rgb(self) -> RGB8:
+        """(H, W, 3) in 0..255, whatever the depth; without transparency."""
+        eight = _eight_bits(self.pixels)
+        colour = eight[..., :-1] if eight.shape[2] in (2, 4) else eight
+        return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
+
+    @property
+    def alpha(self) -> RGB8 | None:
+        """(H, W) in 0..255, where there is transparency."""
+        return _eight_bits(self.pixels[..., -1]) if self.pixels.shape[2] in (2, 4) else None
+
+
+def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    return np.floor(pixels / 257 + 0.5).astype(np.uint8)
 
 
 def read(source: Path | BytesIO, name: str | None = None) -> Picture:
-    """Read a picture of any kind that Pillow knows.
+    """Read a picture of any kind that Pillow knows, and those of 16 bits a channel.
 
-    Grey and palette pictures become RGB, 16-bit grey is reduced to 8 bits, CMYK is converted.
+    A palette becomes RGB; CMYK and LAB are converted to sRGB, by the file's profile.
 
     Raises
     ------
     PictureError
-        The file is missing, no picture, cut short or damaged; `name` is what it is called.
+        The file is missing, no picture, cut short or damaged, or has values whose range is not
+        known (32 bits); `name` is what it is called.
     """
     name = name or str(source)
     try:
+        data = source.read_bytes() if isinstance(source, Path) else source.read()
         with warnings.catch_warnings():
             # A picture too large to be meant raises here instead of taking all memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
+            with Image.open(BytesIO(data)) as image:
                 image.load()
-                upright = ImageOps.exif_transpose(image)
-                return _convert(upright, image.info.get("icc_profile"))
+                return _convert(image, data)
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
     except UnidentifiedImageError:
@@ -60,41 +83,77 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
         raise PictureError(
             f"{name}: has more pixels than a picture may ({Image.MAX_IMAGE_PIXELS})"
         ) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise PictureError(f"{name}: is damaged or cut short ({error})") from None
 
 
-def _convert(image: Image.Image, icc: bytes | None) -> Picture:
-    if image.mode.startswith("I;16"):
-        # Pillow's own conversion clips at 255 instead of scaling.
-        grey = np.floor(np.asarray(image, dtype=np.float64) / 257 + 0.5).astype(np.uint8)
-        return Picture(np.repeat(grey[..., None], 3, axis=2), None, icc)
-    if image.mode in ("I", "F"):
-        raise ValueError("32-bit pictures have no known range; convert it to 8 or 16 bits")
-    if icc is not None and icc[16:20] != b"RGB ":
-        icc = None  # of grey or CMYK values, which are gone
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = np.asarray(image.getchannel("A"))
-    return Picture(np.asarray(image.convert("RGB")), alpha, icc)
+def _convert(image: Image.Image, data: bytes) -> Picture:
+    icc = image.info.get("icc_profile")
+    frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+    pixels = deep.read(image, data)
+    if pixels is None:
+        if image.mode in ("CMYK", "LAB"):
+            image, icc = _to_srgb(image, icc), None
+        elif image.mode in ("I", "F"):
+            raise ValueError("32-bit pictures have no known range; convert it to 8 or 16 bits")
+        elif image.mode in ("YCbCr", "HSV"):
+            image = image.convert("RGB")
+        pixels = channels_of(image)
+    space = b"GRAY" if pixels.shape[2] <= 2 else b"RGB "
+    if icc is not None and icc[16:20] != space:
+        icc = None  # of values that are gone, or of others than these
+    upright = _turned(pixels, metadata.orientation(image))
+    return Picture(upright, metadata.of(image, icc=icc), frames)
 
 
-def write_png(
-    path: Path,
-    rgb: RGB8,
-    *,
-    alpha: RGB8 | None = None,
-    icc: bytes | None = None,
-    text: dict[str, str] | None = None,
-) -> None:
+def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """CMYK or LAB by its profile; CMYK without one by the plain complement."""
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        if image.mode == "LAB":
+            source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        elif icc is None:
+            return image.convert("RGB")
+        else:
+            source = ImageCms.ImageCmsProfile(BytesIO(icc))
+        converted = ImageCms.profileToProfile(
+            image,
+            source,
+            srgb,
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except ImageCms.PyCMSError as error:
+        if image.mode == "LAB":
+            raise ValueError(str(error)) from None
+        return image.convert("RGB")  # a profile of something else, or damaged
+    assert converted is not None  # not in place
+    for key in ("format", "applist", "tag_v2"):  # for its metadata
+        if hasattr(image, key):
+            setattr(converted, key, getattr(image, key))
+    converted.info = image.info
+    return converted
+
+
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels upright, by EXIF's number."""
+    if orientation >= 5:  # rows and columns are exchanged
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def write_png(path: Path, rgb: RGB8, *, text: dict[str, str] | None = None) -> None:
     """Write an 8-bit PNG whole or not at all, with text chunks."""
-    pixels = rgb if alpha is None else np.dstack([rgb, alpha])
     info = PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
     with replacing(path) as part:
-        Image.fromarray(pixels).save(part, format="PNG", pnginfo=info, icc_profile=icc)
+        Image.fromarray(rgb).save(part, format="PNG", pnginfo=info)
 
 
 def png_text(path: Path) -> dict[str, str]:

@@ -30,7 +30,7 @@ def info(weights: str) -> Facts:
     UserError
         No such file, or none that can be read.
     """
-    path = checkpoint.BUNDLED if weights == "bundled" else Path(weights)
+    path = checkpoint.locate(weights)
     model, architecture, provenance = checkpoint.read(path)
     size = sum(p.numel() for p in model.parameters())
     formats = {"authors": "the authors'", "mmagic": "mmagic's"}

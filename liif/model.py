@@ -117,7 +117,7 @@ class LIIF(nn.Module):
         cells
             Height and width of the queried pixels, in coordinates (2/H, 2/W).
         """
-        (b, q, _), (h, w) = queries.shape, encoded.lr.shape[2:]
+        (b, q, _), (h, w) = queries.shape, encoded.features.shape[2:]
         rows = coords.neighbours(queries[..., 0], h)
         cols = coords.neighbours(queries[..., 1], w)
         picture = torch.arange(b, device=queries.device).view(1, 1, b, 1) * (h * w)

@@ -18,7 +18,14 @@ _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError)
 
 
 class PictureSet(ABC):
-    """Pictures by name; the name is the file's without folder and ending.
+    """Pictures by name.
+
+    Parameters
+    ----------
+    flat
+        The name is the file's without folder and ending; otherwise its whole path in the set.
+    recursive
+        Whether folders within a folder belong to it.
 
     Raises
     ------
@@ -26,8 +33,8 @@ class PictureSet(ABC):
         There is no such folder or archive, no picture in it, or a name twice.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, flat: bool = True, recursive: bool = True) -> None:
+        self.path, self.recursive = path, recursive
         self._members: dict[str, str] = {}
         for member in sorted(self._list()):
             parts = PurePosixPath(member)
@@ -40,12 +47,16 @@ class PictureSet(ABC):
                 raise UserError(
                     f"{path}: a file name is not UTF-8: {member!r}; rename it"
                 ) from None
-            if parts.stem in self._members:
-                first = self._members[parts.stem]
+            if parts.is_absolute() or ".." in parts.parts:
+                raise UserError(f"{path}: {member} leads out of the archive; make it anew")
+            name = parts.stem if flat else member
+            if name in self._members:
+                first = self._members[name]
                 raise UserError(f"{path}: {first} and {member} have the same name; rename one")
-            self._members[parts.stem] = member
+            self._members[name] = member
         if not self._members:
-            raise UserError(f"{path}: has no pictures ({' '.join(sorted(images.SUFFIXES))})")
+            hint = "" if recursive else "; --recursive looks into folders within"
+            raise UserError(f"{path}: has no pictures ({' '.join(sorted(images.SUFFIXES))}){hint}")
 
     @property
     def names(self) -> list[str]:
@@ -82,10 +93,11 @@ class PictureSet(ABC):
 
 
 class Folder(PictureSet):
-    """Pictures in a folder and the folders within it."""
+    """Pictures in a folder, and in the folders within it."""
 
     def _list(self) -> list[str]:
-        return [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()]
+        files = self.path.rglob("*") if self.recursive else self.path.iterdir()
+        return [p.relative_to(self.path).as_posix() for p in files if p.is_file()]
 
     def _data(self, member: str) -> bytes:
         return (self.path / member).read_bytes()
@@ -138,19 +150,19 @@ class TarArchive(PictureSet):
             return file.read()
 
 
-def open_set(path: Path) -> PictureSet:
+def open_set(path: Path, *, flat: bool = True, recursive: bool = True) -> PictureSet:
     """The pictures of a folder, a zip or a tar archive; or a picture alone."""
     if path.is_dir():
-        return Folder(path)
+        return Folder(path, flat=flat, recursive=recursive)
     if not path.exists():
         raise UserError(f"{path}: no such folder or archive of pictures")
     if path.suffix.lower() in images.SUFFIXES:
-        return OneFile(path)
+        return OneFile(path, flat=flat)
     try:
         if zipfile.is_zipfile(path):
-            return ZipArchive(path)
+            return ZipArchive(path, flat=flat)
         if tarfile.is_tarfile(path):
-            return TarArchive(path)
+            return TarArchive(path, flat=flat)
     except _DAMAGE as error:
         raise UserError(f"{path}: is damaged or cut short ({error})") from None
     raise UserError(f"{path}: is neither a folder nor a zip or tar archive (or was cut short)")

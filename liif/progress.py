@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 
 def say(text: str) -> None:
@@ -30,21 +34,74 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counts what is done and says so with the time left: soon at first, then ever more rarely."""
+    """Counts what is done and says so with the time left.
+
+    In plain lines, soon at first, then ever more rarely; as bars where used with ``with`` on a
+    terminal, one for the whole and one for the current piece.
+    """
 
     def __init__(self, title: str, total: int, *, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done = 0
         self._start = time.monotonic()
         self._next = 5.0
+        self._bars: Bars | None = None
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            self._bars = _bars()
+            self._bars.start()
+            self._whole = self._bars.add_task(self.title, total=self.total)
+            self._piece = self._bars.add_task("", total=1, visible=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def within(self, piece: str, fraction: float) -> None:
+        """How far the current piece is, from 0 to 1."""
+        if self._bars is not None:
+            self._bars.update(
+                self._piece, description=piece, completed=fraction, visible=fraction < 1
+            )
+            self._bars.update(self._whole, completed=self.done + fraction)
+            return
+        elapsed = time.monotonic() - self._start
+        if elapsed >= self._next and 0 < fraction < 1:
+            self._say(elapsed, fraction, f" ({piece}: {fraction:.0%})")
 
     def advance(self) -> None:
         """One more is done."""
         self.done += 1
         elapsed = time.monotonic() - self._start
+        if self._bars is not None:
+            self._bars.update(self._whole, completed=self.done)
+            self._bars.update(self._piece, visible=False)
         if self.done == self.total:
             say(f"{self.title}: {self.total} {self.unit} in {duration(elapsed)}")
-        elif elapsed >= self._next:
-            left = elapsed / self.done * (self.total - self.done)
-            say(f"{self.title}: {self.done}/{self.total} {self.unit}, {duration(left)} left")
-            self._next = elapsed + min(60, max(5, elapsed / 5))
+        elif elapsed >= self._next and self._bars is None:
+            self._say(elapsed, 0, "")
+
+    def _say(self, elapsed: float, fraction: float, piece: str) -> None:
+        done = self.done + fraction
+        left = elapsed / done * (self.total - done)
+        counted = f"{self.done}/{self.total} {self.unit}{piece}"
+        say(f"{self.title}: {counted}, {duration(left)} left")
+        self._next = elapsed + min(60, max(5, elapsed / 5))
+
+
+def _bars() -> Bars:
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    return RichProgress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -18,7 +18,7 @@ from liif.project import project
 from liif.records import Record
 from liif.run import DataSet, Run
 from liif.secrets import without_secrets
-from liif.upscale import BICUBIC
+from liif.upscaler import BICUBIC
 from liif.versions import UNKNOWN, data_version
 
 SAMPLES = 4

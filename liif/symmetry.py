@@ -1,9 +1,9 @@
 """The eight twins of a network: what it would be to flipped and transposed pictures.
 
 Self-ensemble (Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution",
-CVPRW 2017, section 3.3) turns the picture eight ways, enlarges each and turns the results back. Here
-the network is turned instead: its kernels flipped, its coordinates with them. All eight then work
-on the same rows of the same picture, so that their mean needs no more than these rows.
+CVPRW 2017, section 3.3) turns the picture eight ways, enlarges each and turns the results back.
+Here the network is turned instead: its kernels flipped, its coordinates with them. All eight then
+work on the same rows of the same picture, so that their mean needs no more than these rows.
 """
 
 from __future__ import annotations

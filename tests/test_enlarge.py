@@ -38,7 +38,7 @@ def disc(radius: float, side: int = 24) -> NDArray[np.uint8]:
 def test_type_and_channels_are_kept(dtype: type, channels: int) -> None:
     white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
     four = np.dstack([photograph(7, 5), photograph(7, 5, seed=1)[..., 0]]) / 255
-    pixels = (four[..., -channels:] * white).astype(dtype)
+    pixels: Pixels = (four[..., -channels:] * white).astype(dtype)
     big = made(pixels)
     assert big.dtype == dtype
     assert big.shape == (28, 20, channels)

@@ -14,7 +14,7 @@ from liif.checkpoint import build, load, save
 from liif.degrade import degrade
 from liif.errors import UserError
 from liif.evaluate import Result, evaluate, merge, print_table, write_tables
-from liif.upscale import open_upscaler
+from liif.upscaler import open_upscaler
 
 
 @pytest.fixture

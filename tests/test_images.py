@@ -8,19 +8,12 @@ from PIL import Image
 from liif import images
 from liif.errors import UserError
 
-PROFILE = b"\0" * 16 + b"RGB " + b"\0" * 108
-"""Enough of a colour profile to say that it is of RGB."""
-
 
 def test_png_round_trip_with_text(tmp_path: Path) -> None:
-    rgb, alpha = photograph(5, 7), photograph(5, 7, seed=1)[..., 0]
     path = tmp_path / "a.png"
-    images.write_png(path, rgb, alpha=alpha, icc=PROFILE, text={"liif": "x"})
-    picture = images.read(path)
-    np.testing.assert_array_equal(picture.rgb, rgb)
-    assert picture.alpha is not None
-    np.testing.assert_array_equal(picture.alpha, alpha)
-    assert picture.icc == PROFILE
+    images.write_png(path, photograph(5, 7), text={"liif": "x"})
+    np.testing.assert_array_equal(images.read(path).rgb, photograph(5, 7))
+    assert images.read(path).alpha is None
     assert images.png_text(path)["liif"] == "x"
 
 

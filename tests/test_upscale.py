@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +13,8 @@ from PIL import Image
 from liif import images, imresize
 from liif.checkpoint import build, load, save
 from liif.errors import UserError
-from liif.upscale import Job, gather, manifests_by_model, open_upscaler, upscale
-
-PROFILE = b"\0" * 16 + b"RGB " + b"\0" * 108
-"""Enough of a colour profile to say that it is of RGB."""
+from liif.upscale import Job, Size, parse_format, parse_size, upscale
+from liif.upscaler import open_upscaler
 
 
 @pytest.fixture
@@ -22,7 +25,8 @@ def weights(tmp_path: Path) -> Path:
 
 
 def job(weights: Path | str, scale: float = 2, overwrite: bool = False) -> Job:
-    return Job(upscaler=open_upscaler(weights, "cpu"), scale=scale, overwrite=overwrite)
+    size = Size(scale=scale)
+    return Job(upscaler=open_upscaler(weights, "cpu"), size=size, overwrite=overwrite)
 
 
 def test_model_output_is_rounded_to_grey_levels(
@@ -37,28 +41,6 @@ def test_bicubic_is_imresize(folder: Folder, tmp_path: Path) -> None:
     upscale([folder("lr", a=(9, 6))], tmp_path / "sr", job("bicubic"))
     expected = imresize(photograph(9, 6), 2.0)
     np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, expected)
-
-
-def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
-    source = folder("lr", a=(4, 4), b=(4, 4))
-    bicubic = job("bicubic")
-    upscale([source / "a.png"], None, bicubic)
-    assert (source / "a_x2.png").exists()
-    (source / "a_x2.png").unlink()
-    upscale([source], None, bicubic)
-    assert (tmp_path / "lr_x2" / "b.png").exists()
-    upscale([source / "a.png"], tmp_path / "one.png", bicubic)
-    assert images.read(tmp_path / "one.png").rgb.shape == (8, 8, 3)
-    with pytest.raises(UserError, match=r"one\.png: (cannot hold|would be made twice)"):
-        upscale([source], tmp_path / "one.png", bicubic)
-
-
-def test_only_png_is_written(folder: Folder, tmp_path: Path) -> None:
-    source = folder("lr", a=(4, 4))
-    with pytest.raises(UserError, match=r"out\.jpg: pictures are written as \.png"):
-        upscale([source], tmp_path / "out.jpg", job("bicubic"))
-    upscale([source], tmp_path / "OUT.PNG", job("bicubic"))
-    assert (tmp_path / "OUT.PNG").is_file()
 
 
 def test_here_and_folders_with_dots(
@@ -79,50 +61,6 @@ def test_a_large_result_is_recognised_again(
     upscale([source], tmp_path / "sr", job("bicubic"))
 
 
-def test_transparency_and_profile_are_kept(tmp_path: Path) -> None:
-    rgba = np.dstack([photograph(6, 6), photograph(6, 6, seed=1)[..., 0]])
-    Image.fromarray(rgba).save(tmp_path / "a.png", icc_profile=PROFILE)
-    upscale([tmp_path / "a.png"], tmp_path / "sr", job("bicubic"))
-    big = images.read(tmp_path / "sr" / "a.png")
-    assert big.icc == PROFILE
-    assert big.alpha is not None
-    np.testing.assert_array_equal(big.alpha, imresize(rgba[..., 3], 2.0))
-
-
-def test_what_is_current_is_skipped(folder: Folder, tmp_path: Path, weights: Path) -> None:
-    source, out = folder("lr", a=(6, 6)), tmp_path / "sr" / "a.png"
-    first = upscale([source], out.parent, job(weights))
-    time = out.stat().st_mtime_ns
-    assert upscale([source], out.parent, job(weights)) == first
-    assert out.stat().st_mtime_ns == time
-    with pytest.raises(UserError, match="--overwrite"):
-        upscale([source], out.parent, job("bicubic"))
-    assert upscale([source], out.parent, job("bicubic", overwrite=True)) != first
-
-
-def test_gathered_by_hard_links_and_replaced_whole(folder: Folder, tmp_path: Path) -> None:
-    source, up, out = folder("lr", a=(4, 4), b=(4, 4)), tmp_path / "up", tmp_path / "sr_800"
-    made = upscale([source], up / "m", job("bicubic"))
-    gather({"m": made}, up, out)
-    assert (out / "m" / "a.png").stat().st_ino == (up / "m" / "a.png").stat().st_ino
-    gather({"m": {"b": ""}}, up, out)
-    assert [p.name for p in (out / "m").iterdir()] == ["b.png"]
-    with pytest.raises(UserError, match=r"c\.png: is missing"):
-        gather({"m": {"c": ""}}, up, out)
-    assert (out / "m" / "b.png").exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["lr", "sr_800", "up"]
-
-
-def test_manifests_are_told_apart_by_their_folder(tmp_path: Path) -> None:
-    from liif.buckets import write_manifest
-
-    for model in ("m", "n"):
-        for i in range(2):
-            write_manifest(tmp_path / model / f"{i}.json", {f"{model}{i}": "x"})
-    found = manifests_by_model(sorted(tmp_path.glob("*/*.json")))
-    assert {m: sorted(p) for m, p in found.items()} == {"m": ["m0", "m1"], "n": ["n0", "n1"]}
-
-
 def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("text")
     with pytest.raises(UserError, match=r"a\.png: is no picture"):
@@ -136,16 +74,160 @@ def test_a_bad_picture_does_not_keep_the_others(
     source, out = folder("lr", a=(4, 4), c=(4, 4), e=(4, 4)), tmp_path / "sr"
     (source / "b.png").write_text("text")
     (source / "d.png").write_bytes((source / "e.png").read_bytes()[:60])
-    out.mkdir()
-    (out / "e.png").write_text("of somebody else")
+    Image.fromarray(photograph(4, 4)).save(source / "e.jpg")
     with pytest.raises(UserError) as told:
         upscale([source], out, job("bicubic"))
     first, *lines = str(told.value).splitlines()
-    assert first == "3 of 5 pictures were not enlarged:"
-    for line, expected in zip(
-        lines, ("b.png: is no picture", "d.png: is damaged", "e.png: exists already"), strict=True
-    ):
-        assert expected in line
+    assert first == "3 of 6 pictures were not enlarged:"
+    expected = ("b.png: is no picture", "d.png: is damaged", "e.png: ")
+    for line, start in zip(lines, expected, strict=True):
+        assert start in line
+    assert lines[2].endswith("e.png is already that of " + str(source / "e.jpg") + "; rename one")
     assert sorted(p.name for p in out.iterdir()) == ["a.png", "c.png", "e.png"]
-    assert (out / "e.png").read_text() == "of somebody else"
     assert capsys.readouterr().err.count("; going on with the others") == 3
+
+
+def test_what_is_there_is_left_alone(
+    folder: Folder, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = folder("lr", a=(6, 6)), tmp_path / "sr" / "a.png"
+    first = upscale([source], out.parent, job(weights))
+    time = out.stat().st_mtime_ns
+    capsys.readouterr()
+    assert upscale([source], out.parent, job(weights, overwrite=True)) == first
+    assert "1 of 1 were there already\n" in capsys.readouterr().err
+    assert upscale([source], out.parent, job("bicubic")) == first
+    assert "made of something else" in capsys.readouterr().err
+    assert out.stat().st_mtime_ns == time
+    assert upscale([source], out.parent, job("bicubic", overwrite=True)) != first
+
+
+def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 4), b=(4, 4))
+    folder("lr/inner", a=(4, 4))
+    bicubic = job("bicubic")
+    upscale([source / "a.png"], None, bicubic)
+    assert (source / "a_x2.png").exists()
+    (source / "a_x2.png").unlink()
+    upscale([source], None, bicubic)
+    assert sorted(p.name for p in (tmp_path / "lr_x2").iterdir()) == ["a.png", "b.png"]
+    upscale([source / "a.png"], tmp_path / "one.png", bicubic)
+    assert images.read(tmp_path / "one.png").rgb.shape == (8, 8, 3)
+    with pytest.raises(UserError, match=r"one\.png: cannot hold 2 pictures"):
+        upscale([source], tmp_path / "one.png", bicubic)
+    with pytest.raises(UserError, match=r"a\.ppm: cannot be written; the ending must be"):
+        upscale([source / "a.png"], tmp_path / "a.ppm", bicubic)
+
+
+def test_folders_within_on_request(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 4))
+    folder("lr/inner/deep", a=(4, 4))
+    out = source / "enlarged"
+    recursive = replace(job("bicubic"), recursive=True, suffix=".webp")
+    made = upscale([source], out, recursive)
+    assert sorted(made) == ["a.png", "inner/deep/a.png"]
+    found = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*"))
+    assert found == ["a.webp", "inner/deep/a.webp"]
+    assert sorted(upscale([source], out, recursive)) == sorted(made)  # what it made is not input
+
+
+def test_a_picture_never_replaces_itself(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 4))
+    before = (source / "a.png").read_bytes()
+    always = job("bicubic", overwrite=True)
+    with pytest.raises(UserError, match="is the picture itself"):
+        upscale([source / "a.png"], source / "a.png", always)
+    with pytest.raises(UserError, match="is the folder that the pictures come from"):
+        upscale([source], source, always)
+    assert (source / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (33, 57)])
+@pytest.mark.parametrize("scale", [1, 1.37, 8, 30])
+def test_any_size_at_any_scale(
+    folder: Folder, tmp_path: Path, weights: Path, shape: tuple[int, int], scale: float
+) -> None:
+    source = folder("lr", a=shape)
+    upscale([source], tmp_path / "sr", job(weights, scale=scale))
+    big = images.read(tmp_path / "sr" / "a.png").rgb
+    assert big.shape == (ceil(shape[0] * scale), ceil(shape[1] * scale), 3)
+
+
+def test_sizes_asked_for() -> None:
+    assert parse_size(None, None, None, None) == Size(scale=8)
+    assert parse_size(None, "1920x1080", None, None).of((100, 100)) == (1080, 1920)
+    assert parse_size(None, None, 300, None).of((100, 200)) == (150, 300)
+    assert parse_size(None, None, None, 300).of((100, 200)) == (300, 600)
+    assert parse_size(None, None, 30, 40).of((10, 10)) == (40, 30)
+    assert Size(scale=1.37).of((33, 57)) == (46, 79)
+    labels = [Size(scale=2.5), Size(width=3, height=4), Size(width=3), Size(height=4)]
+    assert [size.label for size in labels] == ["x2.5", "3x4", "w3", "h4"]
+    with pytest.raises(ValueError, match=r"50x100 is less than its 200x100 pixels"):
+        Size(width=50, height=100).of((100, 200))
+    for bad in ("1920", "x", "0x5", "-3x4", "3x4x5", "²x4"):
+        with pytest.raises(UserError, match="must look like 1920x1080"):
+            parse_size(None, bad, None, None)
+    with pytest.raises(UserError, match="give one of"):
+        parse_size(2, None, 100, None)
+    with pytest.raises(UserError, match="format `gif` is none of png, jpg"):
+        parse_format("gif")
+    assert parse_format("JPG") == ".jpg"
+
+
+def test_what_is_smaller_than_the_picture_is_refused(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 9), b=(4, 6))
+    narrow = replace(job("bicubic"), size=Size(width=8))
+    with pytest.raises(UserError, match=r"1 of 2.*\n.*a\.png: 8x4 is less than its 9x4 pixels"):
+        upscale([source], tmp_path / "sr", narrow)
+    assert images.read(tmp_path / "sr" / "b.png").rgb.shape == (5, 8, 3)
+
+
+def test_other_proportions_are_told(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stretched = replace(job("bicubic"), size=Size(width=400, height=100))
+    upscale([folder("lr", a=(40, 40))], tmp_path / "sr", stretched)
+    assert "a.png: 40x40 is stretched to 400x100" in capsys.readouterr().err
+
+
+def test_self_ensemble_is_another_picture(folder: Folder, tmp_path: Path, weights: Path) -> None:
+    source, out = folder("lr", a=(5, 6)), tmp_path / "sr"
+    once = upscale([source], out, job(weights))
+    way = open_upscaler(weights, "cpu", self_ensemble=True)
+    eightfold = replace(job(weights, overwrite=True), upscaler=way)
+    assert upscale([source], out, eightfold) != once
+    expected = load(weights).upscale(photograph(5, 6), scale=2, self_ensemble=True)
+    np.testing.assert_array_equal(images.read(out / "a.png").rgb, expected)
+
+
+def test_only_the_first_of_several_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (Image.fromarray(photograph(4, 4, seed=i)) for i in range(2))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    upscale([tmp_path / "a.tif"], tmp_path / "sr", job("bicubic", scale=1))
+    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, photograph(4, 4))
+    assert "has 2 frames; only the first is enlarged" in capsys.readouterr().err
+
+
+def test_fifty_pictures_killed_in_the_middle(folder: Folder, tmp_path: Path, weights: Path) -> None:
+    source, out = folder("lr", **{f"p{i}": (24, 24) for i in range(50)}), tmp_path / "sr"
+    words = ["upscale", str(source), "-o", str(out), "--weights", str(weights), "--threads", "1"]
+    command = [sys.executable, "-m", "liif", *words]
+    rng = np.random.default_rng(0)
+    times: dict[Path, int] = {}
+    for stop_at in sorted(rng.choice(np.arange(5, 45), 2, replace=False)):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while len(list(out.glob("p*.png"))) < stop_at:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        for path in out.glob("p*.png"):
+            assert images.read(path).rgb.shape == (192, 192, 3)
+            assert times.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+    assert 0 < len(times) < 50
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert f"{len(times)} of 50 were there already" in done.stderr
+    assert sorted(p.name for p in out.iterdir()) == sorted(f"p{i}.png" for i in range(50))
+    assert all(path.stat().st_mtime_ns == then for path, then in times.items())

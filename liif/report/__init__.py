@@ -22,7 +22,7 @@ from liif.report import blur, graph, numbers, origin, page, reduction
 from liif.report.page import Shown, Version
 from liif.report.results import LR, TRUTH, Results, collect, steps
 from liif.report.words import both
-from liif.upscale import BICUBIC
+from liif.upscaler import BICUBIC
 from liif.versions import data_version
 
 MOST = 1000

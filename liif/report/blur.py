@@ -19,7 +19,7 @@ from liif.metrics import psnr_of_error
 from liif.report.results import TRUTH, Results
 from liif.resize import imresize
 from liif.strips import most_detailed_at
-from liif.upscale import BICUBIC
+from liif.upscaler import BICUBIC
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "photos" / "test"
 _CREDIT = "Trevor “Freespace”, CC BY 4.0"

@@ -120,6 +120,8 @@ def _address(data: bytes, label: str) -> str:
     if kind is None:
         png = BytesIO()
         picture = images.read(BytesIO(data), label)
-        Image.fromarray(picture.rgb).save(png, format="PNG", icc_profile=picture.icc)
+        grey = picture.pixels.shape[2] <= 2
+        icc = None if grey else picture.metadata.icc
+        Image.fromarray(picture.rgb).save(png, format="PNG", icc_profile=icc)
         kind, data = "png", png.getvalue()
     return f"data:image/{kind};base64,{b64encode(data).decode()}"

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from liif.report.words import both, spans
-from liif.upscale import BICUBIC
+from liif.upscaler import BICUBIC
 
 _SERIES = 6
 _COLOURS = {

@@ -14,7 +14,7 @@ from liif.metrics import border_width
 from liif.provenance import metadata
 from liif.report.results import Results
 from liif.report.words import both
-from liif.upscale import BICUBIC
+from liif.upscaler import BICUBIC
 
 
 class Cell(NamedTuple):

@@ -14,7 +14,7 @@ from liif.errors import UserError
 from liif.evaluate import Result
 from liif.outputs import Outputs
 from liif.pictures import open_set
-from liif.upscale import BICUBIC
+from liif.upscaler import BICUBIC
 
 LR, TRUTH = "lr", "truth"
 """The versions of a test picture that no model made."""

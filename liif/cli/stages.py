@@ -1,102 +1,34 @@
-"""The command line: a subcommand for each stage; parse, build the settings, call.
+"""A subcommand for each stage of the workflow: parse, build the settings, call.
 
 Everything heavy is imported within the commands, so that `liif --help` answers at once.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from liif import __version__
+from liif.cli.app import STAGES, app
+from liif.cli.options import (
+    BucketOption,
+    Device,
+    Manifests,
+    Memory,
+    OptionalPath,
+    Threads,
+    Track,
+    to_bytes,
+)
+from liif.cli.records import tracking
 from liif.errors import UserError
-from liif.interrupt import Interrupted
 from liif.locks import beside, lock
 from liif.progress import say
-from liif.project import TRACKING, project, records_folder
-
-if TYPE_CHECKING:
-    from liif.courier import NoTracker
-
-app = typer.Typer(
-    name="liif",
-    help="Super-resolution with local implicit image functions (LIIF).",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-)
-
-Device = Annotated[str, typer.Option(help="auto (a free GPU, else the CPU), cpu, cuda, cuda:1.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when not given.")]
-Memory = Annotated[
-    float | None,
-    typer.Option(
-        "--max-memory", min=0, help="GB that encoding may take at a time; half of what is free."
-    ),
-]
-BucketOption = Annotated[
-    str, typer.Option("--bucket", help="Only this part of the pictures, as 0/4.", metavar="I/N")
-]
-Manifests = Annotated[
-    list[Path] | None,
-    typer.Option("--only", help="Only the pictures that these manifests list.", metavar="MANIFEST"),
-]
-Track = Annotated[
-    bool,
-    typer.Option("--track/--no-track", envvar=TRACKING, help="Put it on record in MLflow."),
-]
-OptionalPath = Path | None
+from liif.project import TRACKING, project
 
 
-@app.callback(invoke_without_command=True)
-def _liif(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        typer.echo(f"liif {__version__}")
-        raise typer.Exit
-
-
-@contextmanager
-def _killed_runs_noted() -> Iterator[None]:
-    """Runs whose process was killed are marked so by the next job, whatever it does."""
-
-    tracker = None
-    if any(records_folder(project()).glob("*/*/live.lock")):
-        from liif.courier import Tracker, installed
-
-        if installed():
-            tracker = Tracker(project())
-            if not tracker.records.bury():
-                tracker = None
-    try:
-        yield
-    finally:
-        if tracker is not None:
-            tracker.close(seconds=30)
-
-
-@contextmanager
-def _tracker(wanted: bool | None) -> Iterator[NoTracker]:
-    """What a job keeps records with; they are delivered before it ends."""
-    from liif import courier
-
-    tracker = courier.tracker(wanted, project())
-    try:
-        yield tracker
-    except BaseException:
-        tracker.close(seconds=20)  # who stopped a job waits for it
-        raise
-    tracker.close()
-
-
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def download(
     name: Annotated[
         str, typer.Argument(help="DIV2K_train_HR, DIV2K_valid_HR, or photographs (bundled ones).")
@@ -121,7 +53,7 @@ def download(
         say(hint)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def pack(
     source: Annotated[Path, typer.Argument(help="Folder or archive of photographs.")],
     out: Annotated[Path, typer.Argument(help="The pack to write.")],
@@ -137,7 +69,7 @@ def pack(
         stage.pack(source, out, data_version=version.known)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def degrade(
     source: Annotated[Path, typer.Argument(help="Folder or archive of HR photographs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the LR pictures.")],
@@ -163,7 +95,7 @@ def degrade(
             buckets.write_manifest(manifest, made, *[f for f in (out, truth) if f is not None])
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def train(
     data: Annotated[Path, typer.Option(help="Photographs: a folder, an archive or a pack.")],
     valid: Annotated[Path, typer.Option(help="Validation photographs, likewise.")],
@@ -211,7 +143,7 @@ def train(
         workers=devices.loader_workers(chosen) if workers is None else workers,
         save_minutes=save_minutes,
     )
-    with _tracker(track) as tracker:
+    with tracking(track) as tracker:
         stage.train(
             name or out.stem,
             recipe,
@@ -225,50 +157,7 @@ def train(
         )
 
 
-@app.command(name="import")
-def import_(
-    source: Annotated[
-        str, typer.Argument(help="`bundled`, a file (ours, the authors' .pth, mmagic's) or a URL.")
-    ],
-    out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
-    sha256: Annotated[
-        str | None,
-        typer.Option(help="What a URL's file must be."),
-    ] = None,
-    partial: Annotated[
-        OptionalPath, typer.Option(help="Folder for unfinished files; default beside OUT.")
-    ] = None,
-    track: Track = False,
-) -> None:
-    """Convert weights to our format; nothing in the file is executed."""
-    from liif import checkpoint as stage
-    from liif import runs
-
-    stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
-    with _tracker(track) as tracker:
-        runs.given(tracker, out, source)
-
-
-@app.command()
-def info(
-    weights: Annotated[str, typer.Argument(help="`bundled`, or a weights file of any format.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
-) -> None:
-    """Tell what a checkpoint is: network, origin, training, metrics."""
-    import json
-
-    from liif import info as stage
-
-    facts = stage.info(weights)
-    if as_json:
-        typer.echo(json.dumps(dict(facts), indent=1, ensure_ascii=False))
-    else:
-        width = max(len(what) for what, _ in facts)
-        for what, value in facts:
-            typer.echo(f"{what:{width}}  {value}")
-
-
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def evaluate(
     hr: Annotated[Path, typer.Option(help="Folder or archive of HR pictures, the truth.")],
     scale: Annotated[float, typer.Option(min=1, max=100, help="HR is SCALE times LR.")],
@@ -302,7 +191,7 @@ def evaluate(
     from liif import metrics
     from liif.buckets import read_manifests
     from liif.files import write_json
-    from liif.upscale import open_upscaler
+    from liif.upscaler import open_upscaler
 
     if (sr is None) == (weights is None) or (lr is None) != (weights is None):
         raise UserError("give either --weights with --lr, or --sr")
@@ -311,7 +200,7 @@ def evaluate(
         lr=lr,
         upscaler=None
         if weights is None
-        else open_upscaler(weights, device, threads, _bytes(max_memory)),
+        else open_upscaler(weights, device, threads, to_bytes(max_memory)),
         sr=sr,
         scale=scale,
         channel=metrics.parse_channel(channel),
@@ -325,7 +214,7 @@ def evaluate(
     stage.print_table([result])
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def table(
     metrics: Annotated[Path, typer.Option(help="Folder for one JSON file for each model.")],
     csv: Annotated[Path, typer.Option(help="The table of all.")],
@@ -357,49 +246,11 @@ def table(
     stage.print_table(results)
     if note:
         typer.echo(note)
-    with _tracker(track) as tracker:
+    with tracking(track) as tracker:
         runs.evaluated(tracker, results, models=models, metrics=metrics, table=csv, data=sources)
 
 
-@app.command()
-def upscale(
-    inputs: Annotated[list[Path], typer.Argument(help="Pictures, folders or archives of them.")],
-    out: Annotated[
-        OptionalPath,
-        typer.Option("--out", "-o", help="Folder, or a .png for one picture; default beside each."),
-    ] = None,
-    scale: Annotated[float, typer.Option(min=1, max=100, help="Any number from 1 up.")] = 8,
-    weights: Annotated[
-        str, typer.Option(help="`bundled`, a weights file, or `bicubic`.")
-    ] = "bundled",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other files.")] = False,
-    name: Annotated[str, typer.Option(help="What to call the model.")] = "upscaling",
-    only: Manifests = None,
-    bucket: BucketOption = "0/1",
-    manifest: Annotated[OptionalPath, typer.Option(help="JSON list of what was made.")] = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    max_memory: Memory = None,
-) -> None:
-    """Enlarge pictures, as PNG. A picture that was made already is not made again."""
-    from liif import buckets
-    from liif import upscale as stage
-
-    job = stage.Job(
-        upscaler=stage.open_upscaler(weights, device, threads, _bytes(max_memory)),
-        scale=scale,
-        overwrite=overwrite,
-        title=name,
-        bucket=buckets.parse_bucket(bucket),
-        names=None if only is None else buckets.read_manifests(only),
-    )
-    with lock(beside(manifest), f"upscaling to {out}") if manifest else nullcontext():
-        made = stage.upscale(inputs, out, job)
-        if manifest is not None:
-            buckets.write_manifest(manifest, made, *([out] if out is not None else []))
-
-
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def gather(
     upscaled: Annotated[Path, typer.Argument(help="Folder with a folder for each model.")],
     manifests: Annotated[
@@ -413,16 +264,16 @@ def gather(
     track: Track = False,
 ) -> None:
     """Put the upscaled pictures of all models side by side, by hard links."""
+    from liif import gather as stage
     from liif import runs
-    from liif import upscale as stage
 
     by_model = stage.manifests_by_model(manifests, count)
     stage.gather(by_model, upscaled, out)
-    with _tracker(track) as tracker:
+    with tracking(track) as tracker:
         runs.sampled(tracker, by_model, weights=models, upscaled=upscaled)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def report(
     results: Annotated[Path, typer.Argument(help="A results folder.")] = Path("results"),
     settings: Annotated[
@@ -452,26 +303,7 @@ def report(
     stage.report(results, project(), experiment, sources=sources, snakefile=snakefile)
 
 
-@app.command()
-def compare(
-    inputs: Annotated[
-        list[Path], typer.Argument(help="Versions of a picture; or folders of versions of many.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
-        "compare.html"
-    ),
-    truth: Annotated[
-        OptionalPath,
-        typer.Option(help="The one that PSNR, SSIM and differences are taken to."),
-    ] = None,
-) -> None:
-    """Write a page that shows pictures against each other: divider, zoom, differences."""
-    from liif.report import compare as stage
-
-    typer.echo(stage.compare(inputs, out, truth))
-
-
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def deliver() -> None:
     """Deliver the records that MLflow could not take when they were made."""
     from liif.courier import Tracker, installed
@@ -481,32 +313,3 @@ def deliver() -> None:
     tracker = Tracker(project())
     count = tracker.deliver()
     typer.echo(f"{count} records delivered" if count else "nothing waits to be delivered")
-
-
-def _bytes(gigabytes: float | None) -> int | None:
-    return None if gigabytes is None else int(gigabytes * 1e9)
-
-
-def main() -> None:
-    """Run the command line; a mistake of the user's is one line, not a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # × is not in every character set
-    words = sys.argv[1:]
-    a_job = any(not w.startswith("-") for w in words[:1]) and not {"-h", "--help"} & set(words)
-    try:
-        with _killed_runs_noted() if a_job else nullcontext():
-            app()
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        print(f"liif: {name}{error.strerror or error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except UserError as error:
-        print(f"liif: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("liif: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
-    except Interrupted as error:
-        print(f"liif: {error}", file=sys.stderr)
-        raise SystemExit(128 + error.signal_number) from None

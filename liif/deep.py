@@ -1,0 +1,97 @@
+"""Pixels of 16 bits a channel, of which Pillow keeps 8 where there is more than grey."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_GREY, _WHITE_IS_ZERO, _RGB = 1, 0, 2
+"""TIFF's photometric interpretations."""
+_PREMULTIPLIED = 1
+"""TIFF's kind of extra sample."""
+
+
+def read(image: Image.Image, data: bytes) -> NDArray[np.uint16] | None:
+    """(H, W, C) uint16 of a picture whose file has 16 bits a channel; None of all others.
+
+    Parameters
+    ----------
+    image
+        The picture as Pillow opened it.
+    data
+        Its file.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged.
+    """
+    if image.format == "PPM" and image.mode == "I":  # grey of more than 8 bits, scaled to 16
+        return np.asarray(image).astype(np.uint16)[..., None]
+    if image.format == "PNG" and data[24:25] == b"\x10":
+        pixels = _png(data)
+    elif image.format == "TIFF" and _bits(image) == {16} and _is_plain(image):
+        pixels = _tiff(data)
+    elif image.mode.startswith("I;16"):
+        pixels = np.asarray(image).astype(np.uint16)
+    else:
+        return None
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[:2] != (image.height, image.width) or pixels.dtype != np.uint16:
+        raise ValueError(f"its pixels are {pixels.shape} {pixels.dtype}")
+    return pixels
+
+
+def _png(data: bytes) -> NDArray[np.uint16]:
+    from imagecodecs import PngError, png_decode
+
+    try:
+        pixels: NDArray[np.uint16] = np.asarray(png_decode(data))
+    except PngError as error:
+        raise ValueError(str(error)) from None
+    return pixels
+
+
+def _bits(image: Image.Image) -> set[int]:
+    tags: Any = getattr(image, "tag_v2", {})
+    return set(tags.get(258, ()))
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Grey or RGB, as unsigned integers."""
+    tags: Any = getattr(image, "tag_v2", {})
+    kinds = set(tags.get(339, (1,)))
+    return tags.get(262) in (_GREY, _WHITE_IS_ZERO, _RGB) and kinds == {1}
+
+
+def _tiff(data: bytes) -> NDArray[np.uint16]:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(BytesIO(data)) as file:
+            page = file.pages.first
+            pixels = np.asarray(page.asarray())
+            separate = int(page.planarconfig) == 2 and pixels.ndim == 3
+            kind, extra = int(page.photometric), [int(e) for e in page.extrasamples]
+    except (tifffile.TiffFileError, RuntimeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    if separate:
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    colours = 3 if kind == _RGB else 1
+    if kind == _WHITE_IS_ZERO:
+        pixels = np.concatenate([65535 - pixels[..., :1], pixels[..., 1:]], axis=2)
+    if not extra or extra[0] not in (1, 2):  # 0 is of no stated meaning
+        return np.ascontiguousarray(pixels[..., :colours])
+    pixels = pixels[..., : colours + 1]
+    if extra[0] == _PREMULTIPLIED:
+        alpha = pixels[..., -1:].astype(np.float64)
+        colour = np.floor(pixels[..., :-1] * (65535 / np.maximum(alpha, 1)) + 0.5)
+        pixels = np.concatenate([np.minimum(colour, 65535), alpha], axis=2).astype(np.uint16)
+    return np.ascontiguousarray(pixels)
