@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from PIL import Image
 
 _GREY, _WHITE_IS_ZERO, _RGB = 1, 0, 2
 """TIFF's photometric interpretations."""
+_BROKEN = (RuntimeError, ValueError, IndexError, KeyError, TypeError, struct.error)
+"""What tifffile raises for damaged files, beside its own."""
 _PREMULTIPLIED = 1
 """TIFF's kind of extra sample."""
 
@@ -69,6 +73,29 @@ def _is_plain(image: Image.Image) -> bool:
     return tags.get(262) in (_GREY, _WHITE_IS_ZERO, _RGB) and kinds == {1}
 
 
+def read_unknown(data: bytes) -> NDArray[np.uint16] | None:
+    """A TIFF of 16 bits that Pillow does not know, such as grey with transparency.
+
+    Raises
+    ------
+    ValueError
+        It is damaged.
+    """
+    import tifffile
+
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    try:
+        with tifffile.TiffFile(BytesIO(data)) as file:
+            page = file.pages.first
+            known = page.dtype == np.uint16 and int(page.photometric) in (_GREY, _WHITE_IS_ZERO)
+            if not known or page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or inf):
+                return None
+    except (tifffile.TiffFileError, *_BROKEN) as error:
+        raise ValueError(str(error)) from None
+    return _tiff(data)
+
+
 def _tiff(data: bytes) -> NDArray[np.uint16]:
     import tifffile
 
@@ -78,7 +105,7 @@ def _tiff(data: bytes) -> NDArray[np.uint16]:
             pixels = np.asarray(page.asarray())
             separate = int(page.planarconfig) == 2 and pixels.ndim == 3
             kind, extra = int(page.photometric), [int(e) for e in page.extrasamples]
-    except (tifffile.TiffFileError, RuntimeError, IndexError, KeyError, TypeError) as error:
+    except (tifffile.TiffFileError, *_BROKEN) as error:
         raise ValueError(str(error)) from None
     if separate:
         pixels = np.moveaxis(pixels, 0, 2)

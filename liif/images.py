@@ -70,6 +70,7 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF, which is left behind
             # A picture too large to be meant raises here instead of taking all memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(data)) as image:
@@ -78,7 +79,13 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{name}: is no picture") from None
+        try:
+            pixels = deep.read_unknown(data)
+        except ValueError as error:
+            raise PictureError(f"{name}: is damaged or cut short ({error})") from None
+        if pixels is None:
+            raise PictureError(f"{name}: is no picture") from None
+        return Picture(pixels)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise PictureError(
             f"{name}: has more pixels than a picture may ({Image.MAX_IMAGE_PIXELS})"
@@ -91,14 +98,12 @@ def _convert(image: Image.Image, data: bytes) -> Picture:
     icc = image.info.get("icc_profile")
     frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     pixels = deep.read(image, data)
-    if pixels is None:
-        if image.mode in ("CMYK", "LAB"):
-            image, icc = _to_srgb(image, icc), None
-        elif image.mode in ("I", "F"):
-            raise ValueError("32-bit pictures have no known range; convert it to 8 or 16 bits")
-        elif image.mode in ("YCbCr", "HSV"):
-            image = image.convert("RGB")
-        pixels = channels_of(image)
+    if pixels is None and image.mode in ("CMYK", "LAB"):
+        pixels, icc = channels_of(_to_srgb(image, icc)), None
+    elif pixels is None and image.mode in ("I", "F"):
+        raise ValueError("32-bit pictures have no known range; convert it to 8 or 16 bits")
+    elif pixels is None:
+        pixels = channels_of(image.convert("RGB") if image.mode in ("YCbCr", "HSV") else image)
     space = b"GRAY" if pixels.shape[2] <= 2 else b"RGB "
     if icc is not None and icc[16:20] != space:
         icc = None  # of values that are gone, or of others than these
@@ -129,10 +134,6 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
             raise ValueError(str(error)) from None
         return image.convert("RGB")  # a profile of something else, or damaged
     assert converted is not None  # not in place
-    for key in ("format", "applist", "tag_v2"):  # for its metadata
-        if hasattr(image, key):
-            setattr(converted, key, getattr(image, key))
-    converted.info = image.info
     return converted
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from liif.metadata import Metadata
 
 _ROWS = 64
 """Of a file's strips."""
-_SUB_DIRECTORIES = (0x8769, 0x8825)
-"""EXIF's own directory and GPS's."""
+_SUB_DIRECTORIES = {0x8769: 0x8768, 0x8825: 0x8824}
+"""EXIF's own directory and GPS's, and unused tags just before them: tifffile, which will not write
+these, writes those, and they are renamed."""
 _RESOLUTION = (256, 257, 282, 283, 296)
 """Tags that the writer of the pixels writes itself."""
 
@@ -31,7 +34,7 @@ def write(path: Path, picture: Enlarged) -> None:
     directories = {} if big else _sub_directories(m)
     tifffile.imwrite(
         path,
-        _even(picture.strips),
+        (_encoded(strip) for strip in _even(picture.strips)),
         shape=picture.shape if channels > 1 else (height, width),
         dtype=picture.dtype,
         photometric="rgb" if channels >= 3 else "minisblack",
@@ -46,7 +49,7 @@ def write(path: Path, picture: Enlarged) -> None:
         metadata=None,
         software=False,
         resolutionunit="INCH",
-        extratags=[*_tiff_tags(m), *((tag, "I", 1, 0, True) for tag in directories)],
+        extratags=[*_tiff_tags(m), *((_SUB_DIRECTORIES[t], "I", 1, 0, True) for t in directories)],
         **options,
     )
     if directories:
@@ -63,15 +66,18 @@ def _even(strips: Iterator[Strip]) -> Iterator[Pixels]:
         if count >= _ROWS:
             together = np.concatenate(waiting)
             for top in range(0, count - count % _ROWS, _ROWS):
-                yield _one(together[top : top + _ROWS])
+                yield together[top : top + _ROWS]
             waiting = [together[count - count % _ROWS :]]
             count %= _ROWS
     if count:
-        yield _one(np.concatenate(waiting))
+        yield np.concatenate(waiting)
 
 
-def _one(strip: Pixels) -> Pixels:
-    return np.ascontiguousarray(strip[..., 0] if strip.shape[2] == 1 else strip)
+def _encoded(strip: Pixels) -> bytes:
+    """Differences of neighbours, compressed: what the file's tags say of its strips."""
+    differences = strip.copy()
+    differences[:, 1:] -= strip[:, :-1]
+    return zlib.compress(differences.astype(strip.dtype.newbyteorder("<")).tobytes())
 
 
 def _tiff_tags(m: Metadata) -> list[tuple[int, str, int, Any, bool]]:
@@ -80,11 +86,13 @@ def _tiff_tags(m: Metadata) -> list[tuple[int, str, int, Any, bool]]:
     if m.xmp is not None:
         tags.append((700, "B", len(m.xmp), m.xmp, True))
     for tag, value in m.tags().items():
+        if tag in _SUB_DIRECTORIES or tag in _SUB_DIRECTORIES.values() or tag in _RESOLUTION:
+            continue
         if isinstance(value, str):
             tags.append((tag, "s", 0, value.rstrip("\0"), True))
         elif isinstance(value, bytes):
             tags.append((tag, "B", len(value), value, True))
-        elif isinstance(value, int) and tag not in _SUB_DIRECTORIES and tag not in _RESOLUTION:
+        elif isinstance(value, int):
             short = TiffTags.lookup(tag).type == TiffTags.SHORT and value < 1 << 16
             tags.append((tag, "H" if short else "I", 1, value, True))
     return tags
@@ -108,11 +116,18 @@ def _append(path: Path, directories: dict[int, TiffImagePlugin.ImageFileDirector
     import tifffile
 
     places = {}
-    with path.open("ab") as file:
+    with path.open("ab") as end:
         for tag, directory in directories.items():
-            file.write(b"\0" * (file.tell() % 2))
-            places[tag] = file.tell()
-            file.write(directory.tobytes(places[tag]))
-    with tifffile.TiffFile(path, mode="r+") as file:
-        for tag, place in places.items():
-            file.pages.first.tags[tag].overwrite(place)
+            end.write(b"\0" * (end.tell() % 2))
+            places[tag] = end.tell()
+            end.write(directory.tobytes(places[tag]))
+    with tifffile.TiffFile(path) as file:
+        tags = {tag: file.pages.first.tags[_SUB_DIRECTORIES[tag]] for tag in places}
+    with path.open("r+b") as raw:
+        for tag, entry in tags.items():
+            raw.seek(entry.offset)
+            raw.write(struct.pack("<HHII", tag, _LONG, 1, places[tag]))
+
+
+_LONG = 4
+"""TIFF's type of a directory's place."""

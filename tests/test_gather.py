@@ -5,15 +5,13 @@ from conftest import Folder
 
 from liif.errors import UserError
 from liif.gather import gather, manifests_by_model
-from liif.upscale import Job, Size, upscale
-from liif.upscaler import open_upscaler
+from liif.upscale import upscale
 
 
 def test_gathered_by_hard_links_and_replaced_whole(folder: Folder, tmp_path: Path) -> None:
     source, up, out = folder("lr", a=(4, 4), b=(4, 4)), tmp_path / "up", tmp_path / "sr_800"
-    made = upscale(
-        [source], up / "m", Job(upscaler=open_upscaler("bicubic"), size=Size(scale=2), flat=True)
-    )
+    job = Job(upscaler=open_upscaler("bicubic"), size=Size(scale=2), flat=True)
+    made = upscale([source], up / "m", job)
     gather({"m": made}, up, out)
     assert (out / "m" / "a.png").stat().st_ino == (up / "m" / "a.png").stat().st_ino
     gather({"m": {"b": ""}}, up, out)
