@@ -5,7 +5,8 @@ from conftest import Folder
 
 from liif.errors import UserError
 from liif.gather import gather, manifests_by_model
-from liif.upscale import upscale
+from liif.upscale import Job, Size, upscale
+from liif.upscaler import open_upscaler
 
 
 def test_gathered_by_hard_links_and_replaced_whole(folder: Folder, tmp_path: Path) -> None:
