@@ -187,7 +187,7 @@ def test_metadata_is_kept(tmp_path: Path, source: str, target: str, deep: bool) 
         info.add_itxt("XML:com.adobe.xmp", XMP.decode())
         options["pnginfo"] = info
     elif source == ".tif":
-        options["tiffinfo"] = {700: XMP}
+        options["exif"][700] = XMP
     else:
         options["xmp"] = XMP
     Image.fromarray(photograph(9, 7)).save(path, **options)
