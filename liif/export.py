@@ -121,9 +121,12 @@ def export(weights: str, out: Path | None = None) -> Exported:
 
 def _inputs(size: tuple[int, int], queries: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
+    anywhere = torch.rand(2, queries, 2, generator=generator) * 2 - 1
+    # The centre of the first pixel, where the ensemble's areas are all but zero.
+    on_a_pixel = torch.tensor([1 / n - 1 for n in size]).expand(2, 1, 2)
     return {
         "lr": torch.rand(2, 3, *size, generator=generator),
-        "queries": torch.rand(2, queries, 2, generator=generator) * 2 - 1,
+        "queries": torch.cat([anywhere, on_a_pixel], dim=1),
         "cells": coords.cell((8 * size[0], 8 * size[1])).expand(2, 2).clone(),
     }
 
@@ -144,6 +147,7 @@ def _write(
             tuple(inputs.values()),
             dynamo=True,
             verbose=False,
+            optimize=False,  # it takes the ensemble's 1e−9, which keeps 0/0 away, for nothing
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=[output],
