@@ -1,11 +1,14 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 from conftest import Folder
+from typer.testing import CliRunner
 
 from liif import __version__, cli
 
@@ -136,3 +139,69 @@ def test_threads_are_followed(
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def commands() -> list[list[str]]:
+    """Every subcommand as it is called."""
+    group = typer.main.get_command(cli.app)
+    names = [[name] for name in group.commands]  # type: ignore[attr-defined]
+    weights = group.commands["weights"].commands  # type: ignore[attr-defined]
+    return [*names, *(["weights", name] for name in weights)]
+
+
+@pytest.mark.parametrize("words", [[], *commands()], ids=" ".join)
+def test_help_says_what_each_option_does(words: list[str]) -> None:
+    shown = CliRunner().invoke(cli.app, [*words, "--help"], terminal_width=100)
+    assert shown.exit_code == 0
+    assert f"liif {' '.join(words)}".strip() in shown.output.replace("root", "liif")
+    command = typer.main.get_command(cli.app)
+    for word in words:
+        command = command.commands[word]  # type: ignore[attr-defined]
+    assert command.help
+    for parameter in command.params:
+        if getattr(parameter, "hidden", False):
+            continue
+        assert getattr(parameter, "help", None), parameter.name
+
+
+def test_nothing_given_shows_the_help() -> None:
+    bare = CliRunner().invoke(cli.app, [])
+    assert bare.output.rstrip() == CliRunner().invoke(cli.app, ["--help"]).output.rstrip()
+    for panel in ("Your pictures", "Weights", "Stages of the workflow"):
+        assert panel in bare.output
+    assert "Did you mean 'upscale'" in CliRunner().invoke(cli.app, ["upscal"]).output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("liif up", ["upscale"]),
+        ("liif upscale --self", ["--self-ensemble"]),
+        ("liif upscale --weights mm", ["mmagic-edsr-baseline", "mmagic-rdn"]),
+        ("liif weights fetch r", ["rdn"]),
+    ],
+)
+def test_completion_in_a_shell(typed: str, offered: list[str]) -> None:
+    at = str(len(typed.split()) - 1)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("liif"))],
+        env={
+            **os.environ,
+            "_LIIF_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": at,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == offered
+
+
+def test_options_that_exclude_each_other(capsys: Capture, monkeypatch: Patch) -> None:
+    words = ["upscale", "a.png", "--scale", 2, "--width", 100]
+    assert "give one of --scale, --size" in mistake(capsys, monkeypatch, *words)
+    words = ["upscale", "a.png", "--size", "big"]
+    assert "must look like 1920x1080" in mistake(capsys, monkeypatch, *words)
+    words = ["upscale", "a.png", "--format", "gif"]
+    assert "none of png, jpg" in mistake(capsys, monkeypatch, *words)

@@ -9,20 +9,46 @@ import typer
 
 from liif.project import TRACKING
 
-Device = Annotated[str, typer.Option(help="auto (a free GPU, else the CPU), cpu, cuda, cuda:1.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores when not given.")]
+MACHINE = "Machine"
+JOBS = "Parts of a larger job"
+"""Where the help of a command lists an option."""
+
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto (a free GPU, else the CPU), cpu, cuda, cuda:1.", rich_help_panel=MACHINE
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="CPU threads; all cores when not given.", rich_help_panel=MACHINE),
+]
 Memory = Annotated[
     float | None,
     typer.Option(
-        "--max-memory", min=0, help="GB that features and encoding may take; half of what is free."
+        "--max-memory",
+        min=0,
+        help="GB that features and encoding may take; half of what is free.",
+        rich_help_panel=MACHINE,
     ),
 ]
 BucketOption = Annotated[
-    str, typer.Option("--bucket", help="Only this part of the pictures, as 0/4.", metavar="I/N")
+    str,
+    typer.Option(
+        "--bucket",
+        help="Only this part of the pictures, as 0/4.",
+        metavar="I/N",
+        rich_help_panel=JOBS,
+    ),
 ]
 Manifests = Annotated[
     list[Path] | None,
-    typer.Option("--only", help="Only the pictures that these manifests list.", metavar="MANIFEST"),
+    typer.Option(
+        "--only",
+        help="Only the pictures that these manifests list.",
+        metavar="MANIFEST",
+        rich_help_panel=JOBS,
+    ),
 ]
 Track = Annotated[
     bool,
@@ -34,3 +60,10 @@ OptionalPath = Path | None
 def to_bytes(gigabytes: float | None) -> int | None:
     """What `--max-memory` says, in bytes."""
     return None if gigabytes is None else int(gigabytes * 1e9)
+
+
+def known_weights(incomplete: str) -> list[str]:
+    """What a shell may complete to."""
+    from liif.known import WEIGHTS
+
+    return [name for name in ("bundled", *WEIGHTS) if name.startswith(incomplete)]

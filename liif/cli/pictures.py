@@ -13,6 +13,7 @@ import typer
 
 from liif.cli.app import PICTURES, WEIGHTS, app
 from liif.cli.options import (
+    JOBS,
     BucketOption,
     Device,
     Manifests,
@@ -20,6 +21,7 @@ from liif.cli.options import (
     OptionalPath,
     Threads,
     Track,
+    known_weights,
     to_bytes,
 )
 from liif.cli.records import tracking
@@ -52,7 +54,10 @@ def upscale(
     weights: Annotated[
         str,
         typer.Option(
-            "--weights", "-w", help="`bundled`, a name of `liif weights`, a file, or `bicubic`."
+            "--weights",
+            "-w",
+            help="`bundled`, a name of `liif weights`, a file, or `bicubic`.",
+            autocompletion=known_weights,
         ),
     ] = "bundled",
     format_: Annotated[
@@ -81,7 +86,8 @@ def upscale(
     manifest: Annotated[
         OptionalPath,
         typer.Option(
-            help="JSON list of what was made; pictures are told by their names alone then."
+            help="JSON list of what was made; pictures are told by their names alone then.",
+            rich_help_panel=JOBS,
         ),
     ] = None,
     device: Device = "auto",
@@ -90,7 +96,7 @@ def upscale(
 ) -> None:
     """Enlarge pictures of any kind and size. What is there already is not made again.
 
-    liif upscale photo.jpg                      photo_x8.png beside it
+    liif upscale photo.jpg  [dim](makes photo_x8.png beside it)[/dim]
 
     liif upscale photo.jpg -o large.jpg --width 3840
 
@@ -206,7 +212,9 @@ def list_() -> None:
 
 @weights_app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="As `liif weights list` has it.")],
+    name: Annotated[
+        str, typer.Argument(help="As `liif weights list` has it.", autocompletion=known_weights)
+    ],
     sha256: Annotated[
         str | None, typer.Option(help="What the file must be, where none was published.")
     ] = None,

@@ -1,0 +1,77 @@
+"""The examples of docs/python.md, in order, as a reader would run them."""
+
+import ast
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import photograph
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_python_examples_run(tmp_path: Path) -> None:
+    rgb = photograph(40, 60)
+    Image.fromarray(rgb).save(tmp_path / "photo.png")
+    Image.fromarray(np.dstack([rgb, rgb[..., 0]])).save(tmp_path / "cutout.png")
+    tifffile.imwrite(tmp_path / "scan.tif", rgb.astype(np.uint16) * 257, photometric="rgb")
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(examples) >= 9
+    program = "\n".join(examples)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert images_made(tmp_path) == ["cutout.png", "photo.png", "photo_x8.png"]
+
+
+def images_made(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.glob("*.png"))
+
+
+def test_the_picture_of_limits_is_what_its_program_draws() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    program = "import sys; sys.path.insert(0, 'docs'); import limits; print(limits.measured())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name, (ours, theirs) in ast.literal_eval(done.stdout).items():
+        assert re.search(rf"{re.escape(name)} \| {ours:.2f} \| {theirs:.2f}", text), name
+
+
+@pytest.mark.slow
+def test_a_wheel_works_outside_the_repository(tmp_path: Path) -> None:
+    """`pip wheel .`, installed where no repository is: weights and photographs are in it."""
+    wheel = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path)]
+    subprocess.run([*wheel, str(ROOT)], check=True)
+    (made,) = tmp_path.glob("liif-*.whl")
+    target = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target"]
+    subprocess.run([*install, str(target), str(made)], check=True)
+    program = textwrap.dedent(
+        """
+        import sys
+        sys.path.insert(0, "site")
+        import liif
+        from liif.download import PHOTOGRAPHS
+        from liif.report import page
+        assert "site" in liif.__file__, liif.__file__
+        photographs = sorted(PHOTOGRAPHS.rglob("*.webp"))
+        assert len(photographs) == 15, photographs
+        from PIL import Image
+        picture = Image.open(photographs[0]).convert("RGB").crop((0, 0, 20, 10))
+        assert liif.load().upscale(picture, scale=3).size == (60, 30)
+        assert (PHOTOGRAPHS / "CREDITS.md").is_file()
+        sys.argv = ["liif", "info", "bundled"]
+        from liif.cli import main
+        main()
+        """
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
