@@ -36,6 +36,7 @@ def images_made(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.glob("*.png"))
 
 
+@pytest.mark.slow
 def test_the_picture_of_limits_is_what_its_program_draws() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     program = "import sys; sys.path.insert(0, 'docs'); import limits; print(limits.measured())"
