@@ -24,7 +24,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "liif needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
-	@echo "Setting up $(VENV): about 0.6 GB are downloaded, or 3 GB if PyTorch comes with CUDA (README)."
+	@echo "Setting up $(VENV): about 0.7 GB are downloaded, or 3 GB if PyTorch comes with CUDA (README)."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $@

@@ -165,4 +165,8 @@ def open_set(path: Path, *, flat: bool = True, recursive: bool = True) -> Pictur
             return TarArchive(path, flat=flat)
     except _DAMAGE as error:
         raise UserError(f"{path}: is damaged or cut short ({error})") from None
-    raise UserError(f"{path}: is neither a folder nor a zip or tar archive (or was cut short)")
+    kinds = " ".join(sorted(images.SUFFIXES))
+    raise UserError(
+        f"{path}: is neither a picture ({kinds}) nor a folder, a zip or a tar archive "
+        "(or was cut short)"
+    )

@@ -92,7 +92,7 @@ def _tiff_tags(m: Metadata) -> list[tuple[int, str, int, Any, bool]]:
             tags.append((tag, "s", 0, value.rstrip("\0"), True))
         elif isinstance(value, bytes):
             tags.append((tag, "B", len(value), value, True))
-        elif isinstance(value, int):
+        elif isinstance(value, int) and 0 <= value < 1 << 32:
             short = TiffTags.lookup(tag).type == TiffTags.SHORT and value < 1 << 16
             tags.append((tag, "H" if short else "I", 1, value, True))
     return tags

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
+from PIL import Image
+
 from liif import buckets, images, writing
 from liif.buckets import EVERYTHING, Bucket, Manifest
 from liif.enlarge import Enlarged, Strip, enlarge
@@ -56,6 +58,10 @@ class Size:
                 "(in Python liif.imresize shrinks)"
             )
         return height, width
+
+
+_NAMES_OF_PICTURES = set(Image.registered_extensions())
+"""Endings that nobody gives a folder."""
 
 
 def parse_size(
@@ -151,6 +157,8 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
         Pictures cannot be read or written: all of them are listed, after the others were made. Or
         something that no other picture would escape.
     """
+    if out is not None and not out.is_dir() and out.suffix.lower() in _NAMES_OF_PICTURES:
+        writing.format_of(out)
     todo = list(_todo(inputs, out, job))
     if out is not None and _is_picture(out) and len(todo) > 1:
         raise UserError(f"{out}: cannot hold {len(todo)} pictures; give a folder")
@@ -218,7 +226,6 @@ def _target(source: Path, name: str, out: Path | None, job: Job) -> Path:
     inner = name if job.flat else str(PurePosixPath(name).with_suffix(""))
     if out is not None:
         if _is_picture(out):
-            writing.format_of(out)
             return out
         return out / f"{inner}{job.suffix}"
     source = source.resolve()

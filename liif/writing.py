@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,25 @@ def write(
         1 to 100, of JPEG and WebP; 100 is WebP without loss.
     text
         More texts for a PNG.
+
+    Raises
+    ------
+    PictureError
+        The format cannot hold what the metadata has.
     """
     kind = format_of(path)
     with replacing(path) as part:
         if kind == "TIFF":
-            tiff.write(part, picture)
-            return
-        pixels = _fitting(whole(picture.strips, picture.shape, picture.dtype), kind)
-        _WRITERS[kind](part, pixels, picture.metadata, quality, text or {})
+            write_part = partial(tiff.write, part, picture)
+        else:
+            pixels = _fitting(whole(picture.strips, picture.shape, picture.dtype), kind)
+            write_part = partial(
+                _WRITERS[kind], part, pixels, picture.metadata, quality, text or {}
+            )
+        try:
+            write_part()
+        except (ValueError, TypeError, KeyError, struct.error) as error:
+            raise PictureError(f"{path}: cannot be written as {kind}: {error}") from None
 
 
 def _fitting(pixels: Pixels, kind: str) -> Pixels:

@@ -48,7 +48,7 @@ def test_what_is_wrong_is_named(folder: Folder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.jpg and a\.png have the same name"):
         open_set(path)
     (path / "notes.txt").write_text("no archive")
-    with pytest.raises(UserError, match="neither a folder nor"):
+    with pytest.raises(UserError, match=r"neither a picture .* nor a folder"):
         open_set(path / "notes.txt")
 
 
