@@ -114,7 +114,7 @@ def upscale(
         suffix=suffix,
         quality=quality,
         recursive=recursive,
-        flat=manifest is not None,
+        flat=manifest is not None or only is not None,
         overwrite=overwrite,
         title=name,
         bucket=buckets.parse_bucket(bucket),
