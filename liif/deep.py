@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -73,7 +72,7 @@ def _is_plain(image: Image.Image) -> bool:
     return tags.get(262) in (_GREY, _WHITE_IS_ZERO, _RGB) and kinds == {1}
 
 
-def read_unknown(data: bytes) -> NDArray[np.uint16] | None:
+def read_unknown(data: bytes, max_pixels: int) -> NDArray[np.uint16] | None:
     """A TIFF of 16 bits that Pillow does not know, such as grey with transparency.
 
     Raises
@@ -89,8 +88,10 @@ def read_unknown(data: bytes) -> NDArray[np.uint16] | None:
         with tifffile.TiffFile(BytesIO(data)) as file:
             page = file.pages.first
             known = page.dtype == np.uint16 and int(page.photometric) in (_GREY, _WHITE_IS_ZERO)
-            if not known or page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or inf):
+            if not known:
                 return None
+            if page.imagewidth * page.imagelength > max_pixels:
+                raise Image.DecompressionBombError
     except (tifffile.TiffFileError, *_BROKEN) as error:
         raise ValueError(str(error)) from None
     return _tiff(data)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -15,13 +18,18 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from liif import deep, metadata
-from liif.errors import PictureError
+from liif.errors import PictureError, UserError
 from liif.files import replacing
 from liif.metadata import Metadata
 from liif.pil import channels_of
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 """Endings of files that count as pictures."""
+
+MAX_PIXELS = 250_000_000
+"""Above this a picture is taken for a bomb: a small file that fills all memory."""
+LIMIT = "LIIF_MAX_PIXELS"
+"""The variable that sets another number."""
 
 RGB8 = NDArray[np.uint8]
 
@@ -66,32 +74,49 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
         The file is missing, no picture, cut short or damaged, or has values whose range is not
         known (32 bits); `name` is what it is called.
     """
-    name = name or str(source)
+    name, limit = name or str(source), _max_pixels()
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
-        with warnings.catch_warnings():
+        with _refusing_more(limit), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF, which is left behind
-            # A picture too large to be meant raises here instead of taking all memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(data)) as image:
+            try:
+                image = Image.open(BytesIO(data))
+            except UnidentifiedImageError:
+                if (pixels := deep.read_unknown(data, limit)) is None:
+                    raise
+                return Picture(pixels)
+            with image:
                 image.load()
                 return _convert(image, data)
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
     except UnidentifiedImageError:
-        try:
-            pixels = deep.read_unknown(data)
-        except ValueError as error:
-            raise PictureError(f"{name}: is damaged or cut short ({error})") from None
-        if pixels is None:
-            raise PictureError(f"{name}: is no picture") from None
-        return Picture(pixels)
+        raise PictureError(f"{name}: is no picture") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise PictureError(
-            f"{name}: has more pixels than a picture may ({Image.MAX_IMAGE_PIXELS})"
+            f"{name}: has more than {limit:,} pixels; if it is meant, set {LIMIT}"
         ) from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise PictureError(f"{name}: is damaged or cut short ({error})") from None
+
+
+def _max_pixels() -> int:
+    text = os.environ.get(LIMIT, str(MAX_PIXELS))
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{LIMIT} (={text}) must be a number of pixels")
+    return int(text)
+
+
+@contextmanager
+def _refusing_more(pixels: int) -> Iterator[None]:
+    """Pillow warns above so many pixels, before any is decoded, and refuses twice as many."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _convert(image: Image.Image, data: bytes) -> Picture:

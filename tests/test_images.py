@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import photograph
 from PIL import Image
 
@@ -55,8 +56,21 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     assert images.png_text(tmp_path / "text.png") == {}
 
 
-def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("times", [1.5, 3])
+def test_too_many_pixels_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: float
+) -> None:
     images.write_png(tmp_path / "bomb.png", photograph(64, 64))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(UserError, match=r"bomb\.png: has more pixels"):
+    two = np.zeros((64, 64, 2), np.uint16)
+    tifffile.imwrite(tmp_path / "bomb.tif", two, photometric="minisblack", planarconfig="contig")
+    before = Image.MAX_IMAGE_PIXELS
+    monkeypatch.setenv("LIIF_MAX_PIXELS", str(int(64 * 64 / times)))
+    for name in ("bomb.png", "bomb.tif"):
+        with pytest.raises(UserError, match=rf"{name}: has more than [0-9,]+ pixels.*LIIF_MAX"):
+            images.read(tmp_path / name)
+    assert before == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setenv("LIIF_MAX_PIXELS", "4096")
+    assert images.read(tmp_path / "bomb.png").rgb.shape == (64, 64, 3)
+    monkeypatch.setenv("LIIF_MAX_PIXELS", "many")
+    with pytest.raises(UserError, match="must be a number of pixels"):
         images.read(tmp_path / "bomb.png")
