@@ -112,6 +112,8 @@ def _tiff(data: bytes) -> NDArray[np.uint16]:
         pixels = np.moveaxis(pixels, 0, 2)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise ValueError(f"its pixels are {pixels.shape}")
     colours = 3 if kind == _RGB else 1
     if kind == _WHITE_IS_ZERO:
         pixels = np.concatenate([65535 - pixels[..., :1], pixels[..., 1:]], axis=2)

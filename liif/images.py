@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,12 @@ LIMIT = "LIIF_MAX_PIXELS"
 """The variable that sets another number."""
 
 RGB8 = NDArray[np.uint8]
+
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError),
+    *(AttributeError, RuntimeError, struct.error, zlib.error),
+)
+"""What Pillow and its plugins raise for damaged files."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
         raise PictureError(
             f"{name}: has more than {limit:,} pixels; if it is meant, set {LIMIT}"
         ) from None
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
+    except _BROKEN as error:
         raise PictureError(f"{name}: is damaged or cut short ({error})") from None
 
 

@@ -1,5 +1,8 @@
 """Round trips: files by Pillow and tifffile, enlarged, and read by these again."""
 
+import random
+from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from liif import images, imresize, tiles, writing
-from liif.errors import UserError
+from liif.enlarge import Enlarged
+from liif.errors import PictureError, UserError
 from liif.metadata import Metadata
 from liif.upscale import Job, Size, upscale
 from liif.upscaler import open_upscaler
@@ -296,6 +300,61 @@ def test_webp_of_quality_100_loses_nothing(tmp_path: Path) -> None:
     Image.fromarray(photograph(9, 7)).save(tmp_path / "a.png")
     lossless = images.read(enlarged(tmp_path / "a.png", tmp_path / "b.webp", quality=100))
     np.testing.assert_array_equal(lossless.rgb, expected(photograph(9, 7)))
+
+
+def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
+    """Bytes changed, cut and added at random: pictures, or one line; nothing else."""
+    rng = random.Random(0)
+    seeds = list(_files())
+    read = 0
+    for _ in range(1500):
+        data = bytearray(rng.choice(seeds))
+        for _ in range(rng.choice([1, 1, 2, 4, 8])):
+            at = rng.randrange(len(data))
+            kind = rng.random()
+            if kind < 0.6:
+                data[at] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256)])
+            elif kind < 0.8:
+                del data[at : at + rng.randrange(1, 9)]
+            else:
+                data[at:at] = rng.randbytes(rng.randrange(1, 9))
+        with suppress(PictureError):
+            picture = images.read(BytesIO(bytes(data)), "a")
+            assert picture.pixels.ndim == 3
+            assert picture.pixels.dtype in (np.uint8, np.uint16)
+            if picture.pixels.size > 10_000:
+                continue
+            read += 1
+            rows, _, _ = picture.pixels.shape
+            for ending in (".png", ".jpg", ".webp", ".tif"):
+                strips = iter([(slice(0, rows), picture.pixels)])
+                shape, dtype = picture.pixels.shape, picture.pixels.dtype
+                big = Enlarged(strips=strips, shape=shape, dtype=dtype, metadata=picture.metadata)
+                writing.write(tmp_path / f"a{ending}", big)
+    assert read > 100
+
+
+def _files() -> Iterator[bytes]:
+    rgb = Image.fromarray(photograph(9, 7))
+    kinds: list[tuple[str, Image.Image, dict[str, Any]]] = [
+        ("PNG", rgb, {"exif": exif_of(6), "icc_profile": SRGB}),
+        ("JPEG", rgb, {"exif": exif_of(6), "icc_profile": SRGB}),
+        ("WEBP", rgb, {"exif": exif_of(6)}),
+        ("TIFF", rgb, {"exif": exif_of(6).tobytes()}),
+        ("TIFF", rgb, {"compression": "tiff_lzw"}),
+        ("BMP", rgb, {}),
+        ("JPEG", rgb.convert("CMYK"), {"icc_profile": SRGB}),
+        ("PNG", rgb.quantize(8), {}),
+    ]
+    for kind, image, options in kinds:
+        file = BytesIO()
+        image.save(file, format=kind, **options)
+        yield file.getvalue()
+    yield bytes(png_encode(DEEP))
+    for pixels, photometric in ((DEEP, "rgb"), (DEEP[..., 2:], "minisblack")):
+        file = BytesIO()
+        tifffile.imwrite(file, pixels, photometric=photometric, planarconfig="contig")
+        yield file.getvalue()
 
 
 def test_metadata_of_a_picture_without_any() -> None:
