@@ -47,7 +47,6 @@ def test_the_picture_of_limits_is_what_its_program_draws() -> None:
         assert re.search(rf"{re.escape(name)} \| {ours:.2f} \| {theirs:.2f}", text), name
 
 
-@pytest.mark.slow
 def test_a_wheel_works_outside_the_repository(tmp_path: Path) -> None:
     """`pip wheel .`, installed where no repository is: weights and photographs are in it."""
     wheel = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path)]
