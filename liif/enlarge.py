@@ -101,11 +101,9 @@ class _Alpha:
         if self._constant is not None:
             return
         self._strips = rgb(_as_rgb(alpha[..., None]), size)
-        # No further from what is around than that goes: a haze where nothing is would show.
-        self._low = ndimage.minimum_filter(alpha, 3, mode="nearest")
-        self._high = ndimage.maximum_filter(alpha, 3, mode="nearest")
+        self._alpha = alpha
         axes = zip(size, alpha.shape, strict=True)
-        self._rows, self._cols = ((np.arange(n) + 0.5) * small // n for n, small in axes)
+        self._rows, self._cols = (_around(n, small) for n, small in axes)
 
     def rows(self, rows: slice) -> NDArray[np.float32]:
         """(r, W, 1) in 0..1; asked for in order."""
@@ -114,7 +112,22 @@ class _Alpha:
             return np.full(shape, self._constant / self._white, dtype=np.float32)
         own, strip = next(self._strips)
         assert own == rows
-        near = np.ix_(self._rows[rows].astype(int), self._cols.astype(int))
-        low, high = (limit[near] / np.float32(self._white) for limit in (self._low, self._high))
+        # Within what the four pixels around have: the network's ringing would show as a haze.
+        low, high = (self._of_four(best, rows) for best in (np.minimum, np.maximum))
         clipped: NDArray[np.float32] = np.clip(strip.mean(axis=2), low, high)
         return clipped[..., None].astype(np.float32)
+
+    def _of_four(self, best: np.ufunc, rows: slice) -> NDArray[np.float32]:
+        """The least or the greatest of the four pixels around each of these rows."""
+        above, below = (self._alpha[index[rows]] for index in self._rows)
+        both = best(above, below)
+        left, right = (both[:, index] for index in self._cols)
+        found: NDArray[np.float32] = best(left, right) / np.float32(self._white)
+        return found
+
+
+def _around(n_out: int, n_in: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """For each pixel of an enlarged axis those of the small one before and after it."""
+    position = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
+    before = np.floor(position).astype(np.intp)
+    return np.clip(before, 0, n_in - 1), np.clip(before + 1, 0, n_in - 1)

@@ -68,6 +68,21 @@ def test_nothing_stays_nothing_and_solid_stays_solid() -> None:
     assert 0 < (big[..., 3] % 255 > 0).mean() < 0.2  # the edge
 
 
+def test_ringing_makes_no_haze() -> None:
+    """Whatever the network says, transparency stays within that of the four pixels around."""
+
+    def grey(_: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        yield slice(0, size[0]), np.full((*size, 3), 0.5, dtype=np.float32)
+
+    pixels = np.zeros((3, 6, 2), np.uint8)
+    pixels[:, 3:, 1] = 255
+    (_, big), *_ = enlarge(pixels, (12, 24), grey)
+    # Between the centres of the third pixel, at 9.5, and of the fourth.
+    assert (big[:, :10, 1] == 0).all()
+    assert (big[:, 10:14, 1] == 128).all()
+    assert (big[:, 14:, 1] == 255).all()
+
+
 @pytest.mark.parametrize("alpha", [0, 90, 255])
 def test_even_transparency_costs_nothing(alpha: int) -> None:
     pixels = np.dstack([photograph(6, 6), np.full((6, 6), alpha, dtype=np.uint8)])
