@@ -348,7 +348,7 @@ class Experiment(Settings):
         return [n for n, m in self.models.items() if isinstance(m, GivenModel)]
 
 
-def experiment(values: dict[str, Any]) -> Experiment:
+def experiment(values: Mapping[Any, Any]) -> Experiment:
     """Check a whole configuration.
 
     Raises
@@ -369,7 +369,7 @@ _ONE_OF = {"test", "encoder", "schedule", "weights"}
 """Keys whose mappings are one thing or another: they are replaced, never mixed."""
 
 
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]:
     """A configuration with changes on top, key by key.
 
     Mappings of one thing or another (`test`, `encoder`, `schedule`, `weights`, and a model that
@@ -380,7 +380,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         old = merged.get(key)
         both = isinstance(value, Mapping) and isinstance(old, Mapping)
         if both and key not in _ONE_OF and "weights" not in value:
-            merged[key] = merge(cast(Mapping[str, Any], old), value)
+            merged[key] = merge(cast(Mapping[Any, Any], old), value)
         else:
             merged[key] = value
     return merged
@@ -391,18 +391,18 @@ def recipe(text: str) -> Recipe:
     return _checked(Recipe, read_yaml(text))
 
 
-def read_yaml(text: str) -> dict[str, Any]:
+def read_yaml(text: str) -> dict[Any, Any]:
     """A mapping from YAML or JSON text, or from the file of that name."""
     source = "settings"
     if not text.lstrip().startswith("{") and ": " not in text:
         source = text
         try:
             text = Path(text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # no such file, no text, no file name
             raise UserError(f"settings: cannot read {source}: {_reason(error)}") from None
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"settings: {source} is not YAML: {line}") from None
     if values is None:

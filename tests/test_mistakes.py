@@ -1,0 +1,144 @@
+"""Whatever a user writes into the configuration or the options: a result, or one line of text."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from liif import buckets, config, metrics, runs, upscale
+from liif.cli import app
+from liif.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTED: dict[str, Any] = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+plain = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.dates(),
+    st.sampled_from([10**400, -1, 0, "bundled", "rdn", "1e-4", "../x", "\0"]),
+)
+values = st.recursive(
+    plain,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.one_of(plain, st.text()), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def places(tree: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every key in the documented configuration, with those above it."""
+    if not isinstance(tree, dict):
+        return []
+    found = [(*at, key) for key in tree]
+    return [*found, *(p for key in tree for p in places(tree[key], (*at, key)))]
+
+
+def changed(place: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """The documented configuration with one value replaced."""
+    for key in reversed(place):
+        value = {key: value}
+    return config.merge(DOCUMENTED, value)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from(places(DOCUMENTED)), values)
+@example(("train", "epochs"), 10**400)
+@example(("models",), {"../a": {"weights": "bundled"}})
+def test_one_wrong_value_in_the_configuration(place: tuple[str, ...], value: Any) -> None:
+    told = ""
+    try:
+        config.experiment(changed(place, value))
+    except UserError as error:
+        told = str(error)
+    assert "\n" not in told
+    assert not told or place[0] in told
+
+
+@settings(max_examples=300, deadline=None)
+@given(values)
+def test_anything_for_a_configuration(value: Any) -> None:
+    if isinstance(value, dict):
+        with suppress(UserError):
+            config.experiment(value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60))
+@example("{a: 1, a: 2}")
+@example("!!python/object/apply:os.system ['true']")
+@example("\0")
+@example("a" * 300)
+@example("&a [*a]")
+def test_any_text_for_settings(text: str) -> None:
+    with suppress(UserError):
+        config.recipe(text)
+
+
+number = st.one_of(st.none(), st.integers(1, 1 << 40))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.none(), st.text(max_size=12)), number, number, st.tuples(number, number))
+@example("9999999999x1", None, None, (1, 1))
+@example("٣x٤", None, None, (1, 1))
+def test_sizes(
+    text: str | None, width: int | None, height: int | None, shape: tuple[int | None, int | None]
+) -> None:
+    with suppress(UserError):
+        size = upscale.parse_size(None, text, width, height)
+        with suppress(ValueError):  # of a size below the picture's
+            assert min(size.of((shape[0] or 1, shape[1] or 1))) >= 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=12))
+@example("1/1/1")
+@example("²/4")
+def test_small_languages_of_options(text: str) -> None:
+    parsers = [
+        buckets.parse_bucket,
+        metrics.parse_border,
+        metrics.parse_channel,
+        upscale.parse_format,
+        lambda t: runs.parse_sources([t]),
+    ]
+    for parse in parsers:
+        with suppress(UserError):
+            parse(text)
+
+
+word = st.one_of(
+    st.sampled_from(
+        ["upscale", "degrade", "evaluate", "pack", "import", "info", "table", "gather", "compare"]
+    ),
+    st.sampled_from(
+        ["--scale", "--size", "--width", "-o", "--weights", "--hr", "--lr", "--bucket"]
+    ),
+    st.sampled_from(["a.png", "none", "2", "0", "-1", "nan", "inf", "1e9", "1x1", "bicubic", "."]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+)
+
+
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(words=st.lists(word, min_size=1, max_size=7))
+@example(words=["upscale", "a.png", "--scale", "nan"])
+@example(words=["degrade", "a.png", "-o", "out", "--scale", "nan"])
+def test_any_words_on_the_command_line(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, words)
+    if result.exception is not None and not isinstance(result.exception, SystemExit | OSError):
+        assert isinstance(result.exception, UserError), (words, result.exception)
