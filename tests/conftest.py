@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,6 +16,12 @@ from liif.checkpoint import build
 from liif.config import Architecture, EDSREncoder, RDNEncoder
 from liif.courier import Tracker
 from liif.model import LIIF
+
+# The same examples at every run, so that a test fails by a change and not by chance; `make fuzz`
+# looks for more.
+settings.register_profile("steady", derandomize=True, max_examples=100, deadline=None)
+settings.register_profile("search", max_examples=5000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("LIIF_HYPOTHESIS", "steady"))
 
 # Small tensors are slower with more threads, and equal bytes need an equal number.
 torch.set_num_threads(min(2, os.cpu_count() or 1))

@@ -1,5 +1,7 @@
 """Whatever a user writes into the configuration or the options: a result, or one line of text."""
 
+import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,6 @@ def changed(place: tuple[str, ...], value: Any) -> dict[str, Any]:
     return config.merge(DOCUMENTED, value)
 
 
-@settings(max_examples=600, deadline=None)
 @given(st.sampled_from(places(DOCUMENTED)), values)
 @example(("train", "epochs"), 10**400)
 @example(("models",), {"../a": {"weights": "bundled"}})
@@ -61,10 +62,9 @@ def test_one_wrong_value_in_the_configuration(place: tuple[str, ...], value: Any
     except UserError as error:
         told = str(error)
     assert "\n" not in told
-    assert not told or place[0] in told
+    assert not told or {*place} & {*re.findall(r"\w+", told)}
 
 
-@settings(max_examples=300, deadline=None)
 @given(values)
 def test_anything_for_a_configuration(value: Any) -> None:
     if isinstance(value, dict):
@@ -72,7 +72,6 @@ def test_anything_for_a_configuration(value: Any) -> None:
             config.experiment(value)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60))
 @example("{a: 1, a: 2}")
 @example("!!python/object/apply:os.system ['true']")
@@ -87,7 +86,6 @@ def test_any_text_for_settings(text: str) -> None:
 number = st.one_of(st.none(), st.integers(1, 1 << 40))
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(st.none(), st.text(max_size=12)), number, number, st.tuples(number, number))
 @example("9999999999x1", None, None, (1, 1))
 @example("٣x٤", None, None, (1, 1))
@@ -100,17 +98,20 @@ def test_sizes(
             assert min(size.of((shape[0] or 1, shape[1] or 1))) >= 1
 
 
-@settings(max_examples=200, deadline=None)
+def one_source(text: str) -> object:
+    return runs.parse_sources([text])
+
+
 @given(st.text(max_size=12))
 @example("1/1/1")
 @example("²/4")
 def test_small_languages_of_options(text: str) -> None:
-    parsers = [
+    parsers: list[Callable[[str], object]] = [
         buckets.parse_bucket,
         metrics.parse_border,
         metrics.parse_channel,
         upscale.parse_format,
-        lambda t: runs.parse_sources([t]),
+        one_source,
     ]
     for parse in parsers:
         with suppress(UserError):
@@ -129,9 +130,7 @@ word = st.one_of(
 )
 
 
-@settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(word, min_size=1, max_size=7))
 @example(words=["upscale", "a.png", "--scale", "nan"])
 @example(words=["degrade", "a.png", "-o", "out", "--scale", "nan"])
