@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, NoReturn
 
 from liif.progress import say
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, what machines and workflows send before they take a job away, a closed terminal."""
 
 
 class Interrupted(Exception):
@@ -18,19 +22,55 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
+class Stopped(BaseException):
+    """A signal, on its way up through a job whose half-written files are taken away by it.
+
+    No `Exception`, so that nothing takes it for a failure that work may go on after.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__()
+        self.signal_number = signal_number
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """Within the block the signals that ask a job to stop raise `Stopped`."""
+
+    def unwind(number: int, _: FrameType | None) -> NoReturn:
+        for each in STOPPING:  # a second one must not disturb the tidying up
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    with _handling(unwind):
+        yield
+
+
 @contextmanager
 def stop_asked() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying by them; a second one kills as usual."""
+    """Collects the signals that ask a job to stop; a second one stops it at once."""
     asked: list[int] = []
 
     def remember(number: int, _: FrameType | None) -> None:
         asked.append(number)
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, before[number])
         say("stopping after this step …")
 
-    previous = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handling(remember) as before:
         yield asked
+
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+@contextmanager
+def _handling(handler: _Handler) -> Iterator[dict[int, _Handler]]:
+    """Within the block the handler has those signals; the handlers before it."""
+    # What is ignored stays so, as nohup and scripts wish.
+    heeded = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
+    before: dict[int, _Handler] = {s: signal.signal(s, handler) for s in heeded}
+    try:
+        yield before
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from liif.errors import UserError
+from liif.jobs import WORKFLOW, ask_to_stop, is_dead, jobs_of
 from liif.progress import say
 
-WORKFLOW = "LIIF_WORKFLOW"
-"""Environment variable in which the workflow says to its jobs which one it is."""
 _PATIENCE = 120.0
 """Seconds that an orphaned job gets for its last step and for saving."""
 _held: list[IO[str]] = []
@@ -111,67 +108,16 @@ def _owner(file: IO[str]) -> tuple[int, str]:
     return int(holder) if holder.isdecimal() else 0, workflow
 
 
-def this_workflow() -> str:
-    """What a workflow in this process gives its jobs as their `LIIF_WORKFLOW`."""
-    return f"{os.getpid()}@{socket.gethostname()}"
-
-
-def started_by_dvc() -> str:
-    """The `dvc` process that started this one, as workflows are named; empty if none did.
-
-    `dvc repro` that is killed leaves its workflow running: the next one must know whose it is.
-    """
-    if "DVC_STAGE" not in os.environ:
-        return ""
-    import psutil
-
-    for parent in psutil.Process().parents():
-        with suppress(psutil.Error):
-            if any(Path(word).name == "dvc" for word in parent.cmdline()[:3]):
-                return f"{parent.pid}@{socket.gethostname()}"
-    return ""
-
-
-def _is_dead(workflow: str) -> bool:
-    """Whether a workflow is known to have ended; of one on another machine nothing is known."""
-    process, _, host = workflow.partition("@")
-    return host == socket.gethostname() and process.isdecimal() and not _alive(int(process))
-
-
 def _take_over(file: IO[str], purpose: str) -> bool:
     """Ask a job to save and stop whose workflow was killed; it would run on for nobody."""
     holder, workflow = _owner(file)
-    if not holder or not _is_dead(workflow):
+    if not holder or not is_dead(workflow):
         return False
     say(f"{purpose} still runs (process {holder}), but its workflow was killed: asking it to stop")
-    for process in [holder, *_jobs_of(holder)]:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGTERM)
+    ask_to_stop([holder, *jobs_of(holder)])
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         if _try(file):
             return True
         time.sleep(0.1)
     return False
-
-
-def _jobs_of(workflow: int) -> list[int]:
-    """The jobs below a workflow, which would wait for them; they save and stop when asked."""
-    try:
-        import psutil
-    except ImportError:  # then there is no workflow either
-        return []
-    with suppress(psutil.Error):
-        below = psutil.Process(workflow).children(recursive=True)
-        return [p.pid for p in below if any(Path(w).name == "liif" for w in p.cmdline()[:2])]
-    return []
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -21,7 +21,8 @@ from liif.config import Recipe
 from liif.errors import UserError
 from liif.files import file_sha256
 from liif.interrupt import Interrupted
-from liif.locks import lock, this_workflow
+from liif.jobs import this_workflow
+from liif.locks import lock
 from liif.outputs import Outputs
 from liif.pack import Pack, pack
 from liif.samples import TrainingBatches

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from io import TextIOWrapper
 
 from liif.cli import pictures, stages
 from liif.cli.app import app
 from liif.cli.records import killed_runs_noted
 from liif.errors import UserError
-from liif.interrupt import Interrupted
+from liif.interrupt import Interrupted, Stopped, unwinding
+from liif.progress import say
 
 __all__ = ["app", "main", "pictures", "stages"]
 
@@ -23,7 +23,10 @@ def main() -> None:
     words = sys.argv[1:]
     a_job = any(not w.startswith("-") for w in words[:1]) and not {"-h", "--help"} & set(words)
     try:
-        with killed_runs_noted() if a_job else nullcontext():
+        if a_job:
+            with unwinding(), killed_runs_noted():
+                app()
+        else:
             app()
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
@@ -32,9 +35,9 @@ def main() -> None:
     except UserError as error:
         print(f"liif: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("liif: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+    except Stopped as stop:
+        say("liif: stopped; nothing half-written is left, and the same command goes on")
+        raise SystemExit(128 + stop.signal_number) from None
     except Interrupted as error:
         print(f"liif: {error}", file=sys.stderr)
         raise SystemExit(128 + error.signal_number) from None

@@ -7,7 +7,8 @@ from pathlib import Path
 from liif import buckets, versions
 from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
 from liif.errors import UserError
-from liif.locks import WORKFLOW, hold, started_by_dvc, this_workflow
+from liif.jobs import WORKFLOW, pass_on_sigterm, started_by_dvc, this_workflow
+from liif.locks import hold
 from liif.progress import say
 from liif.project import PROJECT, TRACKING
 
@@ -30,6 +31,7 @@ try:
         # One workflow in a folder; the kernel releases the lock however this process ends.
         os.environ.setdefault(WORKFLOW, started_by_dvc())
         hold(Path(".snakemake/liif.lock"), "a workflow in this folder")
+        pass_on_sigterm()
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
