@@ -83,10 +83,15 @@ def _order(seed: int, epoch: int, visit: int, n: int) -> np.ndarray:
     return np.random.default_rng([seed, _ORDER, epoch, visit]).permutation(n)
 
 
+def _which(photographs: Pack, settings: Training, epoch: int, i: int) -> int:
+    """The photograph that patch i of epoch e is cut from."""
+    n = len(photographs)
+    return int(_order(settings.seed, epoch, i // n, n)[i % n])
+
+
 def training_patch(photographs: Pack, settings: Training, epoch: int, i: int) -> Patch:
     """Patch i of epoch e."""
-    n = len(photographs)
-    which = int(_order(settings.seed, epoch, i // n, n)[i % n])
+    which = _which(photographs, settings, epoch, i)
     rng = np.random.default_rng([settings.seed, _TRAIN, epoch, i])
     return cut(photographs.photograph(which), settings, rng, augment=settings.augment)
 
@@ -128,14 +133,20 @@ class TrainingBatches(Dataset[Batch]):
         return self.settings.epochs * self.steps_per_epoch
 
     def __getitem__(self, step: int) -> Batch:
+        epoch, patches = self._patches(step)
+        return collate([training_patch(self.photographs, self.settings, epoch, i) for i in patches])
+
+    def names(self, step: int) -> list[str]:
+        """The photographs that a step's patches are cut from, each once."""
+        epoch, patches = self._patches(step)
+        chosen = {_which(self.photographs, self.settings, epoch, i) for i in patches}
+        return [self.photographs.entries[which].name for which in sorted(chosen)]
+
+    def _patches(self, step: int) -> tuple[int, range]:
+        """The step's epoch, and its patches in it."""
         epoch, within = divmod(step, self.steps_per_epoch)
         first = within * self.settings.batch
-        return collate(
-            [
-                training_patch(self.photographs, self.settings, epoch, i)
-                for i in range(first, first + self.settings.batch)
-            ]
-        )
+        return epoch, range(first, first + self.settings.batch)
 
     def from_step(self, start: int, workers: int) -> Iterator[Batch]:
         """All batches from a step on, made ahead by that many processes (0: by none)."""

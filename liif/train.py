@@ -6,18 +6,16 @@ validate, keep the best, keep the state, say how it goes.
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
-from liif import checkpoint, runs
+from liif import checkpoint, memory, runs
 from liif.config import Recipe
 from liif.courier import NoTracker
 from liif.errors import UserError
@@ -32,9 +30,12 @@ from liif.pack import Pack, is_pack, pack
 from liif.progress import duration, say
 from liif.run import Run
 from liif.samples import LARGEST, Batch, TrainingBatches, validation_batches
+from liif.state import Origin, State, all_finite, resume, save, tell_of_others
 from liif.strips import Strips
 
 NO_TRACKER, NO_RUN = NoTracker(), Run()
+EXPLODED = 1000.0
+"""Above this loss a training has gone wrong: RGB lie in −1..1, so a useful loss is below 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +47,6 @@ class Limits:
     """Processes that make batches ahead."""
     save_minutes: float = 5
     """Time between saves of the state within an epoch."""
-
-
-@dataclass
-class State:
-    """What a training must know to go on, besides the tensors."""
-
-    key: str
-    step: int = 0
-    """Steps that are done."""
-    loss_sum: float = 0.0
-    """Of the steps of the running epoch."""
-    seconds: float = 0.0
-    """Of training so far, over all its runs."""
-    best: float = -math.inf
-    """The best validation PSNR."""
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def train(
@@ -113,6 +98,8 @@ def train(
         with lock(state / f"{folder.name}.lock", f"the training of {name}"):
             if not finished.exist():  # an orphan may have come to its end just now
                 trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
+                if trainer.state.step == 0:
+                    tell_of_others(state, folder, name, trainer.origin)
                 run = tracker.run(name, key, anew=trainer.state.step == 0)
                 runs.training(
                     run,
@@ -173,7 +160,8 @@ class Trainer:
             self.parameters.values(), lr=self.settings.learning_rate
         )
         self.strips: Strips | None = None
-        self.state = self._resume() or State(key)
+        self.origin = Origin(recipe=recipe, data=photographs.fingerprint)
+        self.state = self._resume(key)
 
     def run(
         self, finished: Outputs, run: Run = NO_RUN, begin: Callable[[], None] = lambda: None
@@ -196,7 +184,7 @@ class Trainer:
             on_cpu=self.limits.device.type == "cpu",
         )
         saved = time.monotonic()
-        with stop_asked() as stop:
+        with stop_asked() as stop, memory.told(f"{self.name}: step {state.step}", self._smaller):
             for batch in batches:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.settings.rate(state.step, self.per_epoch)
@@ -209,18 +197,23 @@ class Trainer:
                 )
                 self._check(loss)
                 state.step += 1
+                at_end = state.step % self.per_epoch == 0
+                due = time.monotonic() - saved > 60 * self.limits.save_minutes
+                stopping = bool(stop)  # looked at once: what comes later is for the next step
+                keep = at_end or due or stopping
+                if keep:
+                    self._check(loss, weights=True)  # before anything of them is kept
                 state.loss_sum += loss
                 pace.step(loss)
-                if state.step % self.per_epoch == 0:
+                if at_end:
                     self._end_epoch(pace)
                     self._draw(run, state.step // self.per_epoch)
-                due = time.monotonic() - saved > 60 * self.limits.save_minutes
-                if (state.step % self.per_epoch == 0 or due or stop) and state.step < total:
+                if keep and state.step < total:
                     state.seconds += pace.lap()
                     self._save()
                     run.epochs(state.history)  # after saving, or a resumed one would double it
                     saved = time.monotonic()
-                if stop and state.step < total:
+                if stopping and state.step < total:
                     raise Interrupted(
                         f"{self.name}: stopped and saved at step {state.step} of {total}; "
                         "the same command goes on from there",
@@ -263,13 +256,28 @@ class Trainer:
         except Exception as error:  # no training fails for want of a picture
             run.problem(error)
 
-    def _check(self, loss: float) -> None:
-        if not math.isfinite(loss):
+    def _check(self, loss: float, *, weights: bool = False) -> None:
+        """Stop before what went wrong is kept: the loss of a step, or the weights after it."""
+        wrong = "" if loss <= EXPLODED else f"the loss is {loss:g}"  # NaN is not below it either
+        if weights and not wrong and not all_finite(self.parameters.values()):
+            wrong = "weights are no numbers any more"
+        if wrong:
             step, rate = self.state.step, self.settings.rate(self.state.step, self.per_epoch)
             raise UserError(
-                f"{self.name}: the loss is {loss} at step {step} with learning rate {rate:g}; "
-                "the state before it is kept; lower `learning_rate` or change `init`"
+                f"{self.name}: {wrong} at step {step} with learning rate {rate:g}, in the batch of "
+                f"{', '.join(self.batches.names(step))}; the last good state is kept in "
+                f"{self.folder}; lower `learning_rate`, change `init`, or look at these photographs"
             )
+
+    @property
+    def _smaller(self) -> str:
+        """What takes less memory."""
+        s = self.settings
+        return (
+            f"lower `batch` (={s.batch}), `queries` (={s.queries}) or `patch` (={s.patch}), take a "
+            "smaller encoder, or leave more memory free; the last good state is kept in "
+            f"{self.folder}"
+        )
 
     def _write_model(self, path: Path, **provenance: Any) -> None:
         checkpoint.save(
@@ -279,7 +287,6 @@ class Trainer:
     def _finish(self, finished: Outputs) -> None:
         """Put the results under their key, the weights last."""
         state = self.state
-        Outputs(weights=finished.weights)
         write_text(finished.history, history_csv(state.history))
         best = self.folder / "best.safetensors"
         shutil.copyfile(best, finished.best)
@@ -298,34 +305,14 @@ class Trainer:
         self._write_model(finished.weights)
         say(f"{self.name}: {state.step} steps in {duration(state.seconds)}")
 
-    @property
-    def _state_path(self) -> Path:
-        return self.folder / "state.safetensors"
-
     def _save(self) -> None:
-        """Keep all that is needed to go on with the very next step."""
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in self.parameters.items():
-            moments = self.optimizer.state[parameter]
-            tensors[f"model.{name}"] = parameter
-            tensors[f"first.{name}"] = moments["exp_avg"]
-            tensors[f"second.{name}"] = moments["exp_avg_sq"]
-        checkpoint.save_tensors(self._state_path, tensors, asdict(self.state))
+        save(self.folder, self.state, self.origin, self.parameters, self.optimizer)
 
-    def _resume(self) -> State | None:
-        """The state of an interrupted run, with the tensors put in place."""
-        if not self._state_path.exists():
-            return None
-        tensors, values = checkpoint.load_tensors(self._state_path)
-        state = State(**values)
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"model.{name}"])
-                self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(state.step)),
-                    "exp_avg": tensors[f"first.{name}"].to(parameter.device),
-                    "exp_avg_sq": tensors[f"second.{name}"].to(parameter.device),
-                }
+    def _resume(self, key: str) -> State:
+        """The state of an interrupted run, or that of the beginning."""
+        state = resume(self.folder, key, self.origin, self.parameters, self.optimizer)
+        if state is None:
+            return State(key)
         say(f"{self.name}: goes on after step {state.step} of {len(self.batches)}")
         return state
 
