@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from liif.errors import UserError
+from liif.locks import attempt
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -29,20 +31,49 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_UMASK)  # some writers make files that only their owner reads
-        part.replace(path)
+        claim = attempt(part)
+        if claim is None:
+            raise UserError(f"{path}: is being written by another process; wait for it")
+        with claim:
+            try:
+                yield part
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+                part.chmod(0o666 & ~_UMASK)  # some writers make files that only their owner reads
+                part.replace(path)
+            except BaseException:
+                with suppress(OSError):
+                    part.unlink()
+                raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"{path}: the disk is full; make room and run it again") from None
         if error.errno in _DENIED:
             raise UserError(f"{path}: cannot be written: {error.strerror}") from None
         raise
-    finally:
-        with suppress(OSError):
-            part.unlink()
+
+
+def require_writable(*places: Path) -> None:
+    """Refuse places for files or folders where nothing can be written, before any work is done.
+
+    Raises
+    ------
+    UserError
+        The nearest folder that exists takes no file: it is read-only, another's, full, or a file.
+    """
+    for place in places:
+        folder = place.absolute()
+        while not folder.is_dir() and folder != folder.parent:
+            folder = folder.parent
+        within = "" if folder == place.absolute() else f" in {folder}"
+        try:
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"{place}: cannot be written{within}: {error.strerror}; "
+                "give another place, or make that one writable"
+            ) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -81,7 +81,7 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
         The file is missing, no picture, cut short or damaged, or has values whose range is not
         known (32 bits); `name` is what it is called.
     """
-    name, limit = name or str(source), _max_pixels()
+    name, limit = name or str(source), max_pixels()
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
         with _refusing_more(limit), warnings.catch_warnings():
@@ -108,7 +108,17 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
         raise PictureError(f"{name}: is damaged or cut short ({error})") from None
 
 
-def _max_pixels() -> int:
+def max_bytes() -> int:
+    """Above so many bytes a file cannot be a picture of few enough pixels.
+
+    That many pixels of four channels of 16 bits, not compressed, with as much metadata as the
+    formats hold.
+    """
+    return 8 * max_pixels() + (64 << 20)
+
+
+def max_pixels() -> int:
+    """Above so many pixels a picture is refused."""
     text = os.environ.get(LIMIT, str(MAX_PIXELS))
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"{LIMIT} (={text}) must be a number of pixels")

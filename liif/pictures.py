@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -36,8 +37,11 @@ class PictureSet(ABC):
     def __init__(self, path: Path, *, flat: bool = True, recursive: bool = True) -> None:
         self.path, self.recursive = path, recursive
         self._members: dict[str, str] = {}
-        for member in sorted(self._list()):
+        self._sizes = self._list()
+        for member in sorted(self._sizes):
             parts = PurePosixPath(member)
+            if parts.is_absolute() or ".." in parts.parts:
+                raise UserError(f"{path}: {member} leads out of the archive; make it anew")
             hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts.parts)
             if hidden or parts.suffix.lower() not in images.SUFFIXES:
                 continue
@@ -47,8 +51,6 @@ class PictureSet(ABC):
                 raise UserError(
                     f"{path}: a file name is not UTF-8: {member!r}; rename it"
                 ) from None
-            if parts.is_absolute() or ".." in parts.parts:
-                raise UserError(f"{path}: {member} leads out of the archive; make it anew")
             name = parts.stem if flat else member
             if name in self._members:
                 first = self._members[name]
@@ -79,25 +81,47 @@ class PictureSet(ABC):
         """The file of a picture."""
         if name not in self._members:
             raise UserError(f"{self.path}: has no picture {name}")
+        member = self._members[name]
         try:
-            return self._data(self._members[name])
+            size, limit = self._sizes[member], images.max_bytes()
+            if size > limit:
+                raise PictureError(
+                    f"{self.label(name)}: is {size / 1e9:.1f} GB large, too much for a picture of "
+                    f"at most {images.max_pixels():,} pixels; if it is meant, set {images.LIMIT}"
+                )
+            return self._data(member)
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:  # encrypted, unknown method
             raise PictureError(f"{self.label(name)}: cannot be read: {error}") from None
 
     @abstractmethod
-    def _list(self) -> list[str]:
-        """All files, as paths within the set."""
+    def _list(self) -> dict[str, int]:
+        """All files, as paths within the set, with their (unpacked) size in bytes.
+
+        No link in an archive is one of them. A name that is there twice is refused.
+        """
 
     @abstractmethod
     def _data(self, member: str) -> bytes: ...
 
 
+class _Archive(PictureSet):
+    def _once(self, members: list[tuple[str, int]]) -> dict[str, int]:
+        """Refuse a member that is there twice: readers do not agree which one counts."""
+        sizes: dict[str, int] = {}
+        for member, size in members:
+            if member in sizes:
+                raise UserError(f"{self.path}: holds {member} twice; make it anew")
+            sizes[member] = size
+        return sizes
+
+
 class Folder(PictureSet):
     """Pictures in a folder, and in the folders within it."""
 
-    def _list(self) -> list[str]:
+    def _list(self) -> dict[str, int]:
         files = self.path.rglob("*") if self.recursive else self.path.iterdir()
-        return [p.relative_to(self.path).as_posix() for p in files if p.is_file()]
+        found = [p for p in files if p.is_file()]
+        return {p.relative_to(self.path).as_posix(): p.stat().st_size for p in found}
 
     def _data(self, member: str) -> bytes:
         return (self.path / member).read_bytes()
@@ -106,8 +130,8 @@ class Folder(PictureSet):
 class OneFile(PictureSet):
     """A single picture."""
 
-    def _list(self) -> list[str]:
-        return [self.path.name]
+    def _list(self) -> dict[str, int]:
+        return {self.path.name: self.path.stat().st_size}
 
     def _data(self, member: str) -> bytes:
         return self.path.read_bytes()
@@ -117,22 +141,24 @@ class OneFile(PictureSet):
         return str(self.path)
 
 
-class ZipArchive(PictureSet):
-    """Pictures in a zip archive."""
+class ZipArchive(_Archive):
+    """Pictures in a zip archive; links in it are not followed."""
 
-    def _list(self) -> list[str]:
+    def _list(self) -> dict[str, int]:
         with zipfile.ZipFile(self.path) as archive:
-            return [i.filename for i in archive.infolist() if not i.is_dir()]
+            files = [i for i in archive.infolist() if not i.is_dir()]
+        kept = [i for i in files if not stat.S_ISLNK(i.external_attr >> 16)]
+        return self._once([(i.filename, i.file_size) for i in kept])
 
     def _data(self, member: str) -> bytes:
         with zipfile.ZipFile(self.path) as archive:
             return archive.read(member)
 
 
-class TarArchive(PictureSet):
+class TarArchive(_Archive):
     """Pictures in a tar archive; links and devices in it are not followed."""
 
-    def _list(self) -> list[str]:
+    def _list(self) -> dict[str, int]:
         try:
             archive = tarfile.open(self.path, "r:")  # noqa: SIM115 (closed below)
         except tarfile.ReadError:
@@ -141,7 +167,7 @@ class TarArchive(PictureSet):
                 "unpack it, or make it a zip archive"
             ) from None
         with archive:
-            return [m.name for m in archive if m.isfile()]
+            return self._once([(m.name, m.size) for m in archive if m.isfile()])
 
     def _data(self, member: str) -> bytes:
         with tarfile.open(self.path, "r:") as archive:

@@ -184,7 +184,7 @@ class Trainer:
             on_cpu=self.limits.device.type == "cpu",
         )
         saved = time.monotonic()
-        with stop_asked() as stop, memory.told(f"{self.name}: step {state.step}", self._smaller):
+        with stop_asked() as stop, memory.told(f"{self.name}: training", self._smaller):
             for batch in batches:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.settings.rate(state.step, self.per_epoch)

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from liif import buckets, images, writing
+from liif import buckets, images, memory, writing
 from liif.buckets import EVERYTHING, Bucket, Manifest
 from liif.enlarge import Enlarged, Strip, enlarge
 from liif.errors import PictureError, UserError
-from liif.files import file_sha256
+from liif.files import file_sha256, require_writable
 from liif.metadata import resized
 from liif.pictures import PictureSet, open_set
 from liif.progress import Progress, say
@@ -162,6 +162,7 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     todo = list(_todo(inputs, out, job))
     if out is not None and _is_picture(out) and len(todo) > 1:
         raise UserError(f"{out}: cannot hold {len(todo)} pictures; give a folder")
+    require_writable(*{target.parent for _, _, target in todo})
     outcome = _Outcome()
     made: dict[Path, str] = {}
     with Progress(job.title, len(todo), unit="pictures") as progress:
@@ -255,6 +256,14 @@ def _make(
         # Of formats without our tag it cannot be known.
         outcome.stale += not current and out.suffix.lower() == ".png"
         return
+    with memory.told(label, "lower --max-memory, or write TIFF, which need not fit", PictureError):
+        _enlarge(pictures, name, out, job, progress, tag)
+
+
+def _enlarge(
+    pictures: PictureSet, name: str, out: Path, job: Job, progress: Progress, tag: str
+) -> None:
+    label = pictures.label(name)
     picture = images.read(BytesIO(pictures.data(name)), label)
     if picture.frames > 1:
         say(f"{label}: has {picture.frames} frames; only the first is enlarged")

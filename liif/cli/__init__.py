@@ -35,6 +35,9 @@ def main() -> None:
     except UserError as error:
         print(f"liif: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except MemoryError:
+        say("liif: there is not enough memory; close other programs, or take less at once")
+        raise SystemExit(1) from None
     except Stopped as stop:
         say("liif: stopped; nothing half-written is left, and the same command goes on")
         raise SystemExit(128 + stop.signal_number) from None

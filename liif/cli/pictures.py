@@ -26,6 +26,7 @@ from liif.cli.options import (
 )
 from liif.cli.records import tracking
 from liif.errors import UserError
+from liif.files import require_writable
 from liif.locks import beside, lock
 
 
@@ -108,6 +109,8 @@ def upscale(
 
     asked = stage.parse_size(scale, size, width, height)
     suffix = stage.parse_format(format_)
+    if manifest is not None:
+        require_writable(manifest)
     job = stage.Job(
         upscaler=open_upscaler(weights, device, threads, to_bytes(max_memory), self_ensemble),
         size=asked,
@@ -142,6 +145,7 @@ def compare(
     """Write a page that shows pictures against each other: divider, zoom, differences."""
     from liif.report import compare as stage
 
+    require_writable(out)
     typer.echo(stage.compare(inputs, out, truth))
 
 
@@ -164,6 +168,7 @@ def import_(
     from liif import checkpoint as stage
     from liif import runs
 
+    require_writable(out)
     stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
     with tracking(track) as tracker:
         runs.given(tracker, out, source)
@@ -222,6 +227,7 @@ def fetch(
     """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
     from liif import known
 
+    require_writable(known.folder())
     with lock(known.folder() / ".partial" / f"{name}.lock", f"fetching {name}"):
         typer.echo(known.fetch(name, sha256=sha256))
 
@@ -245,6 +251,7 @@ def export(
         raise UserError(f"{', '.join(missing)} not installed: pip install 'liif[onnx]'")
     from liif import export as stage
 
+    require_writable(out or Path.cwd())
     made = stage.export(weights, out)
     for path in (made.encoder, made.decoder):
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")

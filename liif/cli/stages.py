@@ -23,6 +23,7 @@ from liif.cli.options import (
 )
 from liif.cli.records import tracking
 from liif.errors import UserError
+from liif.files import require_writable
 from liif.locks import beside, lock
 from liif.progress import say
 from liif.project import TRACKING, project
@@ -47,6 +48,7 @@ def download(
     if name not in stage.ARCHIVES:
         raise UserError(f"`{name}` is none of {', '.join(stage.ARCHIVES)}, photographs")
     partial = partial or to / ".partial"
+    require_writable(to, partial)
     with lock(partial / f"{name}.lock", f"the download of {name}"):
         stage.download(name, stage.ARCHIVES[name], to / f"{name}.zip", partial)
     if hint := stage.how_to_record(to, project()):
@@ -65,6 +67,7 @@ def pack(
     version = data_version(project())
     if version.warning:
         say(version.warning)
+    require_writable(out)
     with lock(beside(out), f"packing {out.name}"):
         stage.pack(source, out, data_version=version.known)
 
@@ -89,6 +92,7 @@ def degrade(
     from liif import degrade as stage
 
     part = buckets.parse_bucket(bucket)
+    require_writable(*[place for place in (out, truth, manifest) if place is not None])
     with lock(beside(manifest or out), f"degrading to {out}"):
         made = stage.degrade(source, out, scale=scale, crop=crop, truth=truth, bucket=part)
         if manifest is not None:
@@ -138,6 +142,8 @@ def train(
     devices.keep_freed_memory()
     chosen = devices.choose(device)
     state = state or out.with_suffix(".state")
+    store = store or state / "finished"
+    require_writable(out, state, store)
     limits = stage.Limits(
         device=chosen,
         workers=devices.loader_workers(chosen) if workers is None else workers,
@@ -151,7 +157,7 @@ def train(
             valid=valid,
             out=out,
             state=state,
-            store=store or state / "finished",
+            store=store,
             limits=limits,
             tracker=tracker,
         )
@@ -195,6 +201,8 @@ def evaluate(
 
     if (sr is None) == (weights is None) or (lr is None) != (weights is None):
         raise UserError("give either --weights with --lr, or --sr")
+    if json is not None:
+        require_writable(json)
     result = stage.evaluate(
         hr,
         lr=lr,
@@ -241,6 +249,7 @@ def table(
     from liif import runs
 
     sources = runs.parse_sources(data or [])
+    require_writable(*[place for place in (metrics, csv, summary) if place is not None])
     results = stage.merge(parts or [], count)
     stage.write_tables(results, metrics, csv, summary)
     stage.print_table(results)
@@ -267,6 +276,7 @@ def gather(
     from liif import gather as stage
     from liif import runs
 
+    require_writable(out)
     by_model = stage.manifests_by_model(manifests, count)
     stage.gather(by_model, upscaled, out)
     with tracking(track) as tracker:
@@ -297,6 +307,7 @@ def report(
         raise UserError("matplotlib is not installed: pip install 'liif[report]'")
     from liif import report as stage
 
+    require_writable(results)
     text = resolved or str(settings or "")
     experiment = config.experiment(config.read_yaml(text)) if text else None
     sources = runs.parse_sources(data or [])

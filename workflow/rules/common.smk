@@ -7,6 +7,7 @@ from pathlib import Path
 from liif import buckets, versions
 from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
 from liif.errors import UserError
+from liif.files import require_writable
 from liif.jobs import WORKFLOW, pass_on_sigterm, started_by_dvc, this_workflow
 from liif.locks import hold
 from liif.progress import say
@@ -31,6 +32,7 @@ try:
         # One workflow in a folder; the kernel releases the lock however this process ends.
         os.environ.setdefault(WORKFLOW, started_by_dvc())
         hold(Path(".snakemake/liif.lock"), "a workflow in this folder")
+        require_writable(Path("results"))
         pass_on_sigterm()
 except UserError as error:
     raise WorkflowError(str(error)) from None
