@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from hashlib import sha256
@@ -245,7 +246,14 @@ def _finish(part: Path, out: Path, digest: str) -> None:
         part.unlink()
         raise _Useless("the file has another checksum than the published one")
     out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(part, out)
+    try:
+        part.replace(out)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with replacing(out) as copy:  # on another file system; whole there, too
+            shutil.copyfile(part, copy)
+        part.unlink()
 
 
 def _plain(error: Exception) -> str:

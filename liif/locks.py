@@ -37,7 +37,9 @@ def lock(path: Path, purpose: str) -> Iterator[None]:
 
 
 def beside(path: Path) -> Path:
-    """The lock file for a job that writes `path`."""
+    """The lock file for a job that writes `path`; refused where that names no file or folder."""
+    if not path.name:
+        raise UserError(f"`{path}`: has no name of its own; give another place")
     return path.with_name(f".{path.name}.lock")
 
 

@@ -1,7 +1,6 @@
 import csv
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -278,26 +277,6 @@ def command(base: Path, packs: tuple[Path, Path]) -> list[str]:
         *["--out", str(base / "m.safetensors"), "--settings", json.dumps(longer)],
         *["--threads", "1", "--device", "cpu", "--save-minutes", "0", "--no-track"],
     ]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_sigkill_at_a_random_moment(packs: tuple[Path, Path], tmp_path: Path, seed: int) -> None:
-    """The same command again, until it ends, gives an undisturbed run's bytes."""
-    undisturbed, base = tmp_path / "a" / "m.safetensors", tmp_path / "b"
-    subprocess.run(command(undisturbed.parent, packs), check=True, capture_output=True)
-    seconds = json.loads(undisturbed.with_suffix(".run.json").read_text())["seconds"]
-    rng = random.Random(seed)
-    for _ in range(2):
-        before = saved(base)
-        process = subprocess.Popen(command(base, packs), stderr=subprocess.DEVNULL)
-        while saved(base) == before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.4) * seconds)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-    subprocess.run(command(base, packs), check=True, capture_output=True)
-    assert file_sha256(base / "m.safetensors") == file_sha256(undisturbed)
-    assert not list(base.glob("**/.*part*"))
 
 
 def saved(base: Path) -> list[tuple[str, int]]:
