@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from liif.metadata import turned
+
 _GREY, _WHITE_IS_ZERO, _RGB = 1, 0, 2
 """TIFF's photometric interpretations."""
+_ICC = 34675
+"""TIFF's tag of a colour profile."""
 _BROKEN = (RuntimeError, ValueError, IndexError, KeyError, TypeError, struct.error)
 """What tifffile raises for damaged files, beside its own."""
 _PREMULTIPLIED = 1
 """TIFF's kind of extra sample."""
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # we say in one line what is wrong
 
 
-def read(image: Image.Image, data: bytes) -> NDArray[np.uint16] | None:
+class Unknown(NamedTuple):
+    """A picture that Pillow does not know, as it lies in its file."""
+
+    pixels: NDArray[np.uint16]
+    """(H, W, C), not turned upright."""
+    icc: bytes | None
+    frames: int
+
+
+def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | None:
     """(H, W, C) uint16 of a picture whose file has 16 bits a channel; None of all others.
 
     Parameters
     ----------
     image
-        The picture as Pillow opened it.
+        The picture as Pillow loaded it: a TIFF upright, all others as they lie in the file.
     data
         Its file.
+    turn
+        A TIFF's orientation, 1 to 8, from before it was loaded.
 
     Raises
     ------
@@ -38,7 +55,7 @@ def read(image: Image.Image, data: bytes) -> NDArray[np.uint16] | None:
     if image.format == "PNG" and data[24:25] == b"\x10":
         pixels = _png(data)
     elif image.format == "TIFF" and _bits(image) == {16} and _is_plain(image):
-        pixels = _tiff(data)
+        pixels = turned(_tiff(data), turn)  # as Pillow has turned its own
     elif image.mode.startswith("I;16"):
         pixels = np.asarray(image).astype(np.uint16)
     else:
@@ -72,7 +89,7 @@ def _is_plain(image: Image.Image) -> bool:
     return tags.get(262) in (_GREY, _WHITE_IS_ZERO, _RGB) and kinds == {1}
 
 
-def read_unknown(data: bytes, max_pixels: int) -> NDArray[np.uint16] | None:
+def read_unknown(data: bytes, max_pixels: int) -> Unknown | None:
     """A TIFF of 16 bits that Pillow does not know, such as grey with transparency.
 
     Raises
@@ -92,9 +109,10 @@ def read_unknown(data: bytes, max_pixels: int) -> NDArray[np.uint16] | None:
                 return None
             if page.imagewidth * page.imagelength > max_pixels:
                 raise Image.DecompressionBombError
+            profile, frames = page.tags.valueof(_ICC), len(file.pages)
     except (tifffile.TiffFileError, *_BROKEN) as error:
         raise ValueError(str(error)) from None
-    return _tiff(data)
+    return Unknown(_tiff(data), profile if isinstance(profile, bytes) else None, frames)
 
 
 def _tiff(data: bytes) -> NDArray[np.uint16]:

@@ -21,8 +21,8 @@ from PIL.PngImagePlugin import PngInfo
 from liif import deep, metadata
 from liif.errors import PictureError, UserError
 from liif.files import replacing
-from liif.metadata import Metadata
-from liif.pil import channels_of
+from liif.metadata import Metadata, png_colours, turned
+from liif.pil import channels_of, scale_transparency
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 """Endings of files that count as pictures."""
@@ -90,11 +90,10 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
             try:
                 image = Image.open(BytesIO(data))
             except UnidentifiedImageError:
-                if (pixels := deep.read_unknown(data, limit)) is None:
+                if (unknown := deep.read_unknown(data, limit)) is None:
                     raise
-                return Picture(pixels)
+                return _unknown(unknown, data)
             with image:
-                image.load()
                 return _convert(image, data)
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
@@ -137,20 +136,35 @@ def _refusing_more(pixels: int) -> Iterator[None]:
 
 
 def _convert(image: Image.Image, data: bytes) -> Picture:
+    scale_transparency(image)
+    # Asked before Pillow, in loading a TIFF, turns it upright and forgets that it did.
+    turn = metadata.orientation(image) if image.format == "TIFF" else 1
+    image.load()
     icc = image.info.get("icc_profile")
     frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-    pixels = deep.read(image, data)
+    pixels = deep.read(image, data, turn)
     if pixels is None and image.mode in ("CMYK", "LAB"):
         pixels, icc = channels_of(_to_srgb(image, icc)), None
     elif pixels is None and image.mode in ("I", "F"):
         raise ValueError("32-bit pictures have no known range; convert it to 8 or 16 bits")
     elif pixels is None:
         pixels = channels_of(image.convert("RGB") if image.mode in ("YCbCr", "HSV") else image)
+    upright = turned(pixels, metadata.orientation(image))
+    chunks = png_colours(data) if image.format == "PNG" else ()
+    about = metadata.of(image, icc=_fitting(icc, pixels), png=chunks)
+    return Picture(upright, about, frames)
+
+
+def _unknown(unknown: deep.Unknown, data: bytes) -> Picture:
+    """A picture that Pillow does not know, with the metadata that it would have found."""
+    turn, about = metadata.of_tiff(data, icc=_fitting(unknown.icc, unknown.pixels))
+    return Picture(turned(unknown.pixels, turn), about, unknown.frames)
+
+
+def _fitting(icc: bytes | None, pixels: NDArray[Any]) -> bytes | None:
+    """The profile, unless it is of values that are gone, or of others than these."""
     space = b"GRAY" if pixels.shape[2] <= 2 else b"RGB "
-    if icc is not None and icc[16:20] != space:
-        icc = None  # of values that are gone, or of others than these
-    upright = _turned(pixels, metadata.orientation(image))
-    return Picture(upright, metadata.of(image, icc=icc), frames)
+    return icc if icc is not None and icc[16:20] == space else None
 
 
 def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
@@ -177,17 +191,6 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         return image.convert("RGB")  # a profile of something else, or damaged
     assert converted is not None  # not in place
     return converted
-
-
-def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Pixels upright, by EXIF's number."""
-    if orientation >= 5:  # rows and columns are exchanged
-        pixels = np.swapaxes(pixels, 0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
 
 
 def write_png(path: Path, rgb: RGB8, *, text: dict[str, str] | None = None) -> None:

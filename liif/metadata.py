@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from PIL import ExifTags, Image
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, TiffImagePlugin
 
 _EXIF, _GPS = int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
 """Tags with the picture's size, of EXIF's first and second directory."""
 _ORIENTATION = 0x0112
+_RESOLUTION, _UNIT, _XMP = (282, 283), 296, 700
+"""TIFF's tags of what is metadata elsewhere."""
+_PNG_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
+"""PNG's chunks that say which colours its values are."""
 _XMP_ORIENTATION = rb'tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>'
 _IPTC_SEGMENT = b"Photoshop 3.0\0"
 _OF_THE_FILE = {
@@ -41,6 +48,8 @@ class Metadata:
     """Pixels for each inch, horizontally and vertically."""
     text: dict[str, str] = field(default_factory=dict)
     """PNG's texts; `Comment` is JPEG's comment too."""
+    png: tuple[tuple[bytes, bytes], ...] = ()
+    """PNG's chunks that say which colours its values are, each with its name."""
 
     def tags(self) -> Image.Exif:
         """EXIF to read from."""
@@ -59,15 +68,32 @@ def orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def of(image: Image.Image, *, icc: bytes | None) -> Metadata:
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels (H, W, C) upright, by EXIF's number."""
+    if orientation >= 5:  # rows and columns are exchanged
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def of(
+    image: Image.Image, *, icc: bytes | None, png: tuple[tuple[bytes, bytes], ...] = ()
+) -> Metadata:
     """The metadata of a picture that is loaded, for when it has been turned upright.
 
     Parameters
     ----------
     icc
         Its profile, where that still holds.
+    png
+        What `png_colours` found.
     """
     dpi, xmp = image.info.get("dpi"), image.info.get("xmp")
+    if image.format == "TIFF" and _RESOLUTION[0] not in getattr(image, "tag_v2", {}):
+        dpi = None  # Pillow makes it 1 where the file says nothing
     if isinstance(xmp, str):
         xmp = xmp.encode()
     return Metadata(
@@ -77,17 +103,61 @@ def of(image: Image.Image, *, icc: bytes | None) -> Metadata:
         iptc=_iptc(image),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(float(d) > 0 for d in dpi) else None,
         text=_texts(image),
+        png=png,
     )
+
+
+def of_tiff(data: bytes, *, icc: bytes | None) -> tuple[int, Metadata]:
+    """Orientation and metadata of a TIFF file that Pillow cannot open, from its tags.
+
+    Of one above 4 GB (BigTIFF), whose directories Pillow's EXIF does not read, there is only the
+    profile.
+    """
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+        turn, xmp = exif.get(_ORIENTATION, 1), exif.get(_XMP)
+        dpi = _dpi(exif)
+        for directory in (_EXIF, _GPS):
+            if directory in exif:
+                exif.get_ifd(directory)  # read now, since its place is one in this file
+    except _BROKEN:
+        return 1, Metadata(icc=icc)
+    about = Metadata(
+        icc=icc,
+        exif=_bytes(exif, whole_file=True),
+        xmp=re.sub(_XMP_ORIENTATION, b"", xmp) if isinstance(xmp, bytes) else None,
+        dpi=dpi,
+    )
+    return (turn if turn in range(1, 9) else 1), about
+
+
+def _dpi(exif: Image.Exif) -> tuple[float, float] | None:
+    """TIFF's resolution, for each inch; None where it has no unit."""
+    unit = {2: 1.0, 3: 2.54}.get(exif.get(_UNIT, 2))
+    across, down = (exif.get(tag) for tag in _RESOLUTION)
+    numbers = (int, float, TiffImagePlugin.IFDRational)
+    if unit is None or not isinstance(across, numbers) or not isinstance(down, numbers):
+        return None
+    dpi = float(across) * unit, float(down) * unit
+    return dpi if all(0 < d < float("inf") for d in dpi) else None
 
 
 def _exif(image: Image.Image) -> bytes | None:
     try:
-        exif = image.getexif()
-        for tag in (_ORIENTATION, *(_OF_THE_FILE if image.format == "TIFF" else ())):
+        return _bytes(image.getexif(), whole_file=image.format == "TIFF")
+    except _BROKEN:
+        return None  # damaged EXIF is no reason to refuse the picture
+
+
+def _bytes(exif: Image.Exif, *, whole_file: bool) -> bytes | None:
+    """EXIF for another file; of a TIFF it is what the whole file has."""
+    try:
+        for tag in (_ORIENTATION, *(_OF_THE_FILE if whole_file else ())):
             exif.pop(tag, None)
         return exif.tobytes() if len(exif) else None
     except _BROKEN:
-        return None  # damaged EXIF is no reason to refuse the picture
+        return None
 
 
 def resized(metadata: Metadata, size: tuple[int, int]) -> Metadata:
@@ -112,6 +182,22 @@ def _iptc(image: Image.Image) -> bytes | None:
         if marker == "APP13" and content.startswith(_IPTC_SEGMENT):
             return bytes(content)
     return None
+
+
+def png_colours(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """The chunks of a PNG file that say which colours its values are, each with its name."""
+    found, at = [], 8
+    while at + 8 <= len(data) and (name := data[at + 4 : at + 8]) != b"IDAT":
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        content = data[at + 8 : at + 8 + length]
+        if name in _PNG_COLOURS and len(content) == length <= _LONGEST_COLOUR:
+            found.append((name, content))
+        at += 12 + length
+    return tuple(dict(found).items())
+
+
+_LONGEST_COLOUR = 32
+"""Bytes of cHRM, the longest of these chunks."""
 
 
 def _texts(image: Image.Image) -> dict[str, str]:

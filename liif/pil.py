@@ -20,10 +20,11 @@ def channels_of(image: Image.Image) -> NDArray[Any]:
     ValueError
         The mode is of no such kind: CMYK, LAB, HSV, 32 bits.
     """
+    scale_transparency(image)
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[..., None]
-    if image.has_transparency_data and image.mode in ("L", "RGB", "P", "PA"):
-        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    if image.has_transparency_data and image.mode in ("1", "L", "RGB", "P", "PA"):
+        image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
     elif image.mode == "P":
         image = image.convert("RGB")
     image = image.convert(_AS.get(image.mode, image.mode))
@@ -34,6 +35,21 @@ def channels_of(image: Image.Image) -> NDArray[Any]:
         )
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def scale_transparency(image: Image.Image) -> None:
+    """Put right which grey of a PNG of 2 or 4 bits is transparent, before it is loaded.
+
+    Pillow scales the pixels to 8 bits and leaves this value as it is in the file; once the
+    pixels are there, nothing tells how many bits they had.
+    """
+    value, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    if image.format != "PNG" or not isinstance(value, int) or not tiles:
+        return
+    factor = {"L;2": 85, "L;4": 17}.get(tiles[0].args)
+    if factor is not None:
+        image.info["transparency"] = min(255, value * factor)
+        image.load()  # so that it is not done twice
 
 
 def like(image: Image.Image, channels: NDArray[Any]) -> Image.Image:

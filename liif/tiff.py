@@ -30,7 +30,10 @@ def write(path: Path, picture: Enlarged) -> None:
     height, width, channels = picture.shape
     big = height * width * channels * picture.dtype.itemsize > 3_900_000_000
     m = picture.metadata
-    options: dict[str, Any] = {} if m.dpi is None else {"resolution": m.dpi}
+    # Without a resolution there is none: tifffile would write 1 pixel for each inch.
+    options: dict[str, Any] = {"resolutionunit": "NONE"}
+    if m.dpi is not None:
+        options = {"resolution": m.dpi, "resolutionunit": "INCH"}
     directories = {} if big else _sub_directories(m)
     tifffile.imwrite(
         path,
@@ -48,7 +51,6 @@ def write(path: Path, picture: Enlarged) -> None:
         byteorder="<",
         metadata=None,
         software=False,
-        resolutionunit="INCH",
         extratags=[*_tiff_tags(m), *((_SUB_DIRECTORIES[t], "I", 1, 0, True) for t in directories)],
         **options,
     )

@@ -161,6 +161,8 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _png_options(m: Metadata, text: dict[str, str]) -> dict[str, Any]:
     info = PngInfo()
+    for name, chunk in m.png:
+        info.add(name, chunk)
     for key, value in {**m.text, **text}.items():
         info.add_text(key, value)
     if m.xmp is not None:

@@ -1,4 +1,7 @@
+import zlib
+from io import BytesIO
 from pathlib import Path
+from struct import pack
 
 import numpy as np
 import pytest
@@ -8,6 +11,8 @@ from PIL import Image
 
 from liif import images
 from liif.errors import UserError
+from liif.metadata import turned
+from liif.pil import channels_of
 
 
 def test_png_round_trip_with_text(tmp_path: Path) -> None:
@@ -74,3 +79,68 @@ def test_too_many_pixels_are_refused(
     monkeypatch.setenv("LIIF_MAX_PIXELS", "many")
     with pytest.raises(UserError, match="must be a number of pixels"):
         images.read(tmp_path / "bomb.png")
+
+
+def grey_png(bits: int, rows: list[bytes], transparent: int) -> bytes:
+    """A grey PNG of few bits, 8 pixels wide, one of whose values is transparent."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return pack(">I", len(data)) + name + data + pack(">I", zlib.crc32(name + data))
+
+    head = pack(">IIBBBBB", 8, len(rows), bits, 0, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    chunks = (b"IHDR", head), (b"tRNS", pack(">H", transparent)), (b"IDAT", pixels), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "transparent", "grey"),
+    [
+        (1, b"\xf0", 1, (255, 0)),
+        (1, b"\x0f", 0, (0, 255)),
+        (2, b"\x55\xff", 1, (85, 255)),
+        (4, b"\x33\x33\xcc\xcc", 3, (51, 204)),
+        (8, b"\x33" * 4 + b"\xcc" * 4, 0x33, (51, 204)),
+    ],
+)
+def test_a_transparent_grey_of_any_depth(
+    bits: int, row: bytes, transparent: int, grey: tuple[int, int]
+) -> None:
+    """By Pillow alone that of 2 and 4 bits is lost, and that of 1 bit is by its conversion."""
+    data = grey_png(bits, [row] * 2, transparent)
+    expected = np.repeat([[grey[0], 0], [grey[1], 255]], 4, axis=0)[None].repeat(2, axis=0)
+    np.testing.assert_array_equal(images.read(BytesIO(data), "a").pixels, expected)
+    image = Image.open(BytesIO(data))
+    for _ in range(2):  # as the Python functions take it, and not changed by them
+        np.testing.assert_array_equal(channels_of(image), expected)
+
+
+@pytest.mark.parametrize("profile", ["GRAY", "RGB "])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_metadata_of_a_tiff_that_pillow_does_not_know(
+    tmp_path: Path, orientation: int, profile: str
+) -> None:
+    pixels = np.dstack([photograph(5, 7)[..., 0], np.full((5, 7), 99)]).astype(np.uint16) * 251
+    icc = b"\0" * 16 + profile.encode() + b"\0" * 108
+    tags = [(274, "H", 1, orientation, True), (315, "s", 0, "Somebody", True)]
+    tags.append((700, "B", 5, b"<xmp>", True))
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        pixels,
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=["unassalpha"],
+        extratags=tags,
+        iccprofile=icc,
+        resolution=(100, 100),
+        resolutionunit="CENTIMETER",
+        metadata=None,
+        software=False,
+    )
+    picture = images.read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.pixels, turned(pixels, orientation))
+    about = picture.metadata
+    assert about.icc == (icc if profile == "GRAY" else None)
+    assert dict(about.tags()) == {315: "Somebody"}
+    assert about.xmp == b"<xmp>"
+    assert about.dpi == (254, 254)

@@ -148,9 +148,15 @@ def test_premultiplied_and_inverted_tiffs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("deep", [False, True])
-def test_orientation_is_applied_and_not_kept(tmp_path: Path, orientation: int, deep: bool) -> None:
-    rgb = DEEP[..., :3] if deep else photograph(9, 7)
+@pytest.mark.parametrize(
+    "kind", ["8.png", "16.png", "8.tif", "rgb16.tif", "rgba16.tif", "grey16.tif", "greya16.tif"]
+)
+def test_orientation_is_applied_and_not_kept(tmp_path: Path, orientation: int, kind: str) -> None:
+    rgb = photograph(9, 7) if kind.startswith("8") else DEEP[..., :3]
+    if kind.startswith("rgba"):
+        rgb = DEEP
+    elif kind.startswith("grey"):
+        rgb = DEEP[..., 2:] if kind.startswith("greya") else DEEP[..., :1]
     upright = {
         1: rgb,
         2: rgb[:, ::-1],
@@ -161,9 +167,19 @@ def test_orientation_is_applied_and_not_kept(tmp_path: Path, orientation: int, d
         7: rgb[::-1, ::-1].transpose(1, 0, 2),
         8: np.rot90(rgb, 1),
     }[orientation]
-    path = tmp_path / "a.png"
-    Image.fromarray(photograph(9, 7)).save(path, exif=exif_of(orientation))
-    if deep:
+    path = tmp_path / f"a.{kind[-3:]}"
+    if path.suffix == ".tif":
+        tifffile.imwrite(
+            path,
+            rgb if rgb.shape[2] > 1 else rgb[..., 0],
+            photometric="rgb" if rgb.shape[2] >= 3 else "minisblack",
+            planarconfig="contig" if rgb.shape[2] > 1 else None,
+            extrasamples=["unassalpha"] if rgb.shape[2] in (2, 4) else None,
+            extratags=[(274, "H", 1, orientation, True)],
+        )
+    else:
+        Image.fromarray(photograph(9, 7)).save(path, exif=exif_of(orientation))
+    if kind == "16.png":
         with_exif, data = path.read_bytes(), png_encode(np.ascontiguousarray(rgb))
         path.write_bytes(data[:33] + _chunk(with_exif, b"eXIf") + data[33:])
     np.testing.assert_array_equal(images.read(path).pixels, upright)
@@ -363,3 +379,34 @@ def test_metadata_of_a_picture_without_any() -> None:
     png.seek(0)
     assert images.read(png, "a").metadata == Metadata()
     assert writing.FORMATS[".tiff"] == "TIFF"
+
+
+def test_a_tiff_says_no_resolution_that_nobody_gave(tmp_path: Path) -> None:
+    Image.fromarray(photograph(2, 2)).save(tmp_path / "a.png")
+    out = enlarged(tmp_path / "a.png", tmp_path / "out.tif")
+    with Image.open(out) as image:
+        assert "dpi" not in image.info
+    with Image.open(enlarged(out, tmp_path / "out.png")) as image:
+        assert "dpi" not in image.info
+    Image.fromarray(photograph(2, 2)).save(tmp_path / "b.png", dpi=(300, 200))
+    with Image.open(enlarged(tmp_path / "b.png", tmp_path / "out2.tif")) as image:
+        assert image.info["dpi"] == pytest.approx((300, 200), abs=0.01)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_a_png_says_of_its_colours_stays(tmp_path: Path, deep: bool) -> None:
+    colours = {b"gAMA": (100_000).to_bytes(4, "big"), b"cHRM": bytes(range(32))}
+    info = PngInfo()
+    for name, content in colours.items():
+        info.add(name, content)
+    path = tmp_path / "a.png"
+    Image.fromarray(photograph(2, 2)).save(path, pnginfo=info)
+    if deep:
+        data = png_encode(np.ascontiguousarray(DEEP[..., :3]))
+        chunks = b"".join(_chunk(path.read_bytes(), name) for name in colours)
+        path.write_bytes(data[:33] + chunks + data[33:])
+    out = enlarged(path, tmp_path / "out.png")
+    assert images.read(out).pixels.dtype == (np.uint16 if deep else np.uint8)
+    for name, content in colours.items():
+        assert _chunk(out.read_bytes(), name)[8:-4] == content
+    images.read(enlarged(path, tmp_path / "out.jpg"))
