@@ -12,7 +12,7 @@ from typing import NamedTuple
 import requests
 
 from liif.errors import UserError
-from liif.files import file_sha256, replacing
+from liif.files import cannot_write, file_sha256, replacing
 from liif.progress import duration, say
 
 TIMEOUT = (15, 60)
@@ -94,7 +94,7 @@ def download(name: str, archive: Archive, out: Path, partial: Path) -> None:
     )
     try:
         fetch(archive.urls, out, partial, digest=archive.sha256, size=archive.size)
-    except UserError as error:
+    except NotToBeHad as error:
         raise UserError(
             f"{error}. Put the file at {out} by hand if you have it, "
             "use photographs of your own (`data:` in the configuration), or try `make demo`"
@@ -137,8 +137,10 @@ def fetch(
 
     Raises
     ------
-    UserError
+    NotToBeHad
         No URL gave a file with that sha256; the reasons are listed.
+    UserError
+        It cannot be written.
     """
     partial.mkdir(parents=True, exist_ok=True)
     part = _part(partial, digest or sha256(urls[0].encode()).hexdigest())
@@ -151,8 +153,8 @@ def fetch(
         except _Useless as error:
             reasons.append(f"{url}: {error}")
         except OSError as error:
-            raise UserError(f"{part}: cannot be written: {error.strerror}") from None
-    raise UserError(f"{out.name} could not be downloaded ({'; '.join(reasons)})")
+            raise cannot_write(part, error) from None
+    raise NotToBeHad(f"{out.name} could not be downloaded ({'; '.join(reasons)})")
 
 
 def _persist(url: str, part: Path, size: int | None) -> None:
@@ -172,6 +174,10 @@ def _persist(url: str, part: Path, size: int | None) -> None:
             raise _Useless(reason)
         say(f"{url}: {reason}; again")
         time.sleep(_PAUSE * 2 ** (failures - 1))
+
+
+class NotToBeHad(UserError):
+    """No address gave the file; the reasons are listed."""
 
 
 class _Useless(Exception):

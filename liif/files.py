@@ -46,11 +46,16 @@ def replacing(path: Path) -> Iterator[Path]:
                     part.unlink()
                 raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{path}: the disk is full; make room and run it again") from None
-        if error.errno in _DENIED:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-        raise
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> Exception:
+    """What to raise when writing failed: a line for the user where the reason is the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{path}: the disk is full; make room and run it again")
+    if error.errno in _DENIED:
+        return UserError(f"{path}: cannot be written: {error.strerror}")
+    return error
 
 
 def require_writable(*places: Path) -> None:
@@ -63,13 +68,13 @@ def require_writable(*places: Path) -> None:
     """
     for place in places:
         folder = place.absolute()
-        while not folder.is_dir() and folder != folder.parent:
-            folder = folder.parent
-        within = "" if folder == place.absolute() else f" in {folder}"
         try:
+            while not folder.is_dir() and folder != folder.parent:
+                folder = folder.parent
             with TemporaryFile(dir=folder):
                 pass
         except OSError as error:
+            within = "" if folder == place.absolute() else f" in {folder}"
             raise UserError(
                 f"{place}: cannot be written{within}: {error.strerror}; "
                 "give another place, or make that one writable"
