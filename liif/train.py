@@ -262,7 +262,8 @@ class Trainer:
         if weights and not wrong and not all_finite(self.parameters.values()):
             wrong = "weights are no numbers any more"
         if wrong:
-            step, rate = self.state.step, self.settings.rate(self.state.step, self.per_epoch)
+            step = self.state.step - weights  # which is counted already when weights are looked at
+            rate = self.settings.rate(step, self.per_epoch)
             raise UserError(
                 f"{self.name}: {wrong} at step {step} with learning rate {rate:g}, in the batch of "
                 f"{', '.join(self.batches.names(step))}; the last good state is kept in "

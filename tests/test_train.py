@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from liif.files import file_sha256
 from liif.interrupt import Interrupted
 from liif.jobs import this_workflow
 from liif.locks import lock
+from liif.model import LIIF
 from liif.outputs import Outputs
 from liif.pack import Pack, pack
 from liif.samples import TrainingBatches
@@ -216,8 +218,120 @@ def test_interruption_saves_first(run: Train, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_state(run: Train) -> None:
-    with pytest.raises(UserError, match=r"loss is nan at step \d+ with learning rate 1e\+30"):
+    with pytest.raises(
+        UserError, match=r"loss is (nan|inf|\d.*) at step \d+ with learning rate 1e\+30"
+    ):
         run("a", train={**SETTINGS["train"], "learning_rate": 1e30})
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1001.0])
+def test_a_loss_gone_wrong_is_told_and_the_last_good_state_kept(
+    run: Train, monkeypatch: pytest.MonkeyPatch, wrong: float, tmp_path: Path
+) -> None:
+    undisturbed = run("a")
+    real, count = train.train_step, iter(range(1, 100))
+
+    def step(*args: Any) -> float:
+        loss = real(*args)
+        return wrong if next(count) == 15 else loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_step", step)
+        with pytest.raises(UserError) as caught:
+            run("b")
+    (folder,) = (tmp_path / "b" / "state").iterdir()
+    assert f"b: the loss is {wrong:g} at step 14 with learning rate 0.0005" in str(caught.value)
+    assert f"in the batch of a, b; the last good state is kept in {folder}" in str(caught.value)
+    crash_at(monkeypatch, 13)  # 24 − 12 steps are left: one more would be one too many
+    assert file_sha256(run("b").weights) == file_sha256(undisturbed.weights)
+
+
+def test_weights_gone_wrong_are_never_kept(
+    run: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A step's loss is taken before the step, so the last one's damage shows in no loss."""
+    real, count = train.train_step, iter(range(1, 100))
+
+    def step(model: LIIF, *args: Any) -> float:
+        loss = real(model, *args)
+        if next(count) == 12:  # at an epoch's end, where the state is saved
+            with torch.no_grad():
+                next(model.parameters())[0, 0, 0, 0] = math.inf
+        return loss
+
+    monkeypatch.setattr(train, "train_step", step)
+    with pytest.raises(UserError, match="weights are no numbers any more at step 11 with"):
+        run("a")
+    (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
+    tensors, metadata = checkpoint.load_tensors(kept)
+    assert metadata["state"]["step"] == 6
+    assert all(bool(t.isfinite().all()) for t in tensors.values())
+
+
+def interrupted(run: Train, where: str, **changes: Any) -> None:
+    """Stop a training after its first save."""
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, 9)
+        with pytest.raises(ConnectionAbortedError):
+            run(where, **changes)
+
+
+def test_a_state_of_another_training_is_refused_with_what_differs(
+    run: Train, tmp_path: Path
+) -> None:
+    interrupted(run, "a")
+    interrupted(run, "b", skip="bicubic", train={**SETTINGS["train"], "learning_rate": 0.01})
+    (ours,), (theirs,) = (tmp_path.glob(f"{x}/state/*/state.safetensors") for x in "ab")
+    theirs.replace(ours)
+    with pytest.raises(UserError) as caught:
+        run("a")
+    assert "is the state of another training, which differs in skip (none, there bicubic), " in str(
+        caught.value
+    )
+    assert "train.learning_rate (0.001, there 0.01); delete" in str(caught.value)
+
+
+def test_an_unfinished_training_with_other_settings_is_pointed_out(
+    run: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    interrupted(run, "a")
+    (folder,) = (tmp_path / "a" / "state").iterdir()
+    run("a", train={**SETTINGS["train"], "batch": 6})
+    said = capsys.readouterr().err
+    assert f"an unfinished training is kept in {folder} (step 6); this one is another" in said
+    assert "by train.batch (6, there 4)" in said
+    run("a")  # and that one goes on as if nothing had been
+    assert "goes on after step 6 of 24" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_", [2, None, "x"])
+def test_a_state_of_another_version_is_refused(run: Train, tmp_path: Path, format_: object) -> None:
+    interrupted(run, "a")
+    (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
+    tensors, metadata = checkpoint.load_tensors(kept)
+    checkpoint.save_tensors(kept, tensors, {**metadata, "format": format_})
+    with pytest.raises(UserError, match=f"state of format {format_}, this liif reads format 1"):
+        run("a")
+
+
+def test_a_damaged_state_is_refused(run: Train, tmp_path: Path) -> None:
+    interrupted(run, "a")
+    (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
+    tensors, metadata = checkpoint.load_tensors(kept)
+    for changed in (
+        {**metadata, "state": {}},
+        {**metadata, "state": {**metadata["state"], "more": 1}},
+        {**metadata, "state": None},
+    ):
+        checkpoint.save_tensors(kept, tensors, changed)
+        with pytest.raises(UserError, match=r"is damaged .*; delete .* to start anew"):
+            run("a")
+    checkpoint.save_tensors(kept, dict(list(tensors.items())[1:]), metadata)
+    with pytest.raises(UserError, match="is damaged"):
+        run("a")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is no readable safetensors file"):
+        run("a")
 
 
 def lock_of(tmp_path: Path) -> Path:
