@@ -63,7 +63,7 @@ class Project:
     def configure(self, **changes: Any) -> None:
         (self.path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, start_new_session: bool = False) -> subprocess.Popen[str]:
         # Neither activated nor told where Python is: the workflow finds its own.
         path = os.environ["PATH"].replace(str(Path(SNAKEMAKE).parent), "")
         folder = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.path)]
@@ -74,6 +74,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, "PATH": path},
+            start_new_session=start_new_session,
         )
 
     def run(self, *words: str, fails: bool = False) -> str:

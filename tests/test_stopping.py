@@ -1,0 +1,131 @@
+"""A workflow that is asked to stop, or started twice; and two beside each other."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Folder
+from killing import files
+from test_workflow import TINY, Project, project
+
+from liif.interrupt import Stopped, stop_asked, unwinding
+
+__all__ = ["project"]
+LONG: dict[str, Any] = {
+    "models": {"small-edsr": TINY["models"]["small-edsr"]},
+    "train": {**TINY["train"], "epochs": 5000},
+    "evaluate": {"scales": []},
+}
+
+
+def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
+    while not list(project.path.glob("results/state/*/*/state.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "Ctrl-C"])
+def test_a_workflow_saves_and_says_how_to_go_on(project: Project, way: str) -> None:
+    """Snakemake alone would wait for the training's end."""
+    project.configure(**LONG)
+    process = project.start("results/sr_800", start_new_session=True)
+    wait_for_training(project, process)
+    if way == "SIGTERM":
+        process.terminate()
+    else:
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "small-edsr: stopped and saved at step" in output
+    assert "the same command goes on from there" in output
+    again = project.start("results/sr_800", start_new_session=True)
+    assert again.stdout is not None
+    for line in again.stdout:
+        if "small-edsr: goes on after step" in line:
+            break
+    else:
+        pytest.fail("it began anew")
+    again.terminate()
+    again.communicate(timeout=60)
+
+
+def test_two_experiments_beside_each_other(project: Project, folder: Folder) -> None:
+    """At the same time, each in its folder: what one alone would be."""
+    model = {"models": {"small-edsr": TINY["models"]["small-edsr"]}, "evaluate": {"scales": [2]}}
+    first, second = project, Project(project.path.with_name("other"))
+    subprocess.run(["cp", "-r", str(first.path), str(second.path)], check=True)
+    first.configure(**model)
+    second.configure(**model, train={**TINY["train"], "seed": 1})
+    both = [p.start("results/sr_800") for p in (first, second)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    weights = [p.file("models/small-edsr.safetensors").read_bytes() for p in (first, second)]
+    assert weights[0] != weights[1]
+    alone = Project(project.path.with_name("alone"))
+    subprocess.run(["cp", "-r", str(second.path), str(alone.path)], check=True)
+    subprocess.run(["rm", "-r", str(alone.path / "results"), str(alone.path / ".snakemake")])
+    before = files(first.path)
+    alone.run()
+    assert alone.file("models/small-edsr.safetensors").read_bytes() == weights[1]
+    assert alone.file("metrics.csv").read_bytes() == second.file("metrics.csv").read_bytes()
+    assert files(first.path) == before
+
+
+def work(number: int, tidied: list[bool]) -> None:
+    """Work that a signal ends, and that tidies up."""
+    try:
+        signal.raise_signal(number)
+    except Exception:
+        pytest.fail("nothing may take it for a failure")
+    finally:
+        signal.raise_signal(number)  # a second one does not disturb the tidying up
+        tidied.append(True)
+
+
+def test_signals_unwind_and_leave_the_handlers_as_they_were() -> None:
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        tidied: list[bool] = []
+        with pytest.raises(Stopped) as stop, unwinding():
+            work(number, tidied)
+        assert stop.value.signal_number == number
+        assert tidied
+    assert before == [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+
+
+def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
+    with pytest.raises(Stopped), unwinding(), stop_asked() as asked:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+    assert asked == [signal.SIGTERM]
+    code = (
+        "import signal\nfrom liif.interrupt import stop_asked, unwinding\n"
+        "with unwinding(), stop_asked() as asked:\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "print(asked)"
+    )
+    words = ["nohup", sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_job_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys\nfrom pathlib import Path\nfrom liif import cli, files, images\n"
+        "real = images.read\n"
+        "def read(*args):\n    signal.raise_signal(signal.SIGTERM)\n"
+        "images.read = read\n"
+        "sys.argv = ['liif', 'pack', sys.argv[1], sys.argv[2]]\ncli.main()"
+    )
+    (tmp_path / "a.png").write_bytes(b"x")
+    words = [sys.executable, "-c", code, str(tmp_path / "a.png"), str(tmp_path / "x" / "out.pack")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+    last = "liif: stopped; nothing half-written is left, and the same command goes on"
+    assert done.stderr.splitlines()[-1] == last
+    assert list((tmp_path / "x").iterdir()) == []
