@@ -19,14 +19,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from liif import foreign, known, published
+from liif import foreign, known
 from liif.config import Architecture, RDNEncoder
 from liif.decoder import Decoder
 from liif.encoders import EDSR, RDN
 from liif.errors import UserError
-from liif.files import file_sha256, replacing
+from liif.files import replacing
 from liif.model import LIIF
-from liif.progress import say
+from liif.tensors import require_tensors
 
 BUNDLED = Path(__file__).parent / "weights" / "edsr-baseline-liif.safetensors"
 """The EDSR-baseline weights that the authors of LIIF released."""
@@ -137,8 +137,8 @@ def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") ->
     Parameters
     ----------
     path
-        `bundled` (the released EDSR-baseline weights), a file of ours, or a `.pth` of the
-        authors. Nothing in the file is executed.
+        `bundled` (the released EDSR-baseline weights), a name of `liif weights` that was fetched,
+        or a file: ours, the authors' or mmagic's. Nothing in the file is executed.
     device
         Where the model is put.
 
@@ -152,7 +152,7 @@ def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") ->
 
 
 def locate(weights: str | Path) -> Path:
-    """The file of `bundled`, of a known name that was fetched, or of a path.
+    """The file of `bundled`, of a known name that is bundled or was fetched, or of a path.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def locate(weights: str | Path) -> Path:
     """
     path = BUNDLED if str(weights) == "bundled" else Path(weights)
     if not path.is_file() and str(weights) in known.WEIGHTS:
-        path = known.cached(str(weights))
+        path = BUNDLED if known.WEIGHTS[str(weights)].bundled else known.cached(str(weights))
         if not path.is_file():
             raise UserError(f"{weights}: is not here yet; get it by `liif weights fetch {weights}`")
     if not path.is_file():
@@ -172,7 +172,7 @@ def locate(weights: str | Path) -> Path:
 def read(path: str | Path = "bundled") -> tuple[LIIF, Architecture, dict[str, Any]]:
     """A model with its architecture and provenance, from any format that `load` takes."""
     path = locate(path)
-    if _is_safetensors(path):
+    if is_safetensors(path):
         tensors, metadata = load_tensors(path)
         if metadata.get("format") != _FORMAT:
             raise UserError(
@@ -184,14 +184,18 @@ def read(path: str | Path = "bundled") -> tuple[LIIF, Architecture, dict[str, An
         except ValidationError:
             raise UserError(f"{path}: its architecture is of no known kind") from None
         provenance = metadata.get("provenance", {})
+        if not isinstance(provenance, dict) or not isinstance(provenance.get("format", ""), str):
+            raise UserError(f"{path}: its provenance is of no known kind")
+        require_tensors(path, tensors)
     else:
         tensors, architecture, provenance = foreign.read(path)
+    _require_fitting(architecture, tensors, path)
     model = build(architecture)
-    _fill(model, tensors, path)
+    model.load_state_dict(dict(tensors))
     return model, architecture, provenance
 
 
-def _is_safetensors(path: Path) -> bool:
+def is_safetensors(path: Path) -> bool:
     """Whether the file begins as safetensors does: a length, then that much JSON."""
     with path.open("rb") as file:
         head = file.read(9)
@@ -201,9 +205,22 @@ def _is_safetensors(path: Path) -> bool:
     return length <= path.stat().st_size
 
 
-def _fill(model: LIIF, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Put the tensors into the model; every key must fit."""
-    expected = model.state_dict()
+def _require_fitting(architecture: Architecture, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Every key must fit, and every value be a number.
+
+    Found out before memory is taken for the network, whose sizes are only what a file says.
+    """
+    count = _tensors_of(architecture)
+    if count > 10 * len(tensors) + 1000:
+        raise UserError(
+            f"{path}: does not fit its architecture, which has {count} tensors; it holds "
+            f"{len(tensors)}"
+        )
+    try:
+        with torch.device("meta"):
+            expected = build(architecture).state_dict()
+    except (RuntimeError, ValueError, TypeError, OverflowError):
+        raise UserError(f"{path}: its architecture is larger than any that there is") from None
     wrong = [f"{k} is missing" for k in expected if k not in tensors]
     wrong += [f"{k} is unknown" for k in tensors if k not in expected]
     wrong += [
@@ -212,59 +229,18 @@ def _fill(model: LIIF, tensors: Mapping[str, Tensor], path: Path) -> None:
         if k in tensors and tensors[k].shape != expected[k].shape
     ]
     if wrong:
-        more = f" (and {len(wrong) - 4} more)" if len(wrong) > 4 else ""
-        raise UserError(f"{path}: does not fit its architecture: {'; '.join(wrong[:4])}{more}")
-    broken = [k for k, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        count = len(wrong)
+        raise UserError(
+            f"{path}: {count} tensor{'s do' if count > 1 else ' does'} not fit its architecture: "
+            f"{'; '.join(wrong)}"
+        )
+    broken = [k for k, t in tensors.items() if not bool(torch.isfinite(t.to(torch.float32)).all())]
     if broken:
         raise UserError(f"{path}: has values that are no numbers, in {', '.join(broken[:4])}")
-    model.load_state_dict(dict(tensors))
 
 
-def import_weights(
-    source: str, out: Path, *, sha256: str | None, partial: Path, network: str | None = None
-) -> None:
-    """Convert weights of any format that `load` takes to ours; a URL is downloaded first.
-
-    Parameters
-    ----------
-    sha256
-        What a URL's file must be, or its beginning.
-    network
-        The published network that it must be.
-
-    Raises
-    ------
-    UserError
-        The source cannot be had or read, is of another network, or a URL was given without its
-        sha256.
-    """
-    if not source.startswith(("http://", "https://")):
-        _convert(locate(source), out, source, network)
-        return
-    from liif.download import fetch
-
-    if sha256 is None:
-        raise UserError(f"{source}: give its --sha256, so that it can be checked")
-    fetched = partial / f"{out.stem}.weights"
-    fetch((source,), fetched, partial, digest=sha256)
-    try:
-        _convert(fetched, out, source, network)
-    finally:
-        fetched.unlink()  # what is kept is the conversion
-
-
-def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
-    model, architecture, provenance = read(path)
-    found = published.network(architecture)
-    if network is not None and found != network:
-        raise UserError(f"{source}: is no {network}, but {found or 'another network'}")
-    if provenance.get("format") in ("authors", "mmagic"):
-        provenance = {"sha256": file_sha256(path), **provenance}
-    save(out, model, architecture, provenance)
-    size = sum(p.numel() for p in model.parameters())
-    layout = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}
-    say(
-        f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}"
-        f"{layout.get(provenance.get('format', ''), '')}; normalised by mean "
-        f"{architecture.mean}, std {architecture.std}"
-    )
+def _tensors_of(architecture: Architecture) -> int:
+    """How many tensors a network has, without building it."""
+    e = architecture.encoder
+    layers = 4 + e.blocks * (e.layers + 1) if isinstance(e, RDNEncoder) else 2 + 2 * e.blocks
+    return 2 * (layers + len(architecture.hidden) + 1)

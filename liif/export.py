@@ -74,7 +74,8 @@ def export(weights: str, out: Path | None = None) -> Exported:
     weights
         `bundled`, a known name, or a file of any format that `liif.load` takes.
     out
-        The files' names without ending; default that of the weights, in the current folder.
+        The files' names without ending, or a folder that there is; default the weights' name, in
+        that folder or the current one.
 
     Raises
     ------
@@ -85,7 +86,8 @@ def export(weights: str, out: Path | None = None) -> Exported:
     path = checkpoint.locate(weights)
     model, architecture, _ = checkpoint.read(path)
     model.eval()
-    out = out or Path(path.stem)
+    if out is None or out.is_dir():
+        out = (out or Path()) / path.stem
     names = [out.with_name(f"{out.name}.{part}.onnx") for part in ("encoder", "decoder")]
     about = {"weights_sha256": file_sha256(path), "architecture": architecture.model_dump_json()}
     with replacing(names[0]) as encoder, replacing(names[1]) as decoder:

@@ -34,7 +34,7 @@ def info(weights: str) -> Facts:
     model, architecture, provenance = checkpoint.read(path)
     size = sum(p.numel() for p in model.parameters())
     formats = {"authors": "the authors'", "mmagic": "mmagic's"}
-    ours = path.suffix == ".safetensors"
+    ours = checkpoint.is_safetensors(path)
     origin = formats.get(provenance.get("format", ""))
     facts = [
         ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"),
@@ -46,6 +46,10 @@ def info(weights: str) -> Facts:
     ]
     if ours and origin:
         facts.append(("converted from", f"{origin} format, sha256 {provenance.get('sha256', '?')}"))
+    if "normalisation" in provenance:
+        facts.append(("normalised", str(provenance["normalisation"])))
+    if "res_scale" in provenance:
+        facts.append(("residual scaling", f"{provenance['res_scale']}, folded into the weights"))
     if provenance.get("epoch") is not None:
         facts.append(("epoch", str(provenance["epoch"])))
     if "recipe" in provenance:

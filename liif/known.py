@@ -22,6 +22,8 @@ class Known(NamedTuple):
     url: str
     sha256: str = ""
     """Its sha256, or as much of its beginning as was published."""
+    bundled: bool = False
+    """It comes with the program, converted."""
 
 
 WEIGHTS = {
@@ -30,6 +32,7 @@ WEIGHTS = {
         "the authors of LIIF; is `bundled`",
         "https://www.dropbox.com/s/6f402wcn4v83w2v/edsr-baseline-liif.pth?dl=1",
         "1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
+        bundled=True,
     ),
     "rdn": Known(
         "RDN-LIIF",
@@ -65,6 +68,23 @@ def cached(name: str) -> Path:
     return folder() / f"{name}.safetensors"
 
 
+def require(name: str) -> None:
+    """Refuse a name that none of these weights has.
+
+    Raises
+    ------
+    UserError
+        The names that there are, are listed.
+    """
+    if name not in WEIGHTS:
+        raise UserError(f"`{name}` is none of {', '.join(WEIGHTS)}")
+
+
+def is_here(name: str) -> bool:
+    """Whether the weights can be used without being fetched."""
+    return WEIGHTS[name].bundled or cached(name).is_file()
+
+
 def fetch(name: str, *, sha256: str | None = None) -> Path:
     """Fetch known weights, unless they are there, and convert them to our format.
 
@@ -78,19 +98,20 @@ def fetch(name: str, *, sha256: str | None = None) -> Path:
     UserError
         No such name; or the file cannot be had, or is another.
     """
-    from liif import checkpoint
+    from liif import checkpoint, convert
     from liif.progress import say
 
-    if name not in WEIGHTS:
-        raise UserError(f"`{name}` is none of {', '.join(WEIGHTS)}")
+    require(name)
     path, known = cached(name), WEIGHTS[name]
+    if known.bundled:
+        return checkpoint.BUNDLED
     if path.is_file():
         checkpoint.read(path)  # complains if it is damaged
         return path
     if sha256 is not None and not sha256.startswith(known.sha256):
         raise UserError(f"{name}: its sha256 begins with {known.sha256}, not with that given")
     digest = sha256 or known.sha256
-    checkpoint.import_weights(
+    convert.import_weights(
         known.url, path, sha256=digest, partial=folder() / ".partial", network=known.network
     )
     if len(digest) < 64:

@@ -1,12 +1,27 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import SMALL
 from safetensors.torch import save_file
 
 from liif import load
-from liif.checkpoint import BUNDLED, build, initialise_he, load_tensors, read, save
+from liif.checkpoint import (
+    BUNDLED,
+    build,
+    initialise_he,
+    load_tensors,
+    locate,
+    read,
+    save,
+    save_tensors,
+)
+from liif.convert import import_weights
+from liif.encoders import EDSR
+from liif.encoders.edsr import ResidualBlock
 from liif.errors import UserError
 from liif.files import file_sha256
 from liif.model import LIIF
@@ -118,3 +133,153 @@ def test_he_initialisation_damps_the_outputs() -> None:
     last, middle = model.imnet.linears[-1], model.imnet.linears[1]
     assert last.weight.std() < 0.2 * middle.weight.std()
     assert all((b == 0).all() for n, b in model.named_parameters() if n.endswith("bias"))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "scale"),
+    [
+        ({"name": "edsr-baseline", "args": {"no_upsampling": True}}, 1),
+        ({"name": "edsr-baseline", "args": {"res_scale": 0.25}}, 0.25),
+        ({"name": "edsr", "args": {"no_upsampling": True}}, 0.1),  # what their code takes then
+        ({"name": "edsr", "args": {"res_scale": 1}}, 1),
+        ({"name": "edsr"}, 0.1),
+    ],
+)
+def test_scaled_residuals_are_the_same_network(
+    tmp_path: Path, encoder: dict[str, Any], scale: float
+) -> None:
+    torch.manual_seed(0)
+    plain = build(SMALL["edsr"]).eval()
+    as_the_authors_save(plain, tmp_path / "a.pth", encoder_spec=encoder)
+    model, _, provenance = read(tmp_path / "a.pth")
+    assert provenance.get("res_scale", 1) == scale
+    lr = torch.rand(1, 3, 5, 4)
+    assert isinstance(plain.encoder, EDSR)
+    shallow = x = plain.encoder.head(lr)
+    *blocks, last = plain.encoder.body.children()
+    for block in blocks:
+        assert isinstance(block, ResidualBlock)
+        x = x + block.body(x) * scale
+    torch.testing.assert_close(model.encoder(lr), last(x) + shallow, rtol=1e-5, atol=1e-6)
+
+
+def test_other_networks_of_the_authors(tmp_path: Path) -> None:
+    as_the_authors_save(build(SMALL["edsr"]), tmp_path / "a.pth")
+    content = torch.load(tmp_path / "a.pth")
+    content["model"]["name"] = "metasr"
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="the authors' model `metasr`"):
+        read(tmp_path / "a.pth")
+    wrong = {"name": "edsr", "args": {"res_scale": "much"}}
+    as_the_authors_save(build(SMALL["edsr"]), tmp_path / "b.pth", encoder_spec=wrong)
+    with pytest.raises(UserError, match=r"res_scale=much.* is no number"):
+        read(tmp_path / "b.pth")
+
+
+BIAS = "imnet.layers.0.bias"
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda t: 5, "is int"),
+        (lambda t: t.to(torch.int32), "is of int32"),
+        (lambda t: t.to(torch.complex64), "is of complex64"),
+        (lambda t: t.to_sparse(), "is sparse"),
+        (lambda t: t.to("meta"), "without values"),
+        (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), "quantised"),
+        (lambda t: t[:1].expand(10**9, 10**9), "fewer values than its shape says"),
+    ],
+)
+def test_only_plain_tensors_are_weights(
+    tmp_path: Path, change: Callable[[torch.Tensor], object], told: str
+) -> None:
+    state: dict[str, Any] = dict(build(SMALL["edsr"]).state_dict())
+    state[BIAS] = change(state[BIAS])
+    torch.save({"model": {"name": "liif", "args": {}, "sd": state}}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=rf"a\.pth: {BIAS} .*{told}"):
+        read(tmp_path / "a.pth")
+    if "int32" in told or "complex" in told:
+        metadata = {"format": 1, "architecture": SMALL["edsr"].model_dump(mode="json")}
+        save_tensors(tmp_path / "a.safetensors", state, metadata)
+        with pytest.raises(UserError, match=rf"a\.safetensors: {BIAS} .*{told}"):
+            read(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("epoch", "kept"),
+    [
+        (torch.tensor(5), 5),
+        (np.int64(5), None),
+        (float("inf"), None),
+        (6.0, 6),
+        ("x", None),
+        (None, None),
+        (torch.zeros(3), None),
+    ],
+)
+def test_the_epoch_is_a_number_or_nothing(tmp_path: Path, epoch: object, kept: int | None) -> None:
+    state = build(SMALL["edsr"]).state_dict()
+    content = {"model": {"name": "liif", "args": None, "sd": state}, "epoch": epoch}
+    torch.save(content, tmp_path / "a.pth")
+    import_weights(
+        str(tmp_path / "a.pth"), tmp_path / "b.safetensors", sha256=None, partial=tmp_path
+    )
+    assert read(tmp_path / "b.safetensors")[2].get("epoch") == kept
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"blocks": 10**9}, r"does not fit its architecture, which has 4000000010 tensors"),
+        ({"channels": 10**9}, "tensors do not fit its architecture|larger than any"),
+        ({"channels": 10**30}, "larger than any that there is"),
+        ({"blocks": 3}, "8 tensors do not fit its architecture: "),
+    ],
+)
+def test_sizes_that_only_the_file_claims(tmp_path: Path, sizes: dict[str, int], told: str) -> None:
+    """Refused at once, and before memory is taken for them."""
+    architecture = SMALL["edsr"].model_dump(mode="json")
+    architecture["encoder"] |= sizes
+    tensors = build(SMALL["edsr"]).state_dict()
+    save_tensors(tmp_path / "a.safetensors", tensors, {"format": 1, "architecture": architecture})
+    with pytest.raises(UserError, match=told):
+        read(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("provenance", [5, [1], "x", {"format": [1]}, {"format": 1}])
+def test_provenance_of_another_kind(tmp_path: Path, provenance: object) -> None:
+    metadata = {"format": 1, "architecture": SMALL["edsr"].model_dump(mode="json")}
+    tensors = build(SMALL["edsr"]).state_dict()
+    save_tensors(tmp_path / "a.safetensors", tensors, {**metadata, "provenance": provenance})
+    with pytest.raises(UserError, match=r"a\.safetensors: its provenance is of no known kind"):
+        read(tmp_path / "a.safetensors")
+
+
+def test_the_content_counts_and_not_the_ending(tmp_path: Path) -> None:
+    model = build(SMALL["edsr"])
+    as_the_authors_save(model, tmp_path / "a.safetensors")
+    assert read(tmp_path / "a.safetensors")[2] == {"format": "authors", "epoch": 7}
+    save(tmp_path / "b.pth", model, SMALL["edsr"])
+    assert read(tmp_path / "b.pth")[1] == SMALL["edsr"]
+
+
+def test_all_that_does_not_fit_is_listed(tmp_path: Path) -> None:
+    state = {**build(SMALL["edsr"]).state_dict(), **{f"x.{i}": torch.zeros(1) for i in range(9)}}
+    torch.save({"model": {"args": {}, "sd": state}}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"9 tensors do not fit .*x\.0 is unknown.*x\.8 is unknown"):
+        read(tmp_path / "a.pth")
+
+
+def test_a_file_is_not_converted_onto_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    as_the_authors_save(build(SMALL["edsr"]), path)
+    before = file_sha256(path)
+    with pytest.raises(UserError, match="is what is to be converted; give another name"):
+        import_weights(str(path), path, sha256=None, partial=tmp_path)
+    assert file_sha256(path) == before
+
+
+def test_the_bundled_weights_have_a_name_too() -> None:
+    assert locate("edsr-baseline") == BUNDLED

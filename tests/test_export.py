@@ -70,6 +70,14 @@ def test_released_weights_and_what_they_say_of_themselves(tmp_path: Path) -> Non
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
+def test_a_folder_takes_the_names_of_the_weights(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a.safetensors", build(SMALL["edsr"]), SMALL["edsr"])
+    (tmp_path / "out").mkdir()
+    made = export.export(str(tmp_path / "a.safetensors"), tmp_path / "out")
+    assert made.encoder == tmp_path / "out" / "a.encoder.onnx"
+    assert made.encoder.is_file()
+
+
 def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = SMALL["edsr"]
     checkpoint.save(tmp_path / "a.safetensors", build(architecture), architecture)

@@ -15,7 +15,7 @@ import torch
 from conftest import SMALL
 from torch import Tensor
 
-from liif import checkpoint
+from liif import checkpoint, convert
 from liif.errors import UserError
 from liif.model import LIIF
 
@@ -164,12 +164,16 @@ def test_torchscript_is_refused(tmp_path: Path) -> None:
 def test_what_has_no_place_is_listed(small: LIIF, tmp_path: Path) -> None:
     state = {**as_mmagic_names(small), "generator.upsample.weight": torch.zeros(1)}
     torch.save({"state_dict": state}, tmp_path / "more.pth")
-    with pytest.raises(UserError, match=r"more\.pth: has no place for upsample\.weight"):
+    with pytest.raises(UserError, match=r"more\.pth: there is no place for 1 tensor: upsample"):
         checkpoint.read(tmp_path / "more.pth")
     state = {"backbone.conv1.weight": torch.zeros(1), "fc.bias": torch.zeros(1)}
     torch.save({"state_dict": state}, tmp_path / "resnet.pth")
     with pytest.raises(UserError, match=r"it holds backbone\.conv1\.weight, fc\.bias"):
         checkpoint.read(tmp_path / "resnet.pth")
+    state = {**as_mmagic_names(small), **{f"critic.{i}": torch.zeros(1) for i in range(9)}}
+    torch.save({"state_dict": state}, tmp_path / "many.pth")
+    with pytest.raises(UserError, match=r"no place for 9 tensors: critic\.0.*critic\.8"):
+        checkpoint.read(tmp_path / "many.pth")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     with pytest.raises(UserError, match=r"tensor\.pth: is a checkpoint, but not"):
         checkpoint.read(tmp_path / "tensor.pth")
@@ -199,3 +203,50 @@ def test_truncated_files_are_named(small: LIIF, tmp_path: Path) -> None:
             (tmp_path / "cut.pth").write_bytes(whole[: int(len(whole) * share)])
             with pytest.raises(UserError, match=r"cut\.pth: is neither"):
                 checkpoint.read(tmp_path / "cut.pth")
+
+
+def test_scaled_residuals_of_a_configuration(tmp_path: Path) -> None:
+    model = checkpoint.build(SMALL["edsr"])
+    text = (
+        "encoder=dict(type='EDSRNet', res_scale=0.5, rgb_mean=(0.4, 0.4, 0.4), rgb_std=(1, 1, 1))"
+    )
+    for name, cfg in (("a.pth", text), ("b.pth", f"{text}, dict(res_scale=0.25)")):
+        content = {"meta": {"cfg": cfg}, "state_dict": as_mmagic_names(model)}
+        torch.save(content, tmp_path / name)
+    read, _, provenance = checkpoint.read(tmp_path / "a.pth")
+    assert provenance["res_scale"] == 0.5
+    for key, tensor in model.state_dict().items():
+        half = re.fullmatch(r"encoder\.body\.\d\.body\.2\.\w+", key) is not None
+        assert torch.equal(read.state_dict()[key], tensor * 0.5 if half else tensor), key
+    with pytest.raises(UserError, match=r"several values of res_scale \(0\.25, 0\.5\)"):
+        checkpoint.read(tmp_path / "b.pth")
+
+
+def test_the_models_own_normalisation_comes_first(small: LIIF, tmp_path: Path) -> None:
+    text = (
+        "img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])\n"
+        "data_preprocessor=dict(type='X', pad=(1, 2), mean=[51, 51, 1.02e2], std=[255, 255, 255])"
+    )
+    content = {"meta": {"cfg": text}, "state_dict": as_mmagic_names(small)}
+    torch.save(content, tmp_path / "a.pth")
+    assert_is(tmp_path / "a.pth", small, (0.2, 0.2, 0.4), (1, 1, 1))
+    content["meta"] = {"cfg": "mean=[1e2, 2, 3], std=[0.0, 0.0, 0.0]"}
+    torch.save(content, tmp_path / "b.pth")
+    with pytest.raises(UserError, match=r"b\.pth: its configuration divides by 0"):
+        checkpoint.read(tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_import_tells_whose_normalisation_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: bool
+) -> None:
+    model = checkpoint.build(SMALL["edsr"])
+    cfg = "res_scale=0.5, mean=[114.444, 111.4605, 103.02], std=[255, 255, 255]" if said else ""
+    content = {"meta": {"cfg": cfg}, "state_dict": as_mmagic_names(model)}
+    torch.save(content, tmp_path / "a.pth")
+    out = tmp_path / "a.safetensors"
+    convert.import_weights(str(tmp_path / "a.pth"), out, sha256=None, partial=tmp_path)
+    line = capsys.readouterr().err
+    assert "mean 0.4488, 0.4371, 0.404, std 1, 1, 1" in line
+    assert ("assumed" in line) == (not said)
+    assert ("residual scaling 0.5 folded" in line) == said

@@ -51,6 +51,12 @@ def test_checkpoints_of_others(tmp_path: Path) -> None:
     as_the_authors_save(build(SMALL["edsr"]), tmp_path / "a.pth")
     facts = dict(info(str(tmp_path / "a.pth")))
     assert (facts["format"], facts["epoch"]) == ("the authors'", "7")
+    (tmp_path / "a.pth").rename(tmp_path / "a.safetensors")  # the content counts
+    assert dict(info(str(tmp_path / "a.safetensors")))["format"] == "the authors'"
+    save(tmp_path / "b.pth", build(SMALL["edsr"]), SMALL["edsr"], {"res_scale": 0.1})
+    facts = dict(info(str(tmp_path / "b.pth")))
+    assert facts["format"] == "liif's safetensors"
+    assert facts["residual scaling"] == "0.1, folded into the weights"
 
 
 def test_command_line(tmp_path: Path) -> None:

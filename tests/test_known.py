@@ -105,6 +105,19 @@ def test_a_web_page_is_no_checkpoint(published: Path) -> None:
     assert list(known.folder().glob("*.safetensors")) == []
 
 
+def test_an_unknown_name_leaves_nothing_behind(published: Path) -> None:
+    with pytest.raises(UserError, match=r"`\.\./x` is none of"):
+        run("weights", "fetch", "../x")
+    assert not known.folder().exists()
+
+
+def test_what_is_bundled_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(known.CACHE, str(tmp_path))
+    (row,) = (r for r in run("weights", "list").splitlines() if r.startswith("edsr-baseline"))
+    assert row.endswith("yes")
+    assert run("weights", "fetch", "edsr-baseline").strip() == str(checkpoint.BUNDLED)
+
+
 def test_the_list_is_whole() -> None:
     assert list(known.WEIGHTS) == ["edsr-baseline", "rdn", "mmagic-edsr-baseline", "mmagic-rdn"]
     for weights in known.WEIGHTS.values():

@@ -22,7 +22,7 @@ from conftest import Folder, free_port, photograph
 from PIL import Image
 from test_train import SETTINGS
 
-from liif import checkpoint, runs, tracking, train
+from liif import checkpoint, convert, runs, tracking, train
 from liif.config import Recipe
 from liif.courier import NoTracker, Tracker
 from liif.errors import UserError
@@ -173,7 +173,7 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
     tracker.close()
     models = outputs.weights.parent
     given = models / "given.safetensors"
-    checkpoint.import_weights(str(outputs.best), given, sha256=None, partial=tmp_path)
+    convert.import_weights(str(outputs.best), given, sha256=None, partial=tmp_path)
     checkpoint.save(given, *checkpoint.read(given)[:2], {"format": "authors"})
     upscaled = tmp_path / "upscaled"
 

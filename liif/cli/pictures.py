@@ -152,7 +152,10 @@ def compare(
 @app.command(name="import", rich_help_panel=WEIGHTS)
 def import_(
     source: Annotated[
-        str, typer.Argument(help="`bundled`, a file (ours, the authors' .pth, mmagic's) or a URL.")
+        str,
+        typer.Argument(
+            help="`bundled`, a name of `liif weights`, a file (ours, the authors', mmagic's) or URL."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
     sha256: Annotated[
@@ -165,7 +168,7 @@ def import_(
     track: Track = False,
 ) -> None:
     """Convert weights to our format; nothing in the file is executed."""
-    from liif import checkpoint as stage
+    from liif import convert as stage
     from liif import runs
 
     require_writable(out)
@@ -176,7 +179,13 @@ def import_(
 
 @app.command(rich_help_panel=WEIGHTS)
 def info(
-    weights: Annotated[str, typer.Argument(help="`bundled`, or a weights file of any format.")],
+    weights: Annotated[
+        str,
+        typer.Argument(
+            help="`bundled`, a name of `liif weights`, or a file: ours, the authors', mmagic's.",
+            autocompletion=known_weights,
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Tell what a checkpoint is: network, origin, training, metrics."""
@@ -207,7 +216,7 @@ def list_() -> None:
     columns = [("name", "network", "from", "sha256", "here")]
     for name, weights in known.WEIGHTS.items():
         digest = f"{weights.sha256[:8]}…" if weights.sha256 else "not published"
-        here = "yes" if known.cached(name).is_file() else "no"
+        here = "yes" if known.is_here(name) else "no"
         columns.append((name, weights.network, weights.origin, digest, here))
     widths = [max(len(row[i]) for row in columns) for i in range(5)]
     for row in columns:
@@ -227,6 +236,7 @@ def fetch(
     """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
     from liif import known
 
+    known.require(name)
     require_writable(known.folder())
     with lock(known.folder() / ".partial" / f"{name}.lock", f"fetching {name}"):
         typer.echo(known.fetch(name, sha256=sha256))
@@ -234,11 +244,19 @@ def fetch(
 
 @app.command(rich_help_panel=WEIGHTS)
 def export(
-    weights: Annotated[str, typer.Argument(help="`bundled`, a known name, or a weights file.")],
+    weights: Annotated[
+        str,
+        typer.Argument(
+            help="`bundled`, a name of `liif weights`, or a file: ours, the authors', mmagic's.",
+            autocompletion=known_weights,
+        ),
+    ],
     onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the only format so far.")] = False,
     out: Annotated[
         OptionalPath,
-        typer.Option("--out", "-o", help="Names without ending; default the weights' name here."),
+        typer.Option(
+            "--out", "-o", help="Names without ending, or a folder; default the weights' name here."
+        ),
     ] = None,
 ) -> None:
     """Write OUT.encoder.onnx and OUT.decoder.onnx, for pictures of any size, checked."""

@@ -1,0 +1,71 @@
+"""Weights of any format → ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from liif import checkpoint, published
+from liif.errors import UserError
+from liif.files import file_sha256
+from liif.progress import say
+
+
+def import_weights(
+    source: str, out: Path, *, sha256: str | None, partial: Path, network: str | None = None
+) -> None:
+    """Convert weights of any format that `load` takes to ours; a URL is downloaded first.
+
+    Parameters
+    ----------
+    sha256
+        What a URL's file must be, or its beginning.
+    network
+        The published network that it must be.
+
+    Raises
+    ------
+    UserError
+        The source cannot be had or read, is of another network, or a URL was given without its
+        sha256.
+    """
+    if not source.startswith(("http://", "https://")):
+        path = checkpoint.locate(source)
+        if out.exists() and out.samefile(path):
+            raise UserError(f"{out}: is what is to be converted; give another name")
+        _convert(path, out, source, network)
+        return
+    from liif.download import fetch
+
+    if sha256 is None:
+        raise UserError(f"{source}: give its --sha256, so that it can be checked")
+    fetched = partial / f"{out.stem}.weights"
+    fetch((source,), fetched, partial, digest=sha256)
+    try:
+        _convert(fetched, out, source, network)
+    finally:
+        fetched.unlink()  # what is kept is the conversion
+
+
+def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
+    model, architecture, provenance = checkpoint.read(path)
+    found = published.network(architecture)
+    if network is not None and found != network:
+        raise UserError(f"{source}: is no {network}, but {found or 'another network'}")
+    if provenance.get("format") in ("authors", "mmagic"):
+        provenance = {"sha256": file_sha256(path), **provenance}
+    checkpoint.save(out, model, architecture, provenance)
+    size = sum(p.numel() for p in model.parameters())
+    layout = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}
+    assumed = "published model" in str(provenance.get("normalisation"))
+    said = " (assumed: the file does not say; mmagic's published models have it)" if assumed else ""
+    scaled = provenance.get("res_scale")
+    folded = f"; residual scaling {scaled:g} folded into the weights" if scaled else ""
+    say(
+        f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}"
+        f"{layout.get(provenance.get('format', ''), '')}; normalised by mean "
+        f"{_numbers(architecture.mean)}, std {_numbers(architecture.std)}{said}{folded}"
+    )
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{v:g}" for v in values)
