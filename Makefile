@@ -8,11 +8,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.liif-installed
 SNAKEMAKE_FILES := Snakefile workflow/rules
 
-.PHONY: help install demo ui test test-slow bench lint format schema clean-demo
+.PHONY: help install demo ui test test-slow fuzz audit bench lint format schema clean-demo
 help:
 	@echo "make demo        train two small networks on the bundled photographs and enlarge 6 pictures"
 	@echo "make test        all tests but the slow ones"
 	@echo "make test-slow   the slow tests"
+	@echo "make fuzz        some minutes of looking for input that is not answered well"
+	@echo "make audit       known vulnerabilities of the pinned packages"
 	@echo "make ui          MLflow's pages of the demo's runs, at http://127.0.0.1:5000"
 	@echo "make bench       speed and memory against plain reference implementations"
 	@echo "make lint        every check of style, types and workflow"
@@ -45,6 +47,20 @@ test: $(INSTALLED)
 
 bench: $(INSTALLED)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py
+
+# The property tests with many examples, new ones each time; then files that atheris mutates.
+FUZZ_SECONDS ?= 120
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable ".[fuzz]"
+	LIIF_HYPOTHESIS=search $(BIN)/python -m pytest tests/test_mistakes.py
+	for target in pictures checkpoints layouts; do \
+	    $(BIN)/python tests/fuzz.py $$target --seconds $(FUZZ_SECONDS) || exit 1; done
+
+# Known vulnerabilities of what is pinned; asks the Python package index.
+audit: $(INSTALLED)
+	$(BIN)/python -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet pip-audit
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

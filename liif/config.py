@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -196,6 +197,14 @@ class Download(Settings):
     """Where they are."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """What they must be."""
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str) -> str:
+        # Logs, reports and MLflow's parameters show what the configuration holds.
+        if "@" in urlsplit(url).netloc:
+            raise ValueError("no name and password in an address: put them into ~/.netrc")
+        return url
 
 
 class TrainedModel(Architecture):

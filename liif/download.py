@@ -14,6 +14,7 @@ import requests
 from liif.errors import UserError
 from liif.files import cannot_write, file_sha256, replacing
 from liif.progress import duration, say
+from liif.secrets import without_secrets
 
 TIMEOUT = (15, 60)
 """Seconds to connect, and between two pieces of data."""
@@ -151,7 +152,7 @@ def fetch(
             _finish(part, out, digest)
             return
         except _Useless as error:
-            reasons.append(f"{url}: {error}")
+            reasons.append(f"{without_secrets(url)}: {error}")
         except OSError as error:
             raise cannot_write(part, error) from None
     raise NotToBeHad(f"{out.name} could not be downloaded ({'; '.join(reasons)})")
@@ -172,7 +173,7 @@ def _persist(url: str, part: Path, size: int | None) -> None:
         failures = 1 if have > before >= 0 else failures + (2 if unreachable else 1)
         if failures >= TRIES:
             raise _Useless(reason)
-        say(f"{url}: {reason}; again")
+        say(f"{without_secrets(url)}: {reason}; again")
         time.sleep(_PAUSE * 2 ** (failures - 1))
 
 
@@ -271,7 +272,7 @@ def _plain(error: Exception) -> str:
     if isinstance(error, requests.ConnectionError):
         timed_out = "timed out" in str(error)
         return "no answer in time" if timed_out else _UNREACHABLE
-    return str(error) or type(error).__name__
+    return without_secrets(str(error)) or type(error).__name__
 
 
 def _existing(path: Path) -> Path:

@@ -1,0 +1,143 @@
+"""What can be reached from outside, and what goes out: nothing but the loopback, no password."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Folder, free_port
+from test_dvc import git, sh
+from test_tracking import server
+from test_workflow import ROOT, TINY, Project, project
+
+__all__ = ["project"]
+BIN = Path(sys.executable).parent
+PASSWORD = "open-sesame-4711"
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationWarning")
+
+
+def listening(process: psutil.Process) -> set[str]:
+    """Addresses that a process and those below it listen on."""
+    found = set()
+    below: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        below = process.children(recursive=True)
+    for each in [process, *below]:
+        try:
+            connections = each.net_connections("inet")
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
+            continue
+        found |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    return found
+
+
+def test_the_pages_of_mlflow_are_for_this_machine_alone(tmp_path: Path) -> None:
+    """`make ui` as the Makefile has it, but for its port."""
+    text = (ROOT / "Makefile").read_text()
+    recipe = re.search(r"^ui: .*\n\tcd demo && \$\(abspath \$\(BIN\)\)/(mlflow ui.*)$", text, re.M)
+    assert recipe is not None
+    words = [str(BIN / "mlflow"), *recipe[1].split()[1:], "--port", str(free_port())]
+    with (tmp_path / "log").open("w") as log:
+        process = psutil.Popen(
+            words,
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        )
+    try:
+        end = time.monotonic() + 60
+        while not (addresses := listening(process)):
+            assert time.monotonic() < end, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        assert addresses == {"127.0.0.1"}
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_no_job_listens_and_no_password_is_kept(project: Project, folder: Folder) -> None:
+    """Passwords of a tracking server and of a DVC remote, through the whole workflow."""
+    path = project.path
+    model = {"small-edsr": TINY["models"]["small-edsr"]}
+    given = {"given": {"weights": "bundled", "scales": []}}
+    small: dict[str, Any] = {"evaluate": {"scales": []}, "tracking": True}
+    project.configure(models={**model, **given}, **small)
+    git(path, "init", "--quiet")
+    sh(path, "dvc", "init", "--quiet")
+    sh(path, "dvc", "remote", "add", "-d", "shared", "s3://bucket/liif")
+    for name in ("access_key_id", "secret_access_key", "session_token"):
+        sh(path, "dvc", "remote", "modify", "--local", "shared", name, PASSWORD)
+    (path / ".gitignore").write_text(".snakemake/\n/results/*\n")
+    sh(path, "dvc", "add", "--quiet", "data")
+    port = free_port()
+    address = f"http://me:{PASSWORD}@127.0.0.1:{port}"
+    seen: set[str] = set()
+    with pytest.MonkeyPatch.context() as patch, server(path.parent, port):
+        patch.setenv("MLFLOW_TRACKING_URI", address)
+        patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+        process = project.start("results/sr_800")
+        watched = psutil.Process(process.pid)
+
+        def watch() -> None:
+            while process.poll() is None:
+                seen.update(listening(watched))
+                time.sleep(0.05)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        output, _ = process.communicate()
+        watcher.join()
+        assert process.returncode == 0, output
+    assert seen == set()
+    assert PASSWORD not in output
+    assert (path / "results" / "report.html").exists()
+    kept = [p for p in path.rglob("*") if p.is_file() and p.name != "config.local"]
+    server_side = [path.parent / "server.db", path.parent / "server.log"]
+    server_side += [p for p in (path.parent / "artifacts").rglob("*") if p.is_file()]
+    assert (path.parent / "server.db").stat().st_size > 0
+    for file in [*kept, *server_side]:
+        assert PASSWORD.encode() not in file.read_bytes(), file
+
+
+def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
+    """Nobody listens there; what the command says names the address without it."""
+    url = f"http://me:{PASSWORD}@127.0.0.1:{free_port()}/x.pth?key={PASSWORD}"
+    words = [sys.executable, "-m", "liif", "import", url, "x.safetensors", "--sha256", "0" * 64]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "127.0.0.1" in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_a_password_in_the_configuration_is_refused(project: Project) -> None:
+    """It would stand in every log and report; ~/.netrc is its place."""
+    url = f"https://me:{PASSWORD}@example.org/x.pth"
+    model = {"given": {"weights": {"url": url, "sha256": "0" * 64}}}
+    project.configure(models=model)
+    output = project.run("--dry-run", "results/sr_800", fails=True)
+    assert "no name and password in an address: put them into ~/.netrc" in output
+    assert PASSWORD not in output
+
+
+def test_names_of_files_are_no_commands(project: Project, folder: Folder) -> None:
+    """What the configuration names goes through a shell, quoted."""
+    name = "data/a b;touch hacked;$(touch hacked)'\""
+    folder(f"project/{name}", mine=(7, 9))
+    given = {"given": {"weights": "data/given.pth", "scales": []}}
+    data = {**TINY["data"], "train": name, "test": {"lr": name}}
+    project.configure(models=given, data=data, evaluate={"scales": []})
+    project.run()
+    assert project.file("sr_800/given/mine.png").exists()
+    assert not (project.path / "hacked").exists()
+    assert json.loads(project.file("manifests/upscale/given/0.json").read_text())["pictures"]
