@@ -75,3 +75,12 @@ def test_a_wheel_works_outside_the_repository(tmp_path: Path) -> None:
         """
     )
     subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
+
+
+def test_every_test_that_the_documentation_names_exists() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+\.py)::(\w+)`", text))
+    assert len(named) > 50
+    for file, test in named:
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert f"\ndef {test}(" in source, f"{file}::{test}"

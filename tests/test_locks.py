@@ -8,6 +8,7 @@ import pytest
 
 from liif import locks
 from liif.errors import UserError
+from liif.files import replacing
 from liif.locks import beside, hold, lock
 
 
@@ -59,3 +60,20 @@ def test_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path: Path) -> None:
         path.touch()
         assert not locks._is_current(old, path)
         old.close()
+
+
+def test_two_writers_of_one_file(tmp_path: Path) -> None:
+    """The second is refused, and neither spoils what the first writes."""
+    path = tmp_path / "x.txt"
+    code = (
+        "import sys; from pathlib import Path; from liif.files import write_text\n"
+        f"write_text(Path({str(path)!r}), 'the other')"
+    )
+    with replacing(path) as part:
+        part.write_text("the first")
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "is being written by another process" in other.stderr
+    assert path.read_text() == "the first"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert path.read_text() == "the other"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
