@@ -13,6 +13,8 @@ import torch
 
 from liif.errors import UserError
 
+_KINDS = ("cpu", "cuda", "mps", "xpu")
+"""Devices that networks run on."""
 _held: list[IO[str]] = []
 """Locks of GPUs that this process has taken; the kernel releases them when it ends."""
 
@@ -43,6 +45,8 @@ def choose(name: str = "auto") -> torch.device:
 def _named(name: str) -> torch.device:
     try:
         device = torch.device(name)
+        if device.type not in _KINDS:  # PyTorch has others, on which nothing is computed
+            raise NotImplementedError
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"device `{name}` is not available here; try auto, cpu or cuda") from None

@@ -17,7 +17,18 @@ from liif.locks import attempt
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+_DENIED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    errno.ENAMETOOLONG,
+}
+
+
+_LONGEST_NAME = 255
+"""Bytes that the common file systems allow a name."""
+
+
+class DiskFull(UserError):
+    """No file that is written after this one will do better."""
 
 
 @contextmanager
@@ -28,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     # One name for each file, so that what a killed process left is replaced by the next one. The
     # suffix stays, since some writers choose the format by it.
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = path.with_name(_temporary(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         claim = attempt(part)
@@ -49,10 +60,17 @@ def replacing(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from None
 
 
+def _temporary(path: Path) -> str:
+    name = f".{path.stem}.part{path.suffix}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:  # by a few bytes, where the name itself is not
+        name = f".{sha256(os.fsencode(path.name)).hexdigest()[:32]}.part{path.suffix}"
+    return name
+
+
 def cannot_write(path: Path, error: OSError) -> Exception:
     """What to raise when writing failed: a line for the user where the reason is the disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"{path}: the disk is full; make room and run it again")
+        return DiskFull(f"{path}: the disk is full; make room and run it again")
     if error.errno in _DENIED:
         return UserError(f"{path}: cannot be written: {error.strerror}")
     return error

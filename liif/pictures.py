@@ -27,6 +27,8 @@ class PictureSet(ABC):
         The name is the file's without folder and ending; otherwise its whole path in the set.
     recursive
         Whether folders within a folder belong to it.
+    lenient
+        A file whose name is no text is put into `unusable`, and the others are there all the same.
 
     Raises
     ------
@@ -34,8 +36,14 @@ class PictureSet(ABC):
         There is no such folder or archive, no picture in it, or a name twice.
     """
 
-    def __init__(self, path: Path, *, flat: bool = True, recursive: bool = True) -> None:
+    _takes_hidden = False
+    """Whether files with a dot before their name count."""
+
+    def __init__(
+        self, path: Path, *, flat: bool = True, recursive: bool = True, lenient: bool = False
+    ) -> None:
         self.path, self.recursive = path, recursive
+        self.unusable: list[PictureError] = []
         self._members: dict[str, str] = {}
         self._sizes = self._list()
         for member in sorted(self._sizes):
@@ -43,20 +51,23 @@ class PictureSet(ABC):
             if parts.is_absolute() or ".." in parts.parts:
                 raise UserError(f"{path}: {member} leads out of the archive; make it anew")
             hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts.parts)
-            if hidden or parts.suffix.lower() not in images.SUFFIXES:
+            if (hidden and not self._takes_hidden) or parts.suffix.lower() not in images.SUFFIXES:
                 continue
             try:
                 member.encode()
             except UnicodeEncodeError:
-                raise UserError(
-                    f"{path}: a file name is not UTF-8: {member!r}; rename it"
-                ) from None
+                self.unusable.append(
+                    PictureError(f"{path}: a file name is not UTF-8: {member!r}; rename it")
+                )
+                if not lenient:
+                    raise self.unusable[-1] from None
+                continue
             name = parts.stem if flat else member
             if name in self._members:
                 first = self._members[name]
                 raise UserError(f"{path}: {first} and {member} have the same name; rename one")
             self._members[name] = member
-        if not self._members:
+        if not self._members and not self.unusable:
             hint = "" if recursive else "; --recursive looks into folders within"
             raise UserError(f"{path}: has no pictures ({' '.join(sorted(images.SUFFIXES))}){hint}")
 
@@ -77,10 +88,14 @@ class PictureSet(ABC):
         """What to call a picture in a message."""
         return f"{self.path}/{self._members[name]}"
 
+    def file(self, name: str) -> Path | None:
+        """Where a picture lies; None within an archive."""
+        return None
+
     def data(self, name: str) -> bytes:
         """The file of a picture."""
         if name not in self._members:
-            raise UserError(f"{self.path}: has no picture {name}")
+            raise PictureError(f"{self.path}: has no picture {name}")
         member = self._members[name]
         try:
             size, limit = self._sizes[member], images.max_bytes()
@@ -126,9 +141,15 @@ class Folder(PictureSet):
     def _data(self, member: str) -> bytes:
         return (self.path / member).read_bytes()
 
+    def file(self, name: str) -> Path | None:
+        """Where a picture lies."""
+        return self.path / self._members[name] if name in self._members else None
+
 
 class OneFile(PictureSet):
-    """A single picture."""
+    """A single picture; also a hidden one, since it was named."""
+
+    _takes_hidden = True
 
     def _list(self) -> dict[str, int]:
         return {self.path.name: self.path.stat().st_size}
@@ -139,6 +160,10 @@ class OneFile(PictureSet):
     def label(self, name: str) -> str:
         """What to call the picture in a message."""
         return str(self.path)
+
+    def file(self, name: str) -> Path | None:
+        """Where the picture lies."""
+        return self.path
 
 
 class ZipArchive(_Archive):
@@ -176,19 +201,23 @@ class TarArchive(_Archive):
             return file.read()
 
 
-def open_set(path: Path, *, flat: bool = True, recursive: bool = True) -> PictureSet:
+def open_set(
+    path: Path, *, flat: bool = True, recursive: bool = True, lenient: bool = False
+) -> PictureSet:
     """The pictures of a folder, a zip or a tar archive; or a picture alone."""
     if path.is_dir():
-        return Folder(path, flat=flat, recursive=recursive)
+        return Folder(path, flat=flat, recursive=recursive, lenient=lenient)
     if not path.exists():
         raise UserError(f"{path}: no such folder or archive of pictures")
+    if not path.is_file():
+        raise UserError(f"{path}: is neither a file nor a folder")
     if path.suffix.lower() in images.SUFFIXES:
         return OneFile(path, flat=flat)
     try:
         if zipfile.is_zipfile(path):
-            return ZipArchive(path, flat=flat)
+            return ZipArchive(path, flat=flat, lenient=lenient)
         if tarfile.is_tarfile(path):
-            return TarArchive(path, flat=flat)
+            return TarArchive(path, flat=flat, lenient=lenient)
     except _DAMAGE as error:
         raise UserError(f"{path}: is damaged or cut short ({error})") from None
     kinds = " ".join(sorted(images.SUFFIXES))

@@ -38,10 +38,15 @@ class Progress:
 
     In plain lines, soon at first, then ever more rarely; as bars where used with ``with`` on a
     terminal, one for the whole and one for the current piece.
+
+    Parameters
+    ----------
+    closing
+        Say at the end how many there were; otherwise whoever counts says more of them.
     """
 
-    def __init__(self, title: str, total: int, *, unit: str) -> None:
-        self.title, self.total, self.unit = title, total, unit
+    def __init__(self, title: str, total: int, *, unit: str, closing: bool = True) -> None:
+        self.title, self.total, self.unit, self.closing = title, total, unit, closing
         self.done = 0
         self._start = time.monotonic()
         self._next = 5.0
@@ -59,6 +64,11 @@ class Progress:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._start
 
     def within(self, piece: str, fraction: float) -> None:
         """How far the current piece is, from 0 to 1."""
@@ -80,7 +90,8 @@ class Progress:
             self._bars.update(self._whole, completed=self.done)
             self._bars.update(self._piece, visible=False)
         if self.done == self.total:
-            say(f"{self.title}: {self.total} {self.unit} in {duration(elapsed)}")
+            if self.closing:
+                say(f"{self.title}: {self.total} {self.unit} in {duration(elapsed)}")
         elif elapsed >= self._next and self._bars is None:
             self._say(elapsed, 0, "")
 

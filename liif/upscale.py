@@ -3,101 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-
-from PIL import Image
 
 from liif import buckets, images, memory, writing
 from liif.buckets import EVERYTHING, Bucket, Manifest
 from liif.enlarge import Enlarged, Strip, enlarge
 from liif.errors import PictureError, UserError
-from liif.files import file_sha256, require_writable
+from liif.files import DiskFull, cannot_write, file_sha256, require_writable
 from liif.metadata import resized
-from liif.pictures import PictureSet, open_set
-from liif.progress import Progress, say
-from liif.resize import enlarged_size
+from liif.places import is_picture
+from liif.progress import Progress, duration, say
+from liif.sizes import Size as Size
+from liif.sizes import parse_size as parse_size
+from liif.targets import Plan, Task, Wanted, common_place, plan
 from liif.upscaler import Upscaler
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """How large the enlarged pictures are to be; just one of scale and the others is given."""
-
-    scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    """Of width and height the missing one follows from the picture's proportions."""
-
-    @property
-    def label(self) -> str:
-        """What file names say of it: x2.5, 1920x1080, w1920, h1080."""
-        if self.scale is not None:
-            return f"x{self.scale:g}"
-        if self.width is not None and self.height is not None:
-            return f"{self.width}x{self.height}"
-        return f"w{self.width}" if self.width is not None else f"h{self.height}"
-
-    def of(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of a picture of that shape (rows, cols), enlarged.
-
-        Raises
-        ------
-        ValueError
-            That would be less than there is.
-        """
-        if self.scale is not None:
-            return enlarged_size(shape, self.scale)
-        rows, cols = shape
-        width = self.width or max(1, round((self.height or 0) * cols / rows))
-        height = self.height or max(1, round(width * rows / cols))
-        if height < rows or width < cols:
-            raise ValueError(
-                f"{width}x{height} is less than its {cols}x{rows} pixels; this only enlarges "
-                "(in Python liif.imresize shrinks)"
-            )
-        return height, width
-
-
-_NAMES_OF_PICTURES = set(Image.registered_extensions())
-"""Endings that nobody gives a folder."""
-
-
-def parse_size(
-    scale: float | None, size: str | None, width: int | None, height: int | None
-) -> Size:
-    """How large from what the command line says; 8 times when it says nothing.
-
-    Raises
-    ------
-    UserError
-        Several are given that exclude each other, or a size that is none.
-    """
-    if (scale is not None) + (size is not None) + (width is not None or height is not None) > 1:
-        raise UserError("give one of --scale, --size, and --width or --height")
-    if size is not None:
-        across, _, down = size.lower().replace("×", "x").partition("x")
-        if not (across.isdecimal() and down.isdecimal() and int(across) and int(down)):
-            raise UserError(f"size `{size}` must look like 1920x1080, width first")
-        return Size(width=int(across), height=int(down))
-    if width is not None or height is not None:
-        return Size(width=width, height=height)
-    return Size(scale=8 if scale is None else scale)
-
-
-def parse_format(text: str) -> str:
+def parse_format(text: str, out: Path | None = None) -> str:
     """A format's file ending from its name.
 
     Raises
     ------
     UserError
-        There is no such format.
+        There is no such format, or the file `out` is to be of another.
     """
     suffix = f".{text.lower().lstrip('.')}"
     if suffix not in writing.FORMATS:
         known = ", ".join(s[1:] for s in writing.FORMATS)
         raise UserError(f"format `{text}` is none of {known}")
+    if out is not None and is_picture(out):
+        named = writing.FORMATS.get(out.suffix.lower())
+        if named is not None and named != writing.FORMATS[suffix]:
+            raise UserError(f"{out}: is to be {named} by its ending, and `{text}` by --format")
     return suffix
 
 
@@ -138,8 +78,8 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     """Enlarge pictures, folders and archives of them.
 
     What is there already is left as it is; `overwrite` replaces it, unless the same weights made
-    it from the same input. A picture that cannot be read or written is told, and the others are
-    made all the same.
+    it from the same input, or it is one of the inputs. An input that cannot be read, or a picture
+    that cannot be written, is told, and the others are made all the same.
 
     Parameters
     ----------
@@ -155,116 +95,129 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     ------
     UserError
         Pictures cannot be read or written: all of them are listed, after the others were made. Or
-        something that no other picture would escape.
+        something that no other picture would escape, such as a full disk.
     """
-    if out is not None and not out.is_dir() and out.suffix.lower() in _NAMES_OF_PICTURES:
-        writing.format_of(out)
-    todo = list(_todo(inputs, out, job))
-    if out is not None and _is_picture(out) and len(todo) > 1:
-        raise UserError(f"{out}: cannot hold {len(todo)} pictures; give a folder")
-    require_writable(*{target.parent for _, _, target in todo})
-    outcome = _Outcome()
+    images.max_pixels()  # a wrong setting of it is no picture's fault
+    wanted = Wanted(
+        label=job.size.label,
+        suffix=job.suffix,
+        recursive=job.recursive,
+        flat=job.flat,
+        overwrite=job.overwrite,
+        bucket=job.bucket,
+        names=job.names,
+    )
+    todo = plan(inputs, out, wanted)
+    count = len(todo.tasks) + len(todo.problems)
+    if out is not None and is_picture(out) and len(todo.tasks) > 1:
+        raise UserError(f"{out}: cannot hold {len(todo.tasks)} pictures; give a folder")
+    denied = _denied_folders(todo, out)
+    outcome = _Outcome(failed=todo.problems)
+    if todo.tasks:
+        for error in todo.problems:
+            say(f"{error}; going on with the others")
     made: dict[Path, str] = {}
-    with Progress(job.title, len(todo), unit="pictures") as progress:
-        for pictures, name, target in todo:
+    with Progress(job.title, len(todo.tasks), unit="pictures", closing=False) as progress:
+        for task in todo.tasks:
             try:
-                if target in made:
-                    raise PictureError(
-                        f"{pictures.label(name)}: {target} is already that of {made[target]}; "
-                        "rename one"
-                    )
-                made[target] = pictures.label(name)
-                _make(pictures, name, target, job, progress, outcome)
-                outcome.manifest[name] = file_sha256(target)
+                with _told_of_one(task.target):
+                    if task.target.parent in denied:
+                        raise denied[task.target.parent]
+                    if task.target in made:
+                        raise PictureError(
+                            f"{task.label}: {task.target} is already that of {made[task.target]}; "
+                            "rename one"
+                        )
+                    made[task.target] = task.label
+                    _make(task, job, progress, outcome)
+                    outcome.manifest[task.name] = file_sha256(task.target)
             except PictureError as error:
                 outcome.failed.append(error)
-                if len(todo) > 1:
+                if count > 1:
                     say(f"{error}; going on with the others")
             progress.advance()
-    _tell(outcome, len(todo))
+    _tell(outcome, count, f"{job.title}: ", common_place(todo.tasks, out), progress.elapsed)
     return outcome.manifest
 
 
-def _tell(outcome: _Outcome, count: int) -> None:
-    """What was left alone, and what went wrong."""
+def _denied_folders(todo: Plan, out: Path | None) -> dict[Path, UserError]:
+    """Folders that nothing can be written to; an error where there is no other folder."""
+    if out is not None and todo.tasks:
+        require_writable(out.parent if is_picture(out) else out)
+    denied, folders = {}, {task.target.parent for task in todo.tasks}
+    for folder in folders:
+        try:
+            require_writable(folder)
+        except UserError as error:
+            if isinstance(error, DiskFull) or len(folders) == 1:
+                raise
+            denied[folder] = error
+    return denied
+
+
+@contextmanager
+def _told_of_one(target: Path) -> Iterator[None]:
+    """Make what goes wrong within the block an error of one picture, unless the disk is full."""
+    try:
+        yield
+    except (PictureError, DiskFull):
+        raise
+    except UserError as error:
+        raise PictureError(str(error)) from None
+    except OSError as error:
+        told = cannot_write(target, error)
+        if isinstance(told, DiskFull):
+            raise told from None
+        raise PictureError(f"{target}: cannot be written: {error.strerror or error}") from None
+
+
+def _tell(outcome: _Outcome, count: int, title: str, place: str, seconds: float) -> None:
+    """How it went: what was made, what was left alone, and what went wrong."""
+    made = len(outcome.manifest) - outcome.left
     if outcome.stale:
+        was = "was" if outcome.stale == 1 else "were"
         say(
-            f"{outcome.stale} of {count} were there already, made of something else or with other "
-            "settings, and were left as they are; --overwrite replaces them"
+            f"{outcome.stale} of {count} {was} there already, made of something else or with other "
+            f"settings, and {was} left alone; --overwrite replaces such"
         )
-    elif outcome.left:
-        say(f"{outcome.left} of {count} were there already")
+    counts = ((made, "made"), (outcome.left, "there already"), (len(outcome.failed), "failed"))
+    parts = ", ".join(f"{n} {what}" for n, what in counts if n)
+    if made or outcome.left:
+        where = f" → {place}" if place else ""
+        say(f"{title}{parts}{where} ({duration(seconds)})")
     if outcome.failed and count == 1:
         raise outcome.failed[0]
     if outcome.failed:
         lines = "".join(f"\n  {error}" for error in outcome.failed)
-        raise UserError(f"{len(outcome.failed)} of {count} pictures were not enlarged:{lines}")
+        were = "was" if len(outcome.failed) == 1 else "were"
+        raise UserError(f"{len(outcome.failed)} of {count} pictures {were} not enlarged:{lines}")
 
 
-def _todo(
-    inputs: Iterable[Path], out: Path | None, job: Job
-) -> Iterator[tuple[PictureSet, str, Path]]:
-    """Each picture with its set, its name there, and where it goes."""
-    for source in inputs:
-        wanted = None if job.names is None else [n for n in sorted(job.names) if n in job.bucket]
-        if wanted == []:  # an empty bucket, whose folder may not even exist
-            continue
-        if out is not None and source.is_dir() and out.resolve() == source.resolve():
-            raise UserError(f"{out}: is the folder that the pictures come from; give another")
-        pictures = open_set(source, flat=job.flat, recursive=job.recursive or job.flat)
-        for name in wanted or [n for n in pictures.names if n in job.bucket]:
-            if out is not None and source.is_dir() and _within(source / name, out):
-                continue  # made by an earlier call
-            yield pictures, name, _target(source, name, out, job)
-
-
-def _within(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
-
-
-def _target(source: Path, name: str, out: Path | None, job: Job) -> Path:
-    """Where the enlarged picture goes."""
-    inner = name if job.flat else str(PurePosixPath(name).with_suffix(""))
-    if out is not None:
-        if _is_picture(out):
-            return out
-        return out / f"{inner}{job.suffix}"
-    source = source.resolve()
-    label = job.size.label
-    if _is_picture(source):
-        return source.with_name(f"{source.stem}_{label}{job.suffix}")
-    base = source.name if source.is_dir() else source.stem
-    return source.with_name(f"{base}_{label}") / f"{inner}{job.suffix}"
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in images.SUFFIXES and not path.is_dir()
-
-
-def _make(
-    pictures: PictureSet, name: str, out: Path, job: Job, progress: Progress, outcome: _Outcome
-) -> None:
-    label = pictures.label(name)
-    if out.exists() and Path(label).exists() and out.samefile(label):
-        raise PictureError(f"{out}: is the picture itself; give another name or folder")
-    parts = ("upscale", pictures.digest(name), job.upscaler.identity)
+def _make(task: Task, job: Job, progress: Progress, outcome: _Outcome) -> None:
+    out = task.target
+    if out.is_dir():
+        raise PictureError(f"{out}: is a folder; remove it, or give another name")
+    parts = ("upscale", task.pictures.digest(task.name), job.upscaler.identity)
     asked = job.size.scale if job.size.scale is not None else job.size.label
     tag = buckets.tag_of(*parts, asked)
     current = buckets.is_current(out, tag)
-    if current or (out.exists() and not job.overwrite):
+    if current or (out.is_file() and not job.overwrite):
         outcome.left += 1
         # Of formats without our tag it cannot be known.
         outcome.stale += not current and out.suffix.lower() == ".png"
         return
-    with memory.told(label, "lower --max-memory, or write TIFF, which need not fit", PictureError):
-        _enlarge(pictures, name, out, job, progress, tag)
+    remedy = (
+        "bicubic makes the whole picture at once; take a smaller size, or close other programs"
+        if job.upscaler.whole
+        else "lower --max-memory, or write TIFF, which need not fit"
+    )
+    with memory.told(task.label, remedy, PictureError):
+        _enlarge(task, job, progress, tag)
 
 
-def _enlarge(
-    pictures: PictureSet, name: str, out: Path, job: Job, progress: Progress, tag: str
-) -> None:
-    label = pictures.label(name)
-    picture = images.read(BytesIO(pictures.data(name)), label)
+def _enlarge(task: Task, job: Job, progress: Progress, tag: str) -> None:
+    label, out = task.label, task.target
+    picture = images.read(BytesIO(task.pictures.data(task.name)), label)
     if picture.frames > 1:
         say(f"{label}: has {picture.frames} frames; only the first is enlarged")
     height, width, channels = picture.pixels.shape

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from liif.enlarge import Pixels, Strips, largest
 from liif.files import file_sha256
 from liif.images import RGB8
+from liif.progress import say
 from liif.resize import imresize
 
 BICUBIC = "bicubic"
@@ -27,6 +28,8 @@ class Upscaler(NamedTuple):
     """What tells it from all others: the hash of its weights, and how they are used."""
     strips: Strips
     """RGB (h, w, 3) and the size asked for (rows, cols) → strips of rows in 0..1."""
+    whole: bool = False
+    """The first strip is the whole picture."""
 
     def to_size(self, lr: RGB8, size: tuple[int, int]) -> Unit:
         """LR (h, w, 3) and the size asked for (rows, cols) → (H, W, 3) in 0..1, not rounded."""
@@ -46,10 +49,18 @@ def open_upscaler(
     """An upscaler from weights (`bundled`, a known name, or a file) or `bicubic`.
 
     `max_memory` in bytes bounds what features and encoding take; half of what is free when not
-    given. `self_ensemble` is the mean over the eight flips and transpositions.
+    given. `self_ensemble` is the mean over the eight flips and transpositions. Bicubic heeds none
+    of these, and says so.
     """
     if str(weights) == BICUBIC:
-        return Upscaler(BICUBIC, _bicubic)
+        options = {
+            "--device": device != "auto",
+            "--max-memory": max_memory is not None,
+            "--self-ensemble": self_ensemble,
+        }
+        if without := [option for option, given in options.items() if given]:
+            say(f"{BICUBIC} is no network; without effect: {', '.join(without)}")
+        return Upscaler(BICUBIC, _bicubic, whole=True)
 
     from liif import checkpoint
     from liif import device as devices

@@ -205,3 +205,19 @@ def test_options_that_exclude_each_other(capsys: Capture, monkeypatch: Patch) ->
     assert "must look like 1920x1080" in mistake(capsys, monkeypatch, *words)
     words = ["upscale", "a.png", "--format", "gif"]
     assert "none of png, jpg" in mistake(capsys, monkeypatch, *words)
+
+
+def test_words_of_upscale_that_are_mistakes(
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
+) -> None:
+    a = folder("lr", a=(4, 4)) / "a.png"
+    cases: dict[str, list[object]] = {
+        "an empty word is given": ["", "-o", tmp_path / "x"],
+        "an empty word": [a, "-o", ""],
+        "--max-memory (=inf) must be a number": [a, "--max-memory", "inf"],
+        "device `meta` is not available": [a, "--device", "meta"],
+        "is to be JPEG by its ending": [a, "-o", tmp_path / "x.jpg", "--format", "webp"],
+    }
+    for message, words in cases.items():
+        assert message in mistake(capsys, monkeypatch, "upscale", *words), words
+    assert [p.name for p in a.parent.iterdir()] == ["a.png"]

@@ -37,6 +37,6 @@ def test_without_a_gpu_it_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_devices_are_named() -> None:
-    for name in ("gpu", "cuda:99"):
+    for name in ("gpu", "cuda:99", "meta", "vulkan"):
         with pytest.raises(UserError, match=f"device `{name}` is not available"):
             device.choose(name)

@@ -38,3 +38,14 @@ def test_a_folder_in_the_way_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"), replacing(tmp_path / "file" / "x"):
         pass
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    """The temporary file's is no longer."""
+    for name in ("n" * 251 + ".png", "ü" * 125 + ".webp"):
+        with replacing(tmp_path / name) as part:
+            part.write_text("x")
+            assert part.suffix == Path(name).suffix
+        assert (tmp_path / name).read_text() == "x"
+    with pytest.raises(UserError, match="File name too long"), replacing(tmp_path / ("n" * 256)):
+        pass

@@ -1,3 +1,4 @@
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -75,3 +76,15 @@ def test_compressed_tar_archives_are_refused(folder: Folder, tmp_path: Path) -> 
         archive.add(path / "a.png", "a.png")
     with pytest.raises(UserError, match="compressed tar archive cannot be read"):
         open_set(tmp_path / "set.tar.gz")
+
+
+def test_names_that_are_no_text(folder: Folder) -> None:
+    path = folder("set", a=(4, 4))
+    (path / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    with pytest.raises(UserError, match="a file name is not UTF-8"):
+        open_set(path)
+    pictures = open_set(path, lenient=True)
+    assert pictures.names == ["a"]
+    assert pictures.file("a") == path / "a.png"
+    assert "is not UTF-8" in str(pictures.unusable[0])
+    assert open_set(archives(folder("other", a=(4, 4)))[0]).file("a") is None

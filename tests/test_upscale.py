@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +15,8 @@ from PIL import Image
 from liif import images, imresize
 from liif.checkpoint import build, load, save
 from liif.errors import UserError
+from liif.files import DiskFull, replacing
+from liif.locks import attempt
 from liif.upscale import Job, Size, parse_format, parse_size, upscale
 from liif.upscaler import open_upscaler
 
@@ -95,11 +99,99 @@ def test_what_is_there_is_left_alone(
     time = out.stat().st_mtime_ns
     capsys.readouterr()
     assert upscale([source], out.parent, job(weights, overwrite=True)) == first
-    assert "1 of 1 were there already\n" in capsys.readouterr().err
+    assert f"upscaling: 1 there already → {out.parent} (" in capsys.readouterr().err
     assert upscale([source], out.parent, job("bicubic")) == first
     assert "made of something else" in capsys.readouterr().err
     assert out.stat().st_mtime_ns == time
     assert upscale([source], out.parent, job("bicubic", overwrite=True)) != first
+
+
+def test_one_bad_input_does_not_keep_the_others(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = folder("lr", a=(4, 4)), tmp_path / "sr"
+    empty, notes = tmp_path / "empty", tmp_path / "notes.txt"
+    empty.mkdir()
+    notes.write_text("no picture")
+    strange = folder("strange", b=(4, 4))
+    (strange / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.png")
+    bad = [notes, tmp_path / "none.png", empty, tmp_path / "pipe.png"]
+    with pytest.raises(UserError) as told:
+        upscale([*bad, source / "a.png", strange], out, job("bicubic"))
+    first, *lines = str(told.value).splitlines()
+    assert first == "5 of 7 pictures were not enlarged:"
+    reasons = ("neither a picture", "no such", "has no pictures", "neither a file", "not UTF-8")
+    for line, reason in zip(lines, reasons, strict=True):
+        assert reason in line
+    assert sorted(p.name for p in out.iterdir()) == ["a.png", "b.png"]
+    err = capsys.readouterr().err
+    assert err.count("; going on with the others") == 5
+    assert f"upscaling: 2 made, 5 failed → {out} (" in err
+    for single in bad:
+        with pytest.raises(UserError) as told:
+            upscale([single], out, job("bicubic"))
+        assert "\n" not in str(told.value)
+
+
+def test_a_bad_target_does_not_keep_the_others(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = "n" * 251  # with its ending all that a name may have
+    source, out = folder("lr", a=(4, 4), b=(4, 4), c=(4, 4), **{longest: (4, 4)}), tmp_path / "sr"
+    (out / "a.png").mkdir(parents=True)
+    busy = attempt(out / ".b.part.png")
+    assert busy is not None
+    with busy, pytest.raises(UserError) as told:
+        upscale([source], out, job("bicubic"))
+    first, *lines = str(told.value).splitlines()
+    assert first == "2 of 4 pictures were not enlarged:"
+    assert "a.png: is a folder" in lines[0]
+    assert "b.png: is being written by another process" in lines[1]
+    made = {p.name for p in out.iterdir() if p.is_file() and not p.name.startswith(".")}
+    assert made == {"c.png", f"{longest}.png"}
+    # Beside it there is no room for the name.
+    with pytest.raises(UserError, match=r"1 of 2 .*\n.*n_x2\.png: cannot be written: File name"):
+        upscale([source / f"{longest}.png", source / "c.png"], None, job("bicubic"))
+    assert (source / "c_x2.png").is_file()
+
+
+def test_a_full_disk_stops_at_once(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        tried.append(path)
+        with replacing(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("liif.writing.write", full)
+    with pytest.raises(DiskFull, match=r"a\.png: the disk is full"):
+        upscale([folder("lr", a=(4, 4), b=(4, 4))], tmp_path / "sr", job("bicubic"))
+    assert len(tried) == 1
+
+
+def test_running_out_of_memory_is_told_as_it_is(
+    folder: Folder, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder("lr", a=(4, 4))
+
+    def none(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("liif.writing.write", none)
+    with pytest.raises(UserError, match="bicubic makes the whole picture at once"):
+        upscale([source], tmp_path / "sr", job("bicubic"))
+    with pytest.raises(UserError, match="lower --max-memory"):
+        upscale([source], tmp_path / "sr", job(weights))
+
+
+def test_bicubic_tells_what_it_does_not_heed(capsys: pytest.CaptureFixture[str]) -> None:
+    open_upscaler("bicubic", threads=1)
+    assert capsys.readouterr().err == ""
+    open_upscaler("bicubic", "cpu", self_ensemble=True)
+    assert "without effect: --device, --self-ensemble" in capsys.readouterr().err
 
 
 def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
@@ -173,12 +265,17 @@ def test_sizes_asked_for() -> None:
     with pytest.raises(UserError, match="format `gif` is none of png, jpg"):
         parse_format("gif")
     assert parse_format("JPG") == ".jpg"
+    assert parse_format("jpeg", Path("a.jpg")) == ".jpeg"
+    with pytest.raises(UserError, match=r"a\.jpg: is to be JPEG by its ending, and `webp` by"):
+        parse_format("webp", Path("a.jpg"))
 
 
 def test_what_is_smaller_than_the_picture_is_refused(folder: Folder, tmp_path: Path) -> None:
     source = folder("lr", a=(4, 9), b=(4, 6))
     narrow = replace(job("bicubic"), size=Size(width=8))
-    with pytest.raises(UserError, match=r"1 of 2.*\n.*a\.png: 8x4 is less than its 9x4 pixels"):
+    with pytest.raises(
+        UserError, match=r"1 of 2 pictures was.*\n.*a\.png: 8x4 is less than its 9x4 p"
+    ):
         upscale([source], tmp_path / "sr", narrow)
     assert images.read(tmp_path / "sr" / "b.png").rgb.shape == (5, 8, 3)
 
@@ -229,6 +326,7 @@ def test_fifty_pictures_killed_in_the_middle(folder: Folder, tmp_path: Path, wei
             assert times.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
     assert 0 < len(times) < 50
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert f"{len(times)} of 50 were there already" in done.stderr
+    summary = f"upscaling: {50 - len(times)} made, {len(times)} there already → {out} ("
+    assert summary in done.stderr
     assert sorted(p.name for p in out.iterdir()) == sorted(f"p{i}.png" for i in range(50))
     assert all(path.stat().st_mtime_ns == then for path, then in times.items())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from liif.errors import UserError
 from liif.project import TRACKING
 
 MACHINE = "Machine"
@@ -58,8 +60,31 @@ OptionalPath = Path | None
 
 
 def to_bytes(gigabytes: float | None) -> int | None:
-    """What `--max-memory` says, in bytes."""
-    return None if gigabytes is None else int(gigabytes * 1e9)
+    """What `--max-memory` says, in bytes.
+
+    Raises
+    ------
+    UserError
+        It is endless, or no number.
+    """
+    if gigabytes is None:
+        return None
+    if not isfinite(gigabytes):
+        raise UserError(f"--max-memory (={gigabytes}) must be a number of GB")
+    return int(gigabytes * 1e9)
+
+
+def a_path(word: str) -> Path:
+    """A path; an empty word is none, which Python would take for the current folder.
+
+    Raises
+    ------
+    UserError
+        The word is empty.
+    """
+    if not word:
+        raise UserError("an empty word is given for a path (a variable that is not set?)")
+    return Path(word)
 
 
 def known_weights(incomplete: str) -> list[str]:

@@ -21,6 +21,7 @@ from liif.cli.options import (
     OptionalPath,
     Threads,
     Track,
+    a_path,
     known_weights,
     to_bytes,
 )
@@ -32,11 +33,17 @@ from liif.locks import beside, lock
 
 @app.command(rich_help_panel=PICTURES)
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(help="Pictures, folders or archives of them.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Pictures, folders or archives of them.", parser=a_path),
+    ],
     out: Annotated[
         OptionalPath,
         typer.Option(
-            "--out", "-o", help="Folder; or a file, for one picture. Default beside each."
+            *("--out", "-o"),
+            help="Folder; or a file, for one picture. Default beside each.",
+            parser=a_path,
+            metavar="PATH",
         ),
     ] = None,
     scale: Annotated[
@@ -62,9 +69,11 @@ def upscale(
         ),
     ] = "bundled",
     format_: Annotated[
-        str,
-        typer.Option("--format", help="png, jpg, webp, tif or bmp, where OUT does not say."),
-    ] = "png",
+        str | None,
+        typer.Option(
+            "--format", help="png, jpg, webp, tif or bmp, where OUT does not say; default png."
+        ),
+    ] = None,
     quality: Annotated[
         int,
         typer.Option(min=1, max=100, help="Of JPEG and WebP; 100 is WebP without loss."),
@@ -108,7 +117,7 @@ def upscale(
     from liif.upscaler import open_upscaler
 
     asked = stage.parse_size(scale, size, width, height)
-    suffix = stage.parse_format(format_)
+    suffix = ".png" if format_ is None else stage.parse_format(format_, out)
     if manifest is not None:
         require_writable(manifest)
     job = stage.Job(
@@ -153,9 +162,7 @@ def compare(
 def import_(
     source: Annotated[
         str,
-        typer.Argument(
-            help="`bundled`, a name of `liif weights`, a file (ours, the authors', mmagic's) or URL."
-        ),
+        typer.Argument(help="`bundled`, a name of `liif weights`, a file of any format, or a URL."),
     ],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
     sha256: Annotated[
