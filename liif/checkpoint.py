@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from liif import foreign, known
+from liif import arguments, foreign, known
+from liif import device as devices
 from liif.config import Architecture, RDNEncoder
 from liif.decoder import Decoder
 from liif.encoders import EDSR, RDN
@@ -140,15 +141,25 @@ def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") ->
         `bundled` (the released EDSR-baseline weights), a name of `liif weights` that was fetched,
         or a file: ours, the authors' or mmagic's. Nothing in the file is executed.
     device
-        Where the model is put.
+        Where the model is put: `cpu`, `cuda`, `cuda:1`, `mps`, `xpu`.
 
     Raises
     ------
     UserError
         The file is missing, unreadable or of no known layout.
+    TypeError, ValueError
+        `path` is no path, or there is no such device.
     """
+    if not isinstance(path, str | Path):
+        raise TypeError(f"`path` must be a name or a path, not {arguments.shown(path)}")
+    try:
+        where = devices.named(device)
+    except UserError:
+        raise ValueError(
+            f"`device` (={device}) is not available here; give cpu, cuda, mps or xpu"
+        ) from None
     model, _, _ = read(path)
-    return model.to(device).eval()
+    return model.to(where).eval()
 
 
 def locate(weights: str | Path) -> Path:

@@ -31,7 +31,7 @@ def choose(name: str = "auto") -> torch.device:
         No such device here.
     """
     if name != "auto":
-        return _named(name)
+        return named(name)
     if not torch.cuda.is_available():
         return torch.device("cpu")
     gpus = range(torch.cuda.device_count())
@@ -42,13 +42,20 @@ def choose(name: str = "auto") -> torch.device:
     return torch.device("cuda", max(gpus, key=_free_memory))
 
 
-def _named(name: str) -> torch.device:
+def named(name: str | torch.device) -> torch.device:
+    """The device of that name.
+
+    Raises
+    ------
+    UserError
+        No such device here, or none that networks run on.
+    """
     try:
         device = torch.device(name)
         if device.type not in _KINDS:  # PyTorch has others, on which nothing is computed
             raise NotImplementedError
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
         raise UserError(f"device `{name}` is not available here; try auto, cpu or cuda") from None
     return device
 

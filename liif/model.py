@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from liif import coords, symmetry, tiles
+from liif import arguments, coords, symmetry, tiles
 from liif.decoder import Decoder, ensemble
 from liif.encoders import EDSR, RDN
 from liif.enlarge import Pixels, enlarge, largest, whole
@@ -291,21 +291,18 @@ class LIIF(nn.Module):
                 max_memory=max_memory,
             )
             return like(image, enlarged)
-        pixels = image[..., None] if image.ndim == 2 else image
-        if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4 or 0 in pixels.shape:
-            raise ValueError(
-                f"`image` must be (H, W) or (H, W, 1 to 4) and not empty, not {image.shape}"
-            )
-        if image.dtype not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
-            raise TypeError(f"`image` must be uint8, uint16 or floating point, not {image.dtype}")
+        pixels = arguments.picture(image, channels=4)
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         target = target_size(pixels.shape[:2], scale, size)
+        memory = arguments.max_memory(max_memory)
 
         def rgb(lr: Pixels, to: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-            return self.rgb_strips(lr, to, max_memory=max_memory, self_ensemble=self_ensemble)
+            return self.rgb_strips(lr, to, max_memory=memory, self_ensemble=self_ensemble)
 
         strips = enlarge(pixels, target, rgb)
         big = whole(strips, (*target, pixels.shape[2]), pixels.dtype)
-        return big[..., 0] if image.ndim == 2 else big
+        big = big[..., 0] if image.ndim == 2 else big
+        return big.astype(image.dtype, copy=False)
 
 
 def target_size(
@@ -315,22 +312,23 @@ def target_size(
 
     Raises
     ------
-    ValueError
-        Both are given or none, or they ask for less than there is.
+    TypeError, ValueError
+        Both are given or none, they are no numbers, or they ask for less than there is.
     """
     if (scale is None) == (size is None):
         raise ValueError("give either `scale` or `size`")
     if size is None:
-        assert scale is not None
-        if scale < 1:
+        factor = arguments.number("scale", scale)
+        if factor < 1:
             raise ValueError(f"`scale` (={scale}) must be 1 or more; liif.imresize shrinks")
-        return enlarged_size(shape, scale)
-    if size[0] < shape[0] or size[1] < shape[1]:
+        return enlarged_size(shape, factor)
+    rows, cols = arguments.size("size", size)
+    if rows < shape[0] or cols < shape[1]:
         raise ValueError(
-            f"`size` (={size}) must not be below the picture's {tuple(shape)}; "
+            f"`size` (={(rows, cols)}) must not be below the picture's {tuple(shape)}; "
             "liif.imresize shrinks"
         )
-    return size
+    return rows, cols
 
 
 def _interpolate(

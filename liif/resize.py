@@ -8,6 +8,7 @@ clipped between the two passes as well as after them; all sums are in float64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, isfinite
 from typing import Any, overload
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_array
 
+from liif import arguments
 from liif.pil import channels_of, like
 
 Float64 = NDArray[np.float64]
@@ -90,7 +92,8 @@ def imresize(
     Raises
     ------
     TypeError
-        The picture is neither uint8, uint16 nor floating point.
+        The picture is no array of uint8, uint16 or floating point, and no PIL picture; or scale
+        and size are no numbers.
     ValueError
         A dimension, scale or size that makes no picture.
 
@@ -102,15 +105,11 @@ def imresize(
     if isinstance(image, Image.Image):
         channels = imresize(channels_of(image), scale_or_size, antialiasing=antialiasing)
         return like(image, channels)
-    image = np.asarray(image)
-    rounds = image.dtype in (np.uint8, np.uint16)
-    if not rounds and not np.issubdtype(image.dtype, np.floating):
-        raise TypeError(f"`image` must be uint8, uint16 or floating point, not {image.dtype}")
-    if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(f"`image` must be (H, W) or (H, W, C) and not empty, not {image.shape}")
-    sizes, scales = _target(image.shape[:2], scale_or_size)
-    white = np.iinfo(image.dtype).max if rounds else 0
-    pixels = image.astype(np.float64).reshape(*image.shape[:2], -1)
+    given = arguments.picture(image)
+    rounds = given.dtype in (np.uint8, np.uint16)
+    sizes, scales = _target(given.shape[:2], scale_or_size)
+    white = np.iinfo(given.dtype).max if rounds else 0
+    pixels = given.astype(np.float64).reshape(*image.shape[:2], -1)
     for axis in sorted((0, 1), key=lambda a: scales[a]):
         matrix = resize_matrix(pixels.shape[axis], sizes[axis], scales[axis], antialiasing)
         pixels = _along(matrix, pixels, axis)
@@ -146,10 +145,11 @@ def _target(
     shape: tuple[int, ...], scale_or_size: float | tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[float, float]]:
     """The output size and the scale of each axis, (row, col)."""
-    if isinstance(scale_or_size, int | float | np.integer | np.floating):
-        scale = float(scale_or_size)
+    if not isinstance(scale_or_size, Sequence | np.ndarray) or isinstance(
+        scale_or_size, str | bytes
+    ):
+        or_size = " or two (rows, columns)"
+        scale = arguments.number("scale_or_size", scale_or_size, others=or_size)
         return output_size(shape, scale), (scale, scale)
-    rows, cols = (int(n) for n in scale_or_size)
-    if (rows, cols) != tuple(scale_or_size) or rows < 1 or cols < 1:
-        raise ValueError(f"`size` (={scale_or_size}) must be two positive whole numbers")
+    rows, cols = arguments.size("scale_or_size", scale_or_size)
     return (rows, cols), (rows / shape[0], cols / shape[1])
