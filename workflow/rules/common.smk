@@ -2,6 +2,7 @@
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from liif import buckets, versions
@@ -106,8 +107,12 @@ def say_whether_recorded():
         say(warning)
 
 
+@cache
 def version(part):
-    """The version of those photographs. A function of the part alone, so that Snakemake sees it."""
+    """The version of those photographs. A function of the part alone, so that Snakemake sees it.
+
+    Looked at once: what changes while the workflow runs is for the next one.
+    """
     return versions.fingerprint(
         Path(photographs(part)), Path("results/work/versions.json")
     )
