@@ -421,7 +421,9 @@ def test_a_job_whose_workflow_was_killed_is_asked_to_stop(
     heir.communicate()
 
 
-@pytest.mark.parametrize("workflow", [this_workflow(), "1@another-machine", ""])
+@pytest.mark.parametrize(
+    "workflow", [this_workflow(), "1@another-machine", ""], ids=["here", "elsewhere", "none"]
+)
 def test_a_job_of_a_living_workflow_is_left_alone(
     run: Train, tmp_path: Path, workflow: str
 ) -> None:
