@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from liif import checkpoint, published
 from liif.errors import UserError
@@ -56,15 +57,24 @@ def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
     checkpoint.save(out, model, architecture, provenance)
     size = sum(p.numel() for p in model.parameters())
     layout = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}
-    assumed = "published model" in str(provenance.get("normalisation"))
-    said = " (assumed: the file does not say; mmagic's published models have it)" if assumed else ""
     scaled = provenance.get("res_scale")
     folded = f"; residual scaling {scaled:g} folded into the weights" if scaled else ""
     say(
         f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}"
         f"{layout.get(provenance.get('format', ''), '')}; normalised by mean "
-        f"{_numbers(architecture.mean)}, std {_numbers(architecture.std)}{said}{folded}"
+        f"{_numbers(architecture.mean)}, std {_numbers(architecture.std)}"
+        f"{_source(provenance)}{folded}"
     )
+
+
+def _source(provenance: dict[str, Any]) -> str:
+    """Whether the normalisation is what the file says."""
+    layout, said = provenance.get("format"), str(provenance.get("normalisation"))
+    if layout == "mmagic" and "published model" in said:
+        return " (assumed: the file does not say; mmagic's published model has it)"
+    if layout == "authors":
+        return " (assumed: such files do not say; all that the authors published have it)"
+    return " (as the file says)"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

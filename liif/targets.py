@@ -103,10 +103,12 @@ class _Found:
             return
         pictures = open_set(source, flat=w.flat, recursive=w.recursive or w.flat, lenient=True)
         self.plan.problems += pictures.unusable
-        originals = {name for name in pictures.names if self._is_original(pictures, name)}
+        results = {name for name in pictures.names if not self._is_original(pictures, name)}
         if self.out is not None and source.is_dir() and self.out.resolve() == source.resolve():
             raise UserError(f"{self.out}: is the folder that the pictures come from; give another")
-        for name in names or [n for n in pictures.names if n in w.bucket and n in originals]:
+        for name in names or [n for n in pictures.names if n in w.bucket]:
+            if name in results:
+                continue
             task = Task(pictures, name, _target(source, name, self.out, w))
             key = _identity(task.file) or (str(source), name), task.target
             if key not in self._seen:  # the same picture twice is one

@@ -249,4 +249,5 @@ def test_import_tells_whose_normalisation_it_is(
     line = capsys.readouterr().err
     assert "mean 0.4488, 0.4371, 0.404, std 1, 1, 1" in line
     assert ("assumed" in line) == (not said)
+    assert ("(as the file says)" in line) == said
     assert ("residual scaling 0.5 folded" in line) == said

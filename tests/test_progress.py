@@ -34,3 +34,7 @@ def test_progress_says_the_rest(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "work: 1/4 things, 30 s left"
     assert lines[-1] == "work: 4 things in 40 s"
+    counted = progress.Progress("work", 1, unit="things", closing=False)
+    counted.advance()
+    assert capsys.readouterr().err == ""
+    assert counted.elapsed == 20

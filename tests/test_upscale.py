@@ -156,6 +156,23 @@ def test_a_bad_target_does_not_keep_the_others(
     assert (source / "c_x2.png").is_file()
 
 
+def test_a_folder_that_takes_nothing_does_not_keep_the_others(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = folder("a", x=(4, 4)), folder("b", y=(4, 4))
+
+    def denied(*places: Path) -> None:
+        if a in places:
+            raise UserError(f"{a}: cannot be written")
+
+    monkeypatch.setattr("liif.upscale.require_writable", denied)
+    with pytest.raises(UserError, match="1 of 2 pictures was not"):
+        upscale([a / "x.png", b / "y.png"], None, job("bicubic"))
+    assert (b / "y_x2.png").is_file()
+    with pytest.raises(UserError, match=f"^{a}: cannot be written$"):
+        upscale([a / "x.png"], None, job("bicubic"))
+
+
 def test_a_full_disk_stops_at_once(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
