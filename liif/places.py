@@ -30,7 +30,7 @@ def require_place(out: Path) -> None:
     suffix = out.suffix.lower()
     if suffix in images.SUFFIXES or suffix in Image.registered_extensions():
         writing.format_of(out)
-    elif out.exists():
+    elif out.exists() and not out.is_dir():  # another process may just have made it
         raise UserError(f"{out}: is a file; give a folder, or a picture's name ({_endings()})")
     elif suffix in _NO_FOLDERS or any(_KNOWN.guess_type(out.name)):
         raise UserError(

@@ -125,6 +125,14 @@ def test_a_hidden_picture_that_is_named(folder: Folder, tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "two") == [".a.png"]  # noqa: PTH208
 
 
+def test_a_folder_that_another_process_makes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False, True])
+    monkeypatch.setattr(Path, "is_dir", lambda _: next(answers))
+    require_place(tmp_path)
+
+
 def test_names_that_are_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("out.txt", "out.heic", "a.tar.gz", "a.json"):
