@@ -67,8 +67,10 @@ def pass_on_sigterm() -> None:
 
     Snakemake itself answers SIGTERM by waiting for the running jobs, which may take a week. Its
     handler is left as it is: what tells of the signal is the descriptor that Python writes every
-    signal's number to.
+    signal's number to. In a thread of some other program nothing is done.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
