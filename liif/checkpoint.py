@@ -27,7 +27,7 @@ from liif.encoders import EDSR, RDN
 from liif.errors import UserError
 from liif.files import replacing
 from liif.model import LIIF
-from liif.tensors import require_tensors
+from liif.tensors import called, count_of, require_tensors
 
 BUNDLED = Path(__file__).parent / "weights" / "edsr-baseline-liif.safetensors"
 """The EDSR-baseline weights that the authors of LIIF released."""
@@ -221,7 +221,7 @@ def _require_fitting(architecture: Architecture, tensors: Mapping[str, Tensor], 
 
     Found out before memory is taken for the network, whose sizes are only what a file says.
     """
-    count = _tensors_of(architecture)
+    count = count_of(architecture)
     if count > 10 * len(tensors) + 1000:
         raise UserError(
             f"{path}: does not fit its architecture, which has {count} tensors; it holds "
@@ -233,7 +233,7 @@ def _require_fitting(architecture: Architecture, tensors: Mapping[str, Tensor], 
     except (RuntimeError, ValueError, TypeError, OverflowError):
         raise UserError(f"{path}: its architecture is larger than any that there is") from None
     wrong = [f"{k} is missing" for k in expected if k not in tensors]
-    wrong += [f"{k} is unknown" for k in tensors if k not in expected]
+    wrong += [f"{called(k)} is unknown" for k in tensors if k not in expected]
     wrong += [
         f"{k} is {tuple(tensors[k].shape)} and should be {tuple(expected[k].shape)}"
         for k in expected
@@ -248,10 +248,3 @@ def _require_fitting(architecture: Architecture, tensors: Mapping[str, Tensor], 
     broken = [k for k, t in tensors.items() if not bool(torch.isfinite(t.to(torch.float32)).all())]
     if broken:
         raise UserError(f"{path}: has values that are no numbers, in {', '.join(broken[:4])}")
-
-
-def _tensors_of(architecture: Architecture) -> int:
-    """How many tensors a network has, without building it."""
-    e = architecture.encoder
-    layers = 4 + e.blocks * (e.layers + 1) if isinstance(e, RDNEncoder) else 2 + 2 * e.blocks
-    return 2 * (layers + len(architecture.hidden) + 1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from liif import mmagic, unpickling
 from liif.errors import UserError
-from liif.tensors import Foreign, architecture_of, folded, require_tensors
+from liif.tensors import Foreign, architecture_of, called, folded, require_tensors
 
 _UNUSED = ("encoder.sub_mean.", "encoder.add_mean.")
 """Mean shifts that the authors' encoders carry but never apply."""
@@ -41,7 +41,7 @@ def read(path: Path) -> Foreign:
         state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
         if isinstance(state, Mapping):
             keys = [str(key) for key in state] or keys
-        shown = ", ".join(map(str, keys[:4])) + (" …" if len(keys) > 4 else "")
+        shown = ", ".join(map(called, keys[:4])) + (" …" if len(keys) > 4 else "")
         raise UserError(
             f"{path}: is a checkpoint, but not in the layout of LIIF's authors or of mmagic; "
             f"it holds {shown}"
@@ -53,7 +53,9 @@ def _authors(path: Path, content: Mapping[str, Any]) -> Foreign:
     state, args = content["model"]["sd"], content["model"].get("args") or {}
     name = content["model"].get("name", "liif")
     if name != "liif":
-        raise UserError(f"{path}: is of the authors' model `{name}`; only their `liif` is LIIF")
+        raise UserError(
+            f"{path}: is of the authors' model {called(name)}; only their `liif` is LIIF"
+        )
     tensors = {k: v for k, v in state.items() if not k.startswith(_UNUSED)}
     require_tensors(path, tensors)
     flags = ("feat_unfold", "cell_decode", "local_ensemble")

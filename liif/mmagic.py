@@ -9,7 +9,7 @@ from typing import cast
 
 from liif.config import RGB
 from liif.errors import UserError
-from liif.tensors import Foreign, Tensors, architecture_of, folded, require_tensors
+from liif.tensors import Foreign, Tensors, architecture_of, called, folded, require_tensors
 
 _ASIDE = ("data_preprocessor.", "pixel_loss.", "step_counter")
 """What mmagic keeps beside the network."""
@@ -51,7 +51,9 @@ def read(path: Path, state: Tensors, meta: object) -> Foreign:
         raise KeyError("no name of a LIIF network")
     if unplaced:
         count = f"{len(unplaced)} tensor{'s' if len(unplaced) > 1 else ''}"
-        raise UserError(f"{path}: there is no place for {count}: {', '.join(unplaced)}")
+        raise UserError(
+            f"{path}: there is no place for {count}: {', '.join(map(called, unplaced))}"
+        )
     require_tensors(path, tensors)
     architecture = architecture_of(tensors)
     text = "\n".join(_texts(meta))

@@ -27,6 +27,12 @@ class Foreign(NamedTuple):
     """`format`, and what the file says of its training."""
 
 
+def called(name: object) -> str:
+    """A name of a file as messages show it: without line ends and what steers terminals."""
+    text = str(name)
+    return text if text.isprintable() else repr(text)
+
+
 def require_tensors(path: Path, tensors: Mapping[Any, Any]) -> None:
     """Refuse what are no plain tensors of real numbers, each with all its values in the file.
 
@@ -46,7 +52,9 @@ def require_tensors(path: Path, tensors: Mapping[Any, Any]) -> None:
             wrong = "has fewer values than its shape says"
         else:
             continue
-        raise UserError(f"{path}: {name} {wrong}; weights must be plain tensors of real numbers")
+        raise UserError(
+            f"{path}: {called(name)} {wrong}; weights must be plain tensors of real numbers"
+        )
 
 
 def architecture_of(tensors: Mapping[str, Tensor]) -> Architecture:
@@ -91,3 +99,10 @@ def folded(path: Path, read: Foreign, scale: object) -> Foreign:
         for k, v in read.tensors.items()
     }
     return Foreign(tensors, read.architecture, {**read.provenance, "res_scale": scale})
+
+
+def count_of(architecture: Architecture) -> int:
+    """How many tensors a network has, without building it."""
+    e = architecture.encoder
+    layers = 4 + e.blocks * (e.layers + 1) if isinstance(e, RDNEncoder) else 2 + 2 * e.blocks
+    return 2 * (layers + len(architecture.hidden) + 1)

@@ -168,7 +168,7 @@ def test_other_networks_of_the_authors(tmp_path: Path) -> None:
     content = torch.load(tmp_path / "a.pth")
     content["model"]["name"] = "metasr"
     torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(UserError, match="the authors' model `metasr`"):
+    with pytest.raises(UserError, match="the authors' model metasr"):
         read(tmp_path / "a.pth")
     wrong = {"name": "edsr", "args": {"res_scale": "much"}}
     as_the_authors_save(build(SMALL["edsr"]), tmp_path / "b.pth", encoder_spec=wrong)
@@ -270,6 +270,16 @@ def test_all_that_does_not_fit_is_listed(tmp_path: Path) -> None:
     torch.save({"model": {"args": {}, "sd": state}}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"9 tensors do not fit .*x\.0 is unknown.*x\.8 is unknown"):
         read(tmp_path / "a.pth")
+
+
+def test_names_in_a_file_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    state = {**build(SMALL["edsr"]).state_dict(), "x\n\x1b[2J": torch.zeros(1)}
+    torch.save({"model": {"args": {}, "sd": state}}, tmp_path / "a.pth")
+    torch.save({"state_dict": {"y\n\x1b[2J": torch.zeros(1)}}, tmp_path / "b.pth")
+    for name in ("a.pth", "b.pth"):
+        with pytest.raises(UserError) as told:
+            read(tmp_path / name)
+        assert str(told.value).isprintable()
 
 
 def test_a_file_is_not_converted_onto_itself(tmp_path: Path) -> None:
