@@ -103,7 +103,9 @@ class _Found:
             return
         pictures = open_set(source, flat=w.flat, recursive=w.recursive or w.flat, lenient=True)
         self.plan.problems += pictures.unusable
-        results = {name for name in pictures.names if not self._is_original(pictures, name)}
+        # Asked once, since resolving each of many pictures takes longer than all the rest.
+        inside = self.out is not None and source.is_dir() and _within(self.out, source)
+        results = {n for n in pictures.names if not self._is_original(pictures.file(n), inside)}
         if self.out is not None and source.is_dir() and self.out.resolve() == source.resolve():
             raise UserError(f"{self.out}: is the folder that the pictures come from; give another")
         for name in names or [n for n in pictures.names if n in w.bucket]:
@@ -115,13 +117,15 @@ class _Found:
                 self._seen.add(key)
                 self.plan.tasks.append(task)
 
-    def _is_original(self, pictures: PictureSet, name: str) -> bool:
-        """Whether a picture was not made by an earlier call; remembered as what is not replaced."""
-        file = pictures.file(name)
+    def _is_original(self, file: Path | None, inside: bool) -> bool:
+        """Whether a picture was not made by an earlier call; remembered as what is not replaced.
+
+        `inside` is whether results go somewhere within the folder that it is of.
+        """
         identity = _identity(file)
         if file is None or identity is None:
             return True
-        below = self.out is not None and pictures.path.is_dir() and _within(file, self.out)
+        below = inside and self.out is not None and _within(file, self.out)
         if below and file.suffix.lower() != ".png":
             self._unmarked[identity] = file
             return False
