@@ -76,6 +76,10 @@ class PictureSet(ABC):
         """All names, sorted."""
         return sorted(self._members)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a picture of that name."""
+        return name in self._members
+
     def read(self, name: str) -> images.RGB8:
         """The pixels (H, W, 3) in 0..255 of a picture, without transparency."""
         return images.read(BytesIO(self.data(name)), self.label(name)).rgb

@@ -111,6 +111,9 @@ class _Found:
         for name in names or [n for n in pictures.names if n in w.bucket]:
             if name in results:
                 continue
+            if not pictures.has(name):
+                self.plan.problems.append(PictureError(f"{source}: has no picture {name}"))
+                continue
             task = Task(pictures, name, _target(source, name, self.out, w))
             key = _identity(task.file) or (str(source), name), task.target
             if key not in self._seen:  # the same picture twice is one

@@ -116,6 +116,13 @@ def test_the_same_picture_twice_is_one(
     assert f"upscaling: 1 made → {out} (" in capsys.readouterr().err
 
 
+def test_pictures_of_a_manifest_that_are_gone(folder: Folder, tmp_path: Path) -> None:
+    job = replace(JOB, flat=True, names=["a", "b"])
+    with pytest.raises(UserError, match=r"1 of 2 pictures was.*\n.*lr: has no picture b"):
+        upscale([folder("lr", a=(4, 4))], tmp_path / "out", job)
+    assert list(contents(tmp_path / "out")) == ["a.png"]
+
+
 def test_a_hidden_picture_that_is_named(folder: Folder, tmp_path: Path) -> None:
     source = folder("lr", a=(4, 4), b=(4, 4))
     (source / "a.png").rename(source / ".a.png")
