@@ -37,8 +37,10 @@ demo: $(INSTALLED)
 	@$(BIN)/snakemake --workflow-profile profiles/demo results/sr_800
 	@echo "The demo is complete: open demo/results/report.html; the pictures are in demo/results/sr_800"
 
-# Without the statistics that MLflow otherwise sends to its makers.
+# Without the statistics that MLflow otherwise sends to its makers, and without the seven processes
+# for jobs of its own that it would start.
 ui: export MLFLOW_DISABLE_TELEMETRY := true
+ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 ui: $(INSTALLED)
 	cd demo && $(abspath $(BIN))/mlflow ui
 

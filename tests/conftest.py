@@ -73,6 +73,9 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""For MLflow's server: no statistics to its makers, no processes for jobs of its own."""
+
 Folder = Callable[..., Path]
 
 

@@ -98,10 +98,14 @@ def test_signals_unwind_and_leave_the_handlers_as_they_were() -> None:
     assert before == [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
+def ask_twice() -> None:
+    for _ in range(2):
+        signal.raise_signal(signal.SIGTERM)
+
+
 def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
     with pytest.raises(Stopped), unwinding(), stop_asked() as asked:
-        for _ in range(2):
-            signal.raise_signal(signal.SIGTERM)
+        ask_twice()
     assert asked == [signal.SIGTERM]
     code = (
         "import signal\nfrom liif.interrupt import stop_asked, unwinding\n"

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Folder, free_port
+from conftest import QUIET, Folder, free_port
 from test_dvc import git, sh
 from test_tracking import server
 from test_workflow import ROOT, TINY, Project, project
@@ -53,7 +53,7 @@ def test_the_pages_of_mlflow_are_for_this_machine_alone(tmp_path: Path) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            env={**os.environ, **QUIET},
         )
     try:
         end = time.monotonic() + 60

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Folder, free_port, photograph
+from conftest import QUIET, Folder, free_port, photograph
 from PIL import Image
 from test_train import SETTINGS
 
@@ -535,7 +535,7 @@ def server(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
             stderr=log,
             text=True,
             start_new_session=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            env={**os.environ, **QUIET},
         )
 
     def answers() -> bool:
