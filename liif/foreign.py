@@ -32,7 +32,7 @@ def read(path: Path) -> Foreign:
     try:
         if not isinstance(content, Mapping):
             raise TypeError(type(content))
-        if "model" in content and "sd" in content["model"]:
+        if isinstance(content.get("model"), Mapping) and "sd" in content["model"]:
             return _authors(path, content)
         state = {str(k): v for k, v in content["state_dict"].items() if torch.is_tensor(v)}
         return mmagic.read(path, state, content.get("meta"))
@@ -48,15 +48,22 @@ def read(path: Path) -> Foreign:
         ) from None
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    """A dictionary of a checkpoint; nothing counts as an empty one, anything else as damage."""
+    if not isinstance(value, Mapping | None):
+        raise TypeError(type(value))
+    return value or {}
+
+
 def _authors(path: Path, content: Mapping[str, Any]) -> Foreign:
     """{'model': {'name', 'args', 'sd'}, 'optimizer', 'epoch'}."""
-    state, args = content["model"]["sd"], content["model"].get("args") or {}
+    state, args = content["model"]["sd"], _mapping(content["model"].get("args"))
     name = content["model"].get("name", "liif")
     if name != "liif":
         raise UserError(
             f"{path}: is of the authors' model {called(name)}; only their `liif` is LIIF"
         )
-    tensors = {k: v for k, v in state.items() if not k.startswith(_UNUSED)}
+    tensors = {k: v for k, v in _mapping(state).items() if not k.startswith(_UNUSED)}
     require_tensors(path, tensors)
     flags = ("feat_unfold", "cell_decode", "local_ensemble")
     if not all(bool(args.get(flag, True)) for flag in flags):
@@ -68,10 +75,10 @@ def _authors(path: Path, content: Mapping[str, Any]) -> Foreign:
     if (epoch := _whole(content.get("epoch"))) is not None:
         provenance["epoch"] = epoch
     architecture = architecture_of(tensors)
-    encoder = args.get("encoder_spec") or {}
+    encoder = _mapping(args.get("encoder_spec"))
     # What their code takes for EDSR of full size, and for the baseline, when nothing is said.
     usual = 0.1 if encoder.get("name") == "edsr" else 1
-    scale = (encoder.get("args") or {}).get("res_scale", usual)
+    scale = _mapping(encoder.get("args")).get("res_scale", usual)
     return folded(path, Foreign(tensors, architecture, provenance), scale)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 import types
 from collections import OrderedDict
@@ -251,3 +252,39 @@ def test_import_tells_whose_normalisation_it_is(
     assert ("assumed" in line) == (not said)
     assert ("(as the file says)" in line) == said
     assert ("residual scaling 0.5 folded" in line) == said
+
+
+def test_a_small_file_takes_no_gigabytes(tmp_path: Path) -> None:
+    """It numbers its only object 50,000,000, for which the unpickler in C makes room."""
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"\x80\x02]r" + (50_000_000).to_bytes(4, "little") + b"." + bytes(100))
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom liif import checkpoint\n"
+        "from liif.errors import UserError\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "before = peak()\n"
+        "try: checkpoint.read(Path(sys.argv[1]))\n"
+        "except UserError: print(peak() - before)"
+    )
+    words = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100, "megabytes"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"model": torch.zeros(2), "state_dict": {}},
+        {"model": {"sd": torch.zeros(2)}},
+        {"model": {"sd": {}, "args": torch.zeros(2)}},
+        {"model": {"sd": {}, "args": [1]}},
+        {"model": {"sd": {}, "args": {"encoder_spec": torch.zeros(2)}}},
+        {"state_dict": torch.zeros(2)},
+        [1],
+    ],
+)
+def test_other_things_in_their_places(tmp_path: Path, content: object) -> None:
+    """Found by fuzzing: what is asked of a tensor as of a dictionary raises RuntimeError."""
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="is a checkpoint, but not in the layout of"):
+        checkpoint.read(tmp_path / "x.pth")
