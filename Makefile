@@ -44,8 +44,11 @@ ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 ui: $(INSTALLED)
 	cd demo && $(abspath $(BIN))/mlflow ui
 
+# Many tests wait for processes that they start and kill, so two at a time are faster even on 2 cores.
+TEST_JOBS ?= 2
+TESTS := $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist worksteal
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 bench: $(INSTALLED)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py
@@ -65,7 +68,7 @@ audit: $(INSTALLED)
 	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	$(TESTS) -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
