@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from liif import arguments, foreign, known
@@ -24,10 +24,10 @@ from liif import device as devices
 from liif.config import Architecture, RDNEncoder
 from liif.decoder import Decoder
 from liif.encoders import EDSR, RDN
-from liif.errors import UserError
+from liif.errors import UserError, called
 from liif.files import replacing
 from liif.model import LIIF
-from liif.tensors import called, count_of, require_tensors
+from liif.tensors import count_of, require_tensors
 
 BUNDLED = Path(__file__).parent / "weights" / "edsr-baseline-liif.safetensors"
 """The EDSR-baseline weights that the authors of LIIF released."""
@@ -73,13 +73,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     """Write tensors and one JSON metadata value as safetensors, whole or not at all."""
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    # As bytes, since the library's own writing to a file goes by a temporary file of its own, which
+    # would stay for ever when the process is killed.
+    data = to_bytes(contiguous, metadata={_KEY: text})
     with replacing(path) as part:
-        try:
-            save_file(contiguous, part, metadata={_KEY: text})
-        except SafetensorError as error:
-            if "No space" in str(error) or "os error 28" in str(error):
-                raise OSError(28, "No space left on device") from None
-            raise
+        part.write_bytes(data)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from liif import checkpoint, published
 from liif.errors import UserError
-from liif.files import file_sha256
+from liif.files import DiskFull, file_sha256
 from liif.progress import say
+from liif.secrets import without_secrets
 
 
 def import_weights(
@@ -35,16 +36,25 @@ def import_weights(
             raise UserError(f"{out}: is what is to be converted; give another name")
         _convert(path, out, source, network)
         return
+    shown = without_secrets(source)
     from liif.download import fetch
 
     if sha256 is None:
-        raise UserError(f"{source}: give its --sha256, so that it can be checked")
+        raise UserError(f"{shown}: give its --sha256, so that it can be checked")
     fetched = partial / f"{out.stem}.weights"
-    fetch((source,), fetched, partial, digest=sha256)
+    if not (fetched.is_file() and file_sha256(fetched).startswith(sha256 or "-")):
+        # In a folder of its own: another model may be of the same file.
+        own = partial / out.stem
+        fetch((source,), fetched, own, digest=sha256)
+        own.rmdir()
     try:
-        _convert(fetched, out, source, network)
-    finally:
-        fetched.unlink()  # what is kept is the conversion
+        _convert(fetched, out, shown, network)
+    except DiskFull:  # the next try needs it
+        raise
+    except UserError:
+        fetched.unlink()
+        raise
+    fetched.unlink()  # what is kept is the conversion
 
 
 def _convert(path: Path, out: Path, source: str, network: str | None) -> None:

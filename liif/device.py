@@ -12,6 +12,7 @@ from typing import IO
 import torch
 
 from liif.errors import UserError
+from liif.locks import for_this_process
 
 _KINDS = ("cpu", "cuda", "mps", "xpu")
 """Devices that networks run on."""
@@ -71,7 +72,7 @@ def _take(index: int) -> bool:
     """Whether the GPU's lock could be taken."""
     uuid = torch.cuda.get_device_properties(index).uuid
     path = Path(tempfile.gettempdir()) / f"liif-gpu-{uuid}-{os.getuid()}.lock"
-    file = path.open("a")
+    file = for_this_process(path.open("a"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -20,6 +20,8 @@ TIMEOUT = (15, 60)
 """Seconds to connect, and between two pieces of data."""
 TRIES = 4
 """At each URL without a byte coming."""
+_LARGEST = 16 << 30
+"""Bytes of any file; a server that sends more shall not fill the disk."""
 _UNREACHABLE = "no connection; is the network reachable?"
 _PAUSE = 2.0
 """Seconds before the second try; doubled for each further one."""
@@ -223,9 +225,13 @@ def _append(url: str, part: Path, size: int | None) -> None:
             part.unlink()
             raise _Retry("answered with another range; starting anew")
         length = answer.headers.get("Content-Length")
+        if length is not None and not length.isdecimal():
+            raise _Useless(f"says that it has {length!r} bytes")
         total = have + int(length) if length is not None else size
         if size is not None and total != size:
             raise _Useless(f"offers {total} bytes instead of {size}")
+        if total is not None and total > _LARGEST:
+            raise _Useless(f"offers {total} bytes, more than any such file has")
         _write(answer, part, have, total)
     if total is not None and part.stat().st_size < total:
         raise _Retry(f"the connection ended at {part.stat().st_size} of {total} bytes")
@@ -237,6 +243,8 @@ def _write(answer: requests.Response, part: Path, have: int, total: int | None) 
         for block in answer.iter_content(1 << 16):
             file.write(block)
             have += len(block)
+            if have > (total or _LARGEST):
+                raise _Useless("sends more than it should")
             elapsed = time.monotonic() - start
             if elapsed >= shown and total:
                 speed = (have - begun) / elapsed
@@ -269,6 +277,10 @@ def _plain(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection was cut"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate cannot be trusted"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy does not let it through"
     if isinstance(error, requests.ConnectionError):
         timed_out = "timed out" in str(error)
         return "no answer in time" if timed_out else _UNREACHABLE

@@ -10,3 +10,9 @@ class UserError(Exception):
 
 class PictureError(UserError):
     """What is wrong with one picture, so that a job over many can go on with the others."""
+
+
+def called(name: object) -> str:
+    """A name from a file as messages show it: without line ends and what steers terminals."""
+    text = str(name)
+    return text if text.isprintable() else repr(text)

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from liif import mmagic, unpickling
-from liif.errors import UserError
-from liif.tensors import Foreign, architecture_of, called, folded, require_tensors
+from liif.errors import UserError, called
+from liif.tensors import Foreign, architecture_of, folded, require_tensors
 
 _UNUSED = ("encoder.sub_mean.", "encoder.add_mean.")
 """Mean shifts that the authors' encoders carry but never apply."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from liif import buckets
 from liif.buckets import Manifest
 from liif.errors import UserError
+from liif.files import replacing
 
 
 def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manifest]:
@@ -25,6 +26,9 @@ def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:
 
     `out` is replaced whole.
     """
+    strange = [p for p in out.rglob("*") if p.is_file() and p.suffix != ".png"]
+    if strange:
+        raise UserError(f"{out}: would be replaced, but holds {strange[0]}; give another folder")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:
@@ -37,7 +41,8 @@ def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:
                 except FileNotFoundError:
                     raise UserError(f"{source}: is missing; upscale it again") from None
                 except OSError:  # another file system, or one without hard links
-                    shutil.copyfile(source, target)
+                    with replacing(target) as copy:
+                        shutil.copyfile(source, copy)
         if out.exists():
             shutil.rmtree(out)
         part.replace(out)

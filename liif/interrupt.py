@@ -48,13 +48,18 @@ def unwinding() -> Iterator[None]:
 
 @contextmanager
 def stop_asked() -> Iterator[list[int]]:
-    """Collects the signals that ask a job to stop; a second one stops it at once."""
+    """Collects the signals that ask a job to stop; a second Ctrl-C stops it at once.
+
+    Other signals come twice without meaning more: from a machine's manager and from the workflow.
+    """
     asked: list[int] = []
 
     def remember(number: int, _: FrameType | None) -> None:
         asked.append(number)
-        signal.signal(number, before[number])
-        say("stopping after this step …")
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
+        if len(asked) == 1:
+            say("stopping after this step …")
 
     with _handling(remember) as before:
         yield asked

@@ -6,9 +6,10 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 from liif.errors import UserError
 from liif.jobs import WORKFLOW, ask_to_stop, is_dead, jobs_of
@@ -18,6 +19,23 @@ _PATIENCE = 120.0
 """Seconds that an orphaned job gets for its last step and for saving."""
 _held: list[IO[str]] = []
 """Locks that are held until the process ends."""
+_open: WeakSet[IO[str]] = WeakSet()
+"""Lock files of this process. A fork of it, as a loader's worker is, may outlive it by seconds."""
+
+
+def for_this_process(file: IO[str]) -> IO[str]:
+    """Keep a lock from being held by forks of this process, too."""
+    _open.add(file)
+    return file
+
+
+def _close_in_fork() -> None:
+    for file in list(_open):
+        with suppress(OSError, ValueError):
+            os.close(file.fileno())
+
+
+os.register_at_fork(after_in_child=_close_in_fork)
 
 
 @contextmanager
@@ -48,6 +66,14 @@ def hold(path: Path, purpose: str) -> None:
     _held.append(_taken(path, purpose))
 
 
+def is_held(path: Path) -> bool:
+    """Whether another process holds the lock file."""
+    file = attempt(path, create=False)
+    if file is not None:
+        file.close()
+    return file is None and path.exists()
+
+
 def attempt(path: Path, *, create: bool = True) -> IO[str] | None:
     """The lock file, held until it is closed; None when another process holds it.
 
@@ -55,7 +81,7 @@ def attempt(path: Path, *, create: bool = True) -> IO[str] | None:
     """
     while True:
         try:
-            file = path.open("a+" if create else "r+")
+            file = for_this_process(path.open("a+" if create else "r+"))
         except FileNotFoundError:
             if create:
                 raise
@@ -71,7 +97,7 @@ def attempt(path: Path, *, create: bool = True) -> IO[str] | None:
 def _taken(path: Path, purpose: str) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        file = path.open("a+")
+        file = for_this_process(path.open("a+"))
         if not _try(file) and not _take_over(file, purpose):
             holder, _ = _owner(file)
             file.close()

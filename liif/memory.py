@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from liif.errors import UserError
 
-_SAID = re.compile("out of memory|can't allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
+_SAID = re.compile(
+    "out of memory|can't allocate memory|not enough memory|bad_alloc|_ALLOC_FAILED|shared memory"
+    "|DataLoader worker .* killed by signal: Killed",
+    re.IGNORECASE,
+)
 """What PyTorch's errors say of it, of a GPU and of the CPU."""
 
 
 def ran_out(error: BaseException) -> bool:
     """Whether it is for want of memory that this was raised."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and bool(_SAID.search(str(error)))
     )

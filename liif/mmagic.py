@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import cast
 
 from liif.config import RGB
-from liif.errors import UserError
-from liif.tensors import Foreign, Tensors, architecture_of, called, folded, require_tensors
+from liif.errors import UserError, called
+from liif.tensors import Foreign, Tensors, architecture_of, folded, require_tensors
 
 _ASIDE = ("data_preprocessor.", "pixel_loss.", "step_counter")
 """What mmagic keeps beside the network."""

@@ -22,6 +22,9 @@ from liif.images import RGB8
 from liif.pictures import open_set
 from liif.progress import Progress, say
 
+_WRONG = (ValueError, TypeError, AttributeError, MemoryError, RecursionError)
+"""What JSON that is not of a pack raises."""
+
 
 class Entry(NamedTuple):
     """A photograph in a pack."""
@@ -47,15 +50,22 @@ class Pack:
             """Hash of all names and pixels."""
             self.data_version: str | None = metadata.get("data_version")
             """Of the project's data when it was packed, where DVC keeps versions."""
+            self.entries = [
+                Entry(
+                    name,
+                    int(value["shape"][0]),
+                    int(value["shape"][1]),
+                    8 + length + int(value["data_offsets"][0]),
+                )
+                for name, value in sorted(header.items())
+            ]
+            last = max(e.offset + e.height * e.width * 3 for e in self.entries)
+            if min(min(e.height, e.width, e.offset - 8 - length + 1) for e in self.entries) < 1:
+                raise ValueError("no photograph has such a size or place")
         except FileNotFoundError:
             raise UserError(f"{path}: no such pack") from None
-        except (OSError, struct.error, ValueError, KeyError, TypeError, MemoryError, OverflowError):
+        except (OSError, struct.error, LookupError, ArithmeticError, *_WRONG):
             raise UserError(f"{path}: is no pack of photographs; make it anew") from None
-        self.entries = [
-            Entry(name, value["shape"][0], value["shape"][1], 8 + length + value["data_offsets"][0])
-            for name, value in sorted(header.items())
-        ]
-        last = max(e.offset + e.height * e.width * 3 for e in self.entries)
         if path.stat().st_size < last:
             raise UserError(f"{path}: is cut short; delete it and run the same again")
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from liif import images
-from liif.errors import PictureError, UserError
+from liif.errors import PictureError, UserError, called
 
 _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError)
 """What reading a damaged archive raises."""
@@ -49,7 +49,7 @@ class PictureSet(ABC):
         for member in sorted(self._sizes):
             parts = PurePosixPath(member)
             if parts.is_absolute() or ".." in parts.parts:
-                raise UserError(f"{path}: {member} leads out of the archive; make it anew")
+                raise UserError(f"{path}: {called(member)} leads out of the archive; make it anew")
             hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts.parts)
             if (hidden and not self._takes_hidden) or parts.suffix.lower() not in images.SUFFIXES:
                 continue
@@ -64,8 +64,8 @@ class PictureSet(ABC):
                 continue
             name = parts.stem if flat else member
             if name in self._members:
-                first = self._members[name]
-                raise UserError(f"{path}: {first} and {member} have the same name; rename one")
+                both = f"{called(self._members[name])} and {called(member)}"
+                raise UserError(f"{path}: {both} have the same name; rename one")
             self._members[name] = member
         if not self._members and not self.unusable:
             hint = "" if recursive else "; --recursive looks into folders within"
@@ -90,7 +90,7 @@ class PictureSet(ABC):
 
     def label(self, name: str) -> str:
         """What to call a picture in a message."""
-        return f"{self.path}/{self._members[name]}"
+        return f"{self.path}/{called(self._members[name])}"
 
     def file(self, name: str) -> Path | None:
         """Where a picture lies; None within an archive."""
@@ -129,7 +129,7 @@ class _Archive(PictureSet):
         sizes: dict[str, int] = {}
         for member, size in members:
             if member in sizes:
-                raise UserError(f"{self.path}: holds {member} twice; make it anew")
+                raise UserError(f"{self.path}: holds {called(member)} twice; make it anew")
             sizes[member] = size
         return sizes
 
@@ -163,7 +163,7 @@ class OneFile(PictureSet):
 
     def label(self, name: str) -> str:
         """What to call the picture in a message."""
-        return str(self.path)
+        return called(self.path)
 
     def file(self, name: str) -> Path | None:
         """Where the picture lies."""

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """A line for the user, at once; work goes on when nobody reads it any more."""
-    with suppress(BrokenPipeError):
+    """A line for the user, at once; work goes on when nobody reads it any more.
+
+    Be it that a pipe was closed, a terminal is gone, or the disk of a log is full.
+    """
+    with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 
 

@@ -27,7 +27,7 @@ from liif import locks
 from liif.errors import UserError
 from liif.files import file_sha256, write_json, write_text
 from liif.images import RGB8
-from liif.interrupt import Interrupted
+from liif.interrupt import Interrupted, Stopped
 from liif.run import DataSet, Run, Status
 
 Event = dict[str, Any]
@@ -305,7 +305,7 @@ class Record(Run):
             except Interrupted as stop:
                 self.status("KILLED", f"stopped on request: {stop}")
                 raise
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Stopped):
                 self.status("KILLED", "stopped at once, by a second request")
                 raise
             except UserError as error:
@@ -337,10 +337,7 @@ class Record(Run):
 
     def is_alive(self) -> bool:
         """Whether a process is at work on the run."""
-        held = locks.attempt(self._live_lock, create=False)
-        if held is not None:
-            held.close()
-        return held is None and self._live_lock.exists()
+        return locks.is_held(self._live_lock)
 
     def bury(self) -> bool:
         """Note that the run's process was killed, if that is so."""

@@ -131,7 +131,7 @@ def resume(
                     "exp_avg": tensors[f"first.{name}"].to(parameter.device),
                     "exp_avg_sq": tensors[f"second.{name}"].to(parameter.device),
                 }
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UserError(f"{path}: is damaged ({error!r}); delete {folder} to start anew") from None
     return state
 

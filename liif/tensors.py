@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from liif.config import Architecture, EDSREncoder, RDNEncoder
-from liif.errors import UserError
+from liif.errors import UserError, called
 
 Tensors = dict[str, Tensor]
 """By the names that the authors published, which are ours too."""
@@ -25,12 +25,6 @@ class Foreign(NamedTuple):
     architecture: Architecture
     provenance: dict[str, Any]
     """`format`, and what the file says of its training."""
-
-
-def called(name: object) -> str:
-    """A name of a file as messages show it: without line ends and what steers terminals."""
-    text = str(name)
-    return text if text.isprintable() else repr(text)
 
 
 def require_tensors(path: Path, tensors: Mapping[Any, Any]) -> None:

@@ -19,7 +19,7 @@ from liif import checkpoint, memory, runs
 from liif.config import Recipe
 from liif.courier import NoTracker
 from liif.errors import UserError
-from liif.files import write_json, write_text
+from liif.files import replacing, write_json, write_text
 from liif.interrupt import Interrupted, stop_asked
 from liif.locks import lock
 from liif.metrics import psnr_of_error
@@ -290,7 +290,8 @@ class Trainer:
         state = self.state
         write_text(finished.history, history_csv(state.history))
         best = self.folder / "best.safetensors"
-        shutil.copyfile(best, finished.best)
+        with replacing(finished.best) as part:
+            shutil.copyfile(best, part)
         write_json(
             finished.sidecar,
             {

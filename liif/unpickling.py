@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tarfile
 import types
 import warnings
 import zipfile
@@ -23,6 +24,8 @@ def load(path: Path) -> Any:
     UserError
         The file is damaged, or names code that no checkpoint needs.
     """
+    if _is_tar(path):  # as of before 2017, and PyTorch would unpack it to disk
+        raise UserError(f"{path}: is a tar archive, and no checkpoint that can be loaded")
     # An open file, since torch takes a name that ends in .safetensors for what it says.
     try:
         with path.open("rb") as file, warnings.catch_warnings():
@@ -43,6 +46,14 @@ def load(path: Path) -> Any:
             f"{path}: is neither a liif safetensors file nor a checkpoint that can be loaded "
             "without running code from it"
         ) from None
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        tarfile.open(path, "r:").close()
+    except (tarfile.TarError, EOFError, ValueError):
+        return False
+    return True
 
 
 def _require_no_script(path: Path) -> None:

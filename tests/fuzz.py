@@ -10,8 +10,10 @@ written to the folder given by --finds, and the exit code is not 0.
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import os
+import shutil
 import sys
 import tempfile
 import warnings
@@ -113,6 +115,8 @@ def pictures() -> list[bytes]:
 _scratch = Path(
     tempfile.mkdtemp(prefix="liif-fuzz-", dir="/dev/shm" if os.name == "posix" else None)
 )
+
+atexit.register(shutil.rmtree, _scratch, ignore_errors=True)
 
 
 def checkpoint_file(data: bytes) -> None:

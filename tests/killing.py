@@ -76,21 +76,21 @@ def files(folder: Path) -> set[tuple[str, int]]:
 
 
 def parts(folder: Path) -> set[str]:
-    """Files that are half-written."""
-    return {str(p) for p in folder.rglob(".*.part*")}
+    """Files that are half-written, of ours and of libraries."""
+    return {str(p) for pattern in (".*.part*", ".tmp*") for p in folder.rglob(pattern)}
 
 
-def kill_one(process: psutil.Popen) -> None:
+def kill_one(process: psutil.Process) -> None:
     process.kill()
 
 
-def kill_tree(process: psutil.Popen) -> None:
+def kill_tree(process: psutil.Process) -> None:
     for each in [process, *process.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):
             each.kill()
 
 
-def ask(process: psutil.Popen) -> None:
+def ask(process: psutil.Process) -> None:
     process.terminate()
 
 
@@ -104,7 +104,7 @@ def disturb(
     command.prepare(folder)
     rng = random.Random(seed)
     ways = rng.sample(sorted(WAYS), len(WAYS))
-    story = []
+    story, landed = [], 0
     for way in ways:
         # From shortly before there is anything until all is there; less is left after each.
         moment = rng.uniform(0.8 * first, last)
@@ -114,6 +114,7 @@ def disturb(
         try:
             code = process.wait(moment)
         except psutil.TimeoutExpired:
+            landed += 1
             WAYS[way](process)
             code = process.wait(120)
         text = log.read_text()[said:]
@@ -121,6 +122,7 @@ def disturb(
         if way == "SIGTERM" and code == 128 + signal.SIGTERM:
             assert command.says in text, text
             assert parts(folder) <= before
+    assert landed, story
     process = command.start(folder, log)
     assert process.wait(300) == 0, log.read_text()
     return story

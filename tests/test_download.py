@@ -63,7 +63,13 @@ class Handler(BaseHTTPRequestHandler):
         if ranges:
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Type", "text/html" if way == "page" else "application/zip")
-        self.send_header("Content-Length", str(len(body)))
+        if way == "flood":  # without an end, and without saying how much
+            self.close_connection = True
+            self.end_headers()
+            for _ in range(1000):
+                self.wfile.write(DATA)
+            return
+        self.send_header("Content-Length", "many" if way == "no-length" else str(len(body)))
         self.end_headers()
         if way == "cuts":
             body = body[: len(DATA) // 3 + 1]
@@ -113,7 +119,7 @@ def test_cut_connections_are_continued_where_they_stopped(server: Server, tmp_pa
     assert all(b - a > 300_000 for a, b in pairwise(starts))
 
 
-@pytest.mark.parametrize("first", ["404", "503", "page", "wrong", "short"])
+@pytest.mark.parametrize("first", ["404", "503", "page", "wrong", "short", "flood", "no-length"])
 def test_the_next_address_is_tried(server: Server, tmp_path: Path, first: str) -> None:
     get(server, tmp_path, first, "good")
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import types
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -288,3 +289,14 @@ def test_other_things_in_their_places(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match="is a checkpoint, but not in the layout of"):
         checkpoint.read(tmp_path / "x.pth")
+
+
+def test_a_tar_archive_is_refused(tmp_path: Path) -> None:
+    """PyTorch would unpack a member of it to disk: here a pipe, on which it would wait for ever."""
+    path = tmp_path / "x.pth"
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo("storages")
+        member.type = tarfile.FIFOTYPE
+        archive.addfile(member)
+    with pytest.raises(UserError, match="is a tar archive, and no checkpoint"):
+        checkpoint.read(path)

@@ -1,6 +1,7 @@
 """What may come in with archives and pictures, and what happens then."""
 
 import io
+import json
 import os
 import tarfile
 import zipfile
@@ -17,6 +18,7 @@ from PIL import Image
 from liif import images
 from liif.config import Training
 from liif.errors import PictureError, UserError
+from liif.gather import gather
 from liif.images import LIMIT
 from liif.pack import Pack, pack
 from liif.pictures import open_set
@@ -241,7 +243,36 @@ def test_the_limit_is_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_pack_that_is_none(tmp_path: Path) -> None:
-    for content in (b"", b"\xff" * 8, binary("<Q", 1 << 60), binary("<Q", 2) + b"{}"):
+    metadata = {"__metadata__": {"liif": json.dumps({"pack": "x"})}}
+    wrong = [
+        {},
+        metadata,
+        {**metadata, "a": {}},
+        {**metadata, "a": {"shape": [-5, 2, 3], "data_offsets": [0, 1]}},
+        {**metadata, "a": {"shape": 5, "data_offsets": [0, 1]}},
+    ]
+    headers = [json.dumps(value).encode() for value in wrong]
+    for content in (
+        *(b"", b"\xff" * 8, binary("<Q", 1 << 60)),
+        *(binary("<Q", len(h)) + h for h in headers),
+    ):
         (tmp_path / "x.pack").write_bytes(content)
         with pytest.raises(UserError, match="is no pack of photographs; make it anew"):
             Pack(tmp_path / "x.pack")
+
+
+@both
+def test_names_do_not_steer_the_terminal(make: Archive, tmp_path: Path) -> None:
+    for name in ("../\x1b]0;x\x07.png", "a\nliif: all is well.png"):
+        archive = make(tmp_path, [(name, b"no picture")])
+        with pytest.raises(UserError) as caught:
+            open_set(archive).read(Path(name).stem)
+        assert str(caught.value).isprintable()
+
+
+def test_a_gathering_replaces_no_other_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("x")
+    with pytest.raises(UserError, match=r"would be replaced, but holds .*letter\.txt"):
+        gather({}, tmp_path, tmp_path / "mine")
+    assert (tmp_path / "mine" / "letter.txt").exists()

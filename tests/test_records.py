@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from liif.errors import UserError
-from liif.interrupt import Interrupted
+from liif.interrupt import Interrupted, Stopped
 from liif.records import Record, Records
 from liif.run import DataSet
 
@@ -99,6 +99,7 @@ def test_a_line_that_a_killed_process_left_is_cut_off(records: Records) -> None:
         (UserError("the loss is nan"), "FAILED", "the loss is nan"),
         (ZeroDivisionError("x"), "FAILED", "ZeroDivisionError: x"),
         (KeyboardInterrupt(), "KILLED", "second request"),
+        (Stopped(signal.SIGINT), "KILLED", "second request"),
     ],
 )
 def test_how_it_ended(records: Records, error: BaseException, status: str, ended: str) -> None:

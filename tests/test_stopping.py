@@ -1,6 +1,7 @@
 """A workflow that is asked to stop, or started twice; and two beside each other."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -8,14 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import Folder
-from killing import files
+from killing import files, kill_tree
+from test_kill import inputs, training
 from test_workflow import TINY, Project, project
 
+from liif import checkpoint
 from liif.interrupt import Stopped, stop_asked, unwinding
 
-__all__ = ["project"]
+__all__ = ["inputs", "project"]
 LONG: dict[str, Any] = {
     "models": {"small-edsr": TINY["models"]["small-edsr"]},
     "train": {**TINY["train"], "epochs": 5000},
@@ -29,11 +33,23 @@ def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def kill_what_is_left() -> None:
+    """A test that failed leaves no long training behind."""
+    for process in psutil.Process().children(recursive=True):
+        if "snakemake" in " ".join(process.cmdline()):
+            kill_tree(process)
+
+
 @pytest.mark.parametrize("way", ["SIGTERM", "Ctrl-C"])
-def test_a_workflow_saves_and_says_how_to_go_on(project: Project, way: str) -> None:
+def test_a_workflow_saves_and_says_how_to_go_on(
+    project: Project,
+    way: str,
+    request: pytest.FixtureRequest,
+) -> None:
     """Snakemake alone would wait for the training's end."""
     project.configure(**LONG)
     process = project.start("results/sr_800", start_new_session=True)
+    request.addfinalizer(kill_what_is_left)
     wait_for_training(project, process)
     if way == "SIGTERM":
         process.terminate()
@@ -98,15 +114,19 @@ def test_signals_unwind_and_leave_the_handlers_as_they_were() -> None:
     assert before == [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
-def ask_twice() -> None:
+def ask_twice(number: int) -> None:
     for _ in range(2):
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
 
 
 def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
     with pytest.raises(Stopped), unwinding(), stop_asked() as asked:
-        ask_twice()
-    assert asked == [signal.SIGTERM]
+        ask_twice(signal.SIGINT)
+    assert asked == [signal.SIGINT]
+    # From a machine's manager and from the workflow: no reason to drop what is being saved.
+    with unwinding(), stop_asked() as asked:
+        ask_twice(signal.SIGTERM)
+    assert asked == [signal.SIGTERM] * 2
     code = (
         "import signal\nfrom liif.interrupt import stop_asked, unwinding\n"
         "with unwinding(), stop_asked() as asked:\n"
@@ -133,3 +153,49 @@ def test_a_job_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> No
     last = "liif: stopped; nothing half-written is left, and the same command goes on"
     assert done.stderr.splitlines()[-1] == last
     assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_a_closed_terminal(inputs: Path, tmp_path: Path) -> None:
+    """It sends SIGHUP, and nothing can be written to it any more; the training saves still."""
+    words = list(training(inputs).words(tmp_path))
+    words = [w.replace('"epochs": 40', '"epochs": 100000') for w in words]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.execv(words[0], words)
+    while not list(tmp_path.glob("m.state/*/state.safetensors")):
+        time.sleep(0.02)
+    before = saved_step(tmp_path)
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    assert saved_step(tmp_path) >= before
+
+
+def saved_step(folder: Path) -> int:
+    (state,) = folder.glob("m.state/*/state.safetensors")
+    return int(checkpoint.load_metadata(state)["state"]["step"])
+
+
+def test_loaders_that_outlive_their_training_hold_no_lock(inputs: Path, tmp_path: Path) -> None:
+    words = [*training(inputs).words(tmp_path), "--workers", "2"]
+    long = [w.replace('"epochs": 40', '"epochs": 100000') for w in words]
+    with subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("m.state/*/state.safetensors")):
+            time.sleep(0.02)
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 2
+        for worker in workers:
+            worker.suspend()  # so that they live on for certain
+        process.kill()
+    try:
+        assert all(worker.is_running() for worker in workers)
+        again = subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        assert again.stderr is not None
+        assert "goes on after step" in again.stderr.readline()
+        again.terminate()
+        again.communicate(timeout=60)
+        assert again.returncode == 128 + signal.SIGTERM
+    finally:
+        for worker in workers:
+            worker.kill()

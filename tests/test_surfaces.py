@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import psutil
 import pytest
 from conftest import QUIET, Folder, free_port
 from test_dvc import git, sh
+from test_kill import address, inputs
 from test_tracking import server
 from test_workflow import ROOT, TINY, Project, project
 
-__all__ = ["project"]
+__all__ = ["address", "inputs", "project"]
 BIN = Path(sys.executable).parent
 PASSWORD = "open-sesame-4711"
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationWarning")
@@ -118,6 +120,21 @@ def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "127.0.0.1" in done.stderr
     assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_a_password_in_an_address_that_works_is_not_shown(
+    tmp_path: Path,
+    address: str,
+) -> None:
+    """Whatever comes of it: no checksum given, another file than was meant."""
+    url = address.replace("http://", f"http://me:{PASSWORD}@") + f"?key={PASSWORD}"
+    digest = sha256(bytes(range(250)) * 4000).hexdigest()
+    for more, said in (([], "give its --sha256"), (["--sha256", digest], "is neither")):
+        words = [sys.executable, "-m", "liif", "import", url, "x.safetensors", *more]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
 
 
 def test_a_password_in_the_configuration_is_refused(project: Project) -> None:

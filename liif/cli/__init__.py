@@ -30,10 +30,10 @@ def main() -> None:
             app()
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        print(f"liif: {name}{error.strerror or error}", file=sys.stderr)
+        say(f"liif: {name}{error.strerror or error}")
         raise SystemExit(1) from None
     except UserError as error:
-        print(f"liif: {error}", file=sys.stderr)
+        say(f"liif: {error}")
         raise SystemExit(1) from None
     except MemoryError:
         say("liif: there is not enough memory; close other programs, or take less at once")
@@ -42,5 +42,5 @@ def main() -> None:
         say("liif: stopped; nothing half-written is left, and the same command goes on")
         raise SystemExit(128 + stop.signal_number) from None
     except Interrupted as error:
-        print(f"liif: {error}", file=sys.stderr)
+        say(f"liif: {error}")
         raise SystemExit(128 + error.signal_number) from None

@@ -179,7 +179,8 @@ def import_(
     from liif import runs
 
     require_writable(out)
-    stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
+    with lock(beside(out), f"importing {out.name}"):
+        stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
     with tracking(track) as tracker:
         runs.given(tracker, out, source)
 

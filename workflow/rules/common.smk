@@ -2,6 +2,7 @@
 import os
 import shlex
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
 from liif.errors import UserError
 from liif.files import require_writable
 from liif.jobs import WORKFLOW, pass_on_sigterm, started_by_dvc, this_workflow
-from liif.locks import hold
+from liif.locks import hold, is_held
 from liif.progress import say
 from liif.project import PROJECT, TRACKING
 
@@ -27,14 +28,16 @@ try:
         "--summary",
     } & set(sys.argv)
     at_work = workflow.is_main_process and not workflow.dryrun and not only_looks
-    # Pictures that were deleted are made again.
-    buckets.forget_lost(Path("results/manifests"))
     if at_work:
         # One workflow in a folder; the kernel releases the lock however this process ends.
         os.environ.setdefault(WORKFLOW, started_by_dvc())
         hold(Path(".snakemake/liif.lock"), "a workflow in this folder")
         require_writable(Path("results"))
         pass_on_sigterm()
+    # Pictures that were deleted are made again, and a dry run shows it.
+    if at_work or (workflow.dryrun and not is_held(Path(".snakemake/liif.lock"))):
+        with suppress(OSError):
+            buckets.forget_lost(Path("results/manifests"))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -47,6 +50,8 @@ HERE = shlex.quote(os.getcwd())
 shell.prefix(
     f'set -euo pipefail; export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()} '
     f"{PROJECT}={HERE} {TRACKING}={str(EXPERIMENT.tracking).lower()}; "
+    # A signal for all of a group is for the job alone, which saves; its last words are logged.
+    "trap : INT TERM HUP; logged() ( trap '' INT TERM HUP; exec tee \"$1\" ); "
 )
 
 DATA = EXPERIMENT.data

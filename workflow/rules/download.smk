@@ -21,4 +21,4 @@ rule download_archive:
         "../envs/liif.yaml"
     shell:
         "liif download {wildcards.archive} --to data --partial results/work/download"
-        " 2>&1 | tee -i {log}"
+        " 2>&1 | logged {log}"

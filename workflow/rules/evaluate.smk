@@ -26,7 +26,7 @@ rule evaluate_valid:
         "liif evaluate --hr {input.hr:q} --lr results/lr/valid/x{wildcards.scale}"
         " --weights {params.weights} --scale {wildcards.scale} {params.convention} --set valid"
         " --name {wildcards.model} --only {input.manifest} --json {output} --threads {threads}"
-        " 2>&1 | tee -i {log}"
+        " 2>&1 | logged {log}"
 
 
 # On test pictures it is what was upscaled, as it lies in results/sr_800.
@@ -48,7 +48,7 @@ rule evaluate_test:
     shell:
         "liif evaluate --hr results/hr/test/x{params.scale} --sr results/upscaled/{wildcards.model}"
         " --scale {params.scale} {params.convention} --set test --name {wildcards.model}"
-        " --only {input.manifest} --json {output} 2>&1 | tee -i {log}"
+        " --only {input.manifest} --json {output} 2>&1 | logged {log}"
 
 
 rule table:
@@ -84,4 +84,4 @@ rule table:
     shell:
         "liif table {params.parts} --buckets {params.buckets} --metrics results/metrics"
         " --csv {output.table} --summary {output.summary} {params.note} {params.data}"
-        " 2>&1 | tee -i {log}"
+        " 2>&1 | logged {log}"

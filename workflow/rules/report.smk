@@ -31,4 +31,4 @@ rule report:
         snakefile=workflow.main_snakefile,
     shell:
         "liif report results --resolved {params.settings:q} {params.data}"
-        " --snakefile {params.snakefile:q} 2>&1 | tee -i {log}"
+        " --snakefile {params.snakefile:q} 2>&1 | logged {log}"

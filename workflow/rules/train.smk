@@ -15,7 +15,7 @@ rule pack:
     params:
         version=lambda wildcards: version(wildcards.part),
     shell:
-        "liif pack {input.photographs:q} {output:q} 2>&1 | tee -i {log}"
+        "liif pack {input.photographs:q} {output:q} 2>&1 | logged {log}"
 
 
 # State and finished trainings lie where no rule's output is: Snakemake deletes outputs of a job
@@ -48,7 +48,7 @@ rule train:
     shell:
         "liif train --name {wildcards.model} --settings {params.settings:q} --data {input.data}"
         " --valid {input.valid} --out {output.weights} --state results/state/{wildcards.model}"
-        " --store results/trained --threads {threads} 2>&1 | tee -i {log}"
+        " --store results/trained --threads {threads} 2>&1 | logged {log}"
 
 
 rule import_weights:
@@ -67,4 +67,4 @@ rule import_weights:
     params:
         weights=given,
     shell:
-        "liif import {params.weights} {output:q} --partial results/work/download 2>&1 | tee -i {log}"
+        "liif import {params.weights} {output:q} --partial results/work/download 2>&1 | logged {log}"
