@@ -44,9 +44,10 @@ ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 ui: $(INSTALLED)
 	cd demo && $(abspath $(BIN))/mlflow ui
 
-# Many tests wait for processes that they start and kill, so two at a time are faster even on 2 cores.
+# Many tests wait for processes that they start and kill, so two at a time are faster even on 2 cores;
+# but not if threads that have nothing to do keep them busy.
 TEST_JOBS ?= 2
-TESTS := $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist worksteal
+TESTS := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist worksteal
 test: $(INSTALLED)
 	$(TESTS) -m "not slow"
 
