@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -13,6 +14,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from liif.errors import UserError
+from liif.interrupt import STOPPING
 from liif.locks import attempt
 
 _UMASK = os.umask(0)
@@ -42,11 +44,18 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(_temporary(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        claim = attempt(part)
-        if claim is None:
-            raise UserError(f"{path}: is being written by another process; wait for it")
+        # A signal that comes while the file is made is heeded where it is taken away again.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            claim = attempt(part)
+            if claim is None:
+                raise UserError(f"{path}: is being written by another process; wait for it")
+        except BaseException:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            raise
         with claim:
             try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 yield part
                 with part.open("rb") as file:
                     os.fsync(file.fileno())

@@ -117,7 +117,7 @@ def disturb(
             landed += 1
             WAYS[way](process)
             code = process.wait(120)
-        text = log.read_text()[said:]
+        text = log.read_bytes()[said:].decode()
         story.append(f"{way} after {moment:.2f} of {last:.2f} s: {code}")
         if way == "SIGTERM" and code == 128 + signal.SIGTERM:
             assert command.says in text, text

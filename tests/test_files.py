@@ -1,10 +1,14 @@
 import os
+import signal
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from liif import files
 from liif.errors import UserError
 from liif.files import replacing, write_json
+from liif.interrupt import Stopped, unwinding
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -49,3 +53,20 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text() == "x"
     with pytest.raises(UserError, match="File name too long"), replacing(tmp_path / ("n" * 256)):
         pass
+
+
+def test_a_signal_while_the_file_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = files.attempt
+
+    def attempt(path: Path) -> IO[str] | None:
+        claim = real(path)
+        signal.raise_signal(signal.SIGTERM)  # the file is there, and nobody knows of it yet
+        return claim
+
+    monkeypatch.setattr(files, "attempt", attempt)
+    with pytest.raises(Stopped), unwinding():
+        write_json(tmp_path / "a.json", {})
+    assert list(tmp_path.iterdir()) == []
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
