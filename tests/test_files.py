@@ -5,7 +5,7 @@ from typing import IO
 
 import pytest
 
-from liif import files
+from liif import files, locks
 from liif.errors import UserError
 from liif.files import replacing, write_json
 from liif.interrupt import Stopped, unwinding
@@ -58,7 +58,7 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
 def test_a_signal_while_the_file_is_made_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = files.attempt
+    real = locks.attempt
 
     def attempt(path: Path) -> IO[str] | None:
         claim = real(path)
