@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def import_weights(
         # In a folder of its own: another model may be of the same file.
         own = partial / out.stem
         fetch((source,), fetched, own, digest=sha256)
-        own.rmdir()
+        with suppress(OSError):  # what is there of another file stays
+            own.rmdir()
     try:
         _convert(fetched, out, shown, network)
     except DiskFull:  # the next try needs it

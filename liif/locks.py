@@ -32,7 +32,7 @@ def for_this_process(file: IO[str]) -> IO[str]:
 def _close_in_fork() -> None:
     for file in list(_open):
         with suppress(OSError, ValueError):
-            os.close(file.fileno())
+            file.close()  # not its number alone, which may be another file's by the time it goes
 
 
 os.register_at_fork(after_in_child=_close_in_fork)
