@@ -20,16 +20,17 @@ _held: list[IO[str]] = []
 """Locks of GPUs that this process has taken; the kernel releases them when it ends."""
 
 
-def choose(name: str = "auto") -> torch.device:
+def choose(name: str = "auto", *, share: bool = True) -> torch.device:
     """The device of that name; `auto` takes a free GPU where there is one, else the CPU.
 
     A GPU is free when no other liif job on this machine has taken it. If all are taken, the one
-    with the most free memory is shared. With CUDA_VISIBLE_DEVICES only those it names count.
+    with the most free memory is shared, unless that is not wanted. With CUDA_VISIBLE_DEVICES only
+    those it names count.
 
     Raises
     ------
     UserError
-        No such device here.
+        No such device here, or none that is free.
     """
     if name != "auto":
         return named(name)
@@ -39,6 +40,11 @@ def choose(name: str = "auto") -> torch.device:
     for index in gpus:
         if _take(index):
             return torch.device("cuda", index)
+    if not share:
+        raise UserError(
+            f"each process of a training needs a GPU of its own, and none of {len(gpus)} is free "
+            "any more; take fewer processes, or wait for the other jobs"
+        )
     # Only now, since asking a GPU for its memory takes some of it.
     return torch.device("cuda", max(gpus, key=_free_memory))
 
@@ -86,6 +92,13 @@ def use_threads(threads: int | None) -> None:
     """Compute with that many threads on the CPU; None keeps PyTorch's choice."""
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def use_share_of_threads(threads: int | None, processes: int) -> None:
+    """Compute with an equal part of those threads, or of all cores, where processes share them."""
+    if processes > 1:
+        threads = max(1, (threads or os.cpu_count() or 1) // processes)
+    use_threads(threads)
 
 
 def keep_freed_memory() -> None:

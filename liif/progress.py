@@ -11,11 +11,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 
+quiet = False
+"""Whether nothing is said, since another process of the same work does."""
+
+
 def say(text: str) -> None:
     """A line for the user, at once; work goes on when nobody reads it any more.
 
     Be it that a pipe was closed, a terminal is gone, or the disk of a log is full.
     """
+    if quiet:
+        return
     with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 

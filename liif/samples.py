@@ -122,11 +122,19 @@ def _unit(pixels: RGB8) -> Tensor:
 
 
 class TrainingBatches(Dataset[Batch]):
-    """Batch number s of a whole training, counted over all epochs."""
+    """Batch number s of a whole training, counted over all epochs.
 
-    def __init__(self, photographs: Pack, settings: Training) -> None:
+    Parameters
+    ----------
+    share
+        Which part of each batch is made: every `share[1]`-th patch from `share[0]` on.
+    """
+
+    def __init__(
+        self, photographs: Pack, settings: Training, share: tuple[int, int] = (0, 1)
+    ) -> None:
         photographs.require(settings.largest_side, LARGEST)
-        self.photographs, self.settings = photographs, settings
+        self.photographs, self.settings, self.share = photographs, settings, share
         self.steps_per_epoch = settings.steps_per_epoch(len(photographs))
 
     def __len__(self) -> int:
@@ -134,7 +142,9 @@ class TrainingBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         epoch, patches = self._patches(step)
-        return collate([training_patch(self.photographs, self.settings, epoch, i) for i in patches])
+        first, every = self.share
+        mine = patches[first::every]
+        return collate([training_patch(self.photographs, self.settings, epoch, i) for i in mine])
 
     def names(self, step: int) -> list[str]:
         """The photographs that a step's patches are cut from, each once."""
@@ -170,9 +180,15 @@ def _quiet_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def validation_batches(photographs: Pack, settings: Training) -> Iterator[Batch]:
-    """The fixed validation patches, in batches; the last may be smaller."""
+def validation_batches(
+    photographs: Pack, settings: Training, share: tuple[int, int] = (0, 1)
+) -> Iterator[tuple[range, Batch]]:
+    """The fixed validation patches with their numbers, in batches; the last may be smaller.
+
+    With a share, every `share[1]`-th of these batches from `share[0]` on.
+    """
     photographs.require(settings.largest_side, LARGEST)
-    for first in range(0, settings.validation_patches, settings.batch):
+    batches = range(0, settings.validation_patches, settings.batch)
+    for first in batches[share[0] :: share[1]]:
         numbers = range(first, min(first + settings.batch, settings.validation_patches))
-        yield collate([validation_patch(photographs, settings, i) for i in numbers])
+        yield numbers, collate([validation_patch(photographs, settings, i) for i in numbers])

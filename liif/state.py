@@ -83,14 +83,29 @@ def save(
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Keep the state, whole or not at all: the one before it stays until then."""
+    tensors = tensors_of(parameters, optimizer)
+    metadata = {"format": _FORMAT, "origin": origin.saved(), "state": asdict(state)}
+    checkpoint.save_tensors(folder / _NAME, tensors, metadata)
+
+
+def tensors_of(
+    parameters: Parameters, optimizer: torch.optim.Optimizer, step: int | None = None
+) -> dict[str, Tensor]:
+    """The weights and the optimizer's moments, by their names in a state.
+
+    With a step, an optimizer that has taken none is made ready for those of a training that has.
+    """
     tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
         moments = optimizer.state[parameter]
+        if not moments and step is not None:
+            moments["step"] = torch.tensor(float(step))
+            moments["exp_avg"] = torch.zeros_like(parameter)
+            moments["exp_avg_sq"] = torch.zeros_like(parameter)
         tensors[f"model.{name}"] = parameter
         tensors[f"first.{name}"] = moments["exp_avg"]
         tensors[f"second.{name}"] = moments["exp_avg_sq"]
-    metadata = {"format": _FORMAT, "origin": origin.saved(), "state": asdict(state)}
-    checkpoint.save_tensors(folder / _NAME, tensors, metadata)
+    return tensors
 
 
 def resume(

@@ -7,6 +7,7 @@ validate, keep the best, keep the state, say how it goes.
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from liif import checkpoint, memory, runs
 from liif.config import Recipe
 from liif.courier import NoTracker
+from liif.distributed import ALONE, Group, Replica
 from liif.errors import UserError
 from liif.files import replacing, write_json, write_text
 from liif.interrupt import Interrupted, stop_asked
@@ -30,7 +32,7 @@ from liif.pack import Pack, is_pack, pack
 from liif.progress import duration, say
 from liif.run import Run
 from liif.samples import LARGEST, Batch, TrainingBatches, validation_batches
-from liif.state import Origin, State, all_finite, resume, save, tell_of_others
+from liif.state import Origin, State, all_finite, resume, save, tell_of_others, tensors_of
 from liif.strips import Strips
 
 NO_TRACKER, NO_RUN = NoTracker(), Run()
@@ -47,6 +49,9 @@ class Limits:
     """Processes that make batches ahead."""
     save_minutes: float = 5
     """Time between saves of the state within an epoch."""
+    group: Group = ALONE
+    """The processes that share each step. Only the first needs `out`, `state` and `store`; each
+    needs the photographs, and where they are no packs, the pack that the first makes of them."""
 
 
 def train(
@@ -85,22 +90,27 @@ def train(
     Interrupted
         By SIGINT or SIGTERM, after saving.
     """
-    outputs = Outputs(weights=out)
-    photographs = _packed(data, state / "train.pack")
-    validation = _packed(valid, state / "valid.pack")
+    outputs, group = Outputs(weights=out), limits.group
+    photographs = _packed(data, state / "train.pack", group)
+    validation = _packed(valid, state / "valid.pack", group)
     key = recipe.key(photographs.fingerprint)
+    group.agreed(
+        (key, validation.fingerprint), f"the settings or the photographs ({data}, {valid})"
+    )
     finished = Outputs(weights=store / f"{key}.safetensors")
     folder = state / key[:16]
-    if finished.exist():
+    if group.first(finished.exist):
         say(f"{name}: these settings and data are trained already; no step is needed")
         runs.trained(tracker.run(name, key), recipe, finished)
     else:
-        with lock(state / f"{folder.name}.lock", f"the training of {name}"):
-            if not finished.exist():  # an orphan may have come to its end just now
+        with group.led(lambda: lock(state / f"{folder.name}.lock", f"the training of {name}")):
+            # An orphan may have come to its end just now.
+            if not group.first(finished.exist):
                 trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
-                if trainer.state.step == 0:
+                anew = trainer.state.step == 0
+                if anew and group.leads:
                     tell_of_others(state, folder, name, trainer.origin)
-                run = tracker.run(name, key, anew=trainer.state.step == 0)
+                run = tracker.run(name, key, anew=anew)
                 runs.training(
                     run,
                     recipe,
@@ -115,18 +125,20 @@ def train(
                 with run.live():
                     trainer.run(finished, run, tracker.begin)
                     runs.trained(run, recipe, finished)
-            shutil.rmtree(folder, ignore_errors=True)
-    finished.copy_to(outputs)
+            if group.leads:
+                shutil.rmtree(folder, ignore_errors=True)
+    if group.leads:
+        finished.copy_to(outputs)
     return outputs
 
 
-def _packed(source: Path, out: Path) -> Pack:
-    """The pack of the photographs, made unless they are one already."""
-    return Pack(source) if is_pack(source) else pack(source, out)
+def _packed(source: Path, out: Path, group: Group) -> Pack:
+    """The pack of the photographs, made by the first process unless they are one already."""
+    return Pack(source) if is_pack(source) else group.first(lambda: pack(source, out))
 
 
 class Trainer:
-    """One training in one process."""
+    """One training, or one process's share of it."""
 
     def __init__(
         self,
@@ -140,8 +152,11 @@ class Trainer:
     ) -> None:
         self.name, self.recipe, self.settings = name, recipe, recipe.train
         self.folder, self.limits, self.validation = folder, limits, validation
-        self.batches = TrainingBatches(photographs, self.settings)
-        validation.require(self.settings.largest_side, LARGEST)
+        self.group = limits.group
+        self.group.first(lambda: photographs.require(self.settings.largest_side, LARGEST))
+        self.group.first(lambda: validation.require(self.settings.largest_side, LARGEST))
+        share = (self.group.rank, self.group.size)
+        self.batches = TrainingBatches(photographs, self.settings, share)
         self.per_epoch = self.batches.steps_per_epoch
         self.provenance = {
             "recipe": recipe.model_dump(mode="json"),
@@ -162,6 +177,7 @@ class Trainer:
         self.strips: Strips | None = None
         self.origin = Origin(recipe=recipe, data=photographs.fingerprint)
         self.state = self._resume(key)
+        self.replica = Replica(self.model, self.group, self.settings.batch)
 
     def run(
         self, finished: Outputs, run: Run = NO_RUN, begin: Callable[[], None] = lambda: None
@@ -188,18 +204,21 @@ class Trainer:
             for batch in batches:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.settings.rate(state.step, self.per_epoch)
-                loss = train_step(
-                    self.model,
+                mine = train_step(
+                    self.replica,
                     self.optimizer,
                     batch.to(self.limits.device),
                     self.settings.loss,
                     self.settings.precision,
                 )
+                due = time.monotonic() - saved > 60 * self.limits.save_minutes
+                # What one process has found all must do, or they would wait for each other.
+                found = (bool(stop), due and self.group.leads)
+                loss, *together = self.group.sums(mine, *found)
+                stopping, due = (count > 0 for count in together)
                 self._check(loss)
                 state.step += 1
                 at_end = state.step % self.per_epoch == 0
-                due = time.monotonic() - saved > 60 * self.limits.save_minutes
-                stopping = bool(stop)  # looked at once: what comes later is for the next step
                 keep = at_end or due or stopping
                 if keep:
                     self._check(loss, weights=True)  # before anything of them is kept
@@ -210,25 +229,28 @@ class Trainer:
                     self._draw(run, state.step // self.per_epoch)
                 if keep and state.step < total:
                     state.seconds += pace.lap()
-                    self._save()
+                    if self.group.leads:
+                        self._save()
                     run.epochs(state.history)  # after saving, or a resumed one would double it
                     saved = time.monotonic()
                 if stopping and state.step < total:
                     raise Interrupted(
                         f"{self.name}: stopped and saved at step {state.step} of {total}; "
                         "the same command goes on from there",
-                        stop[0],
+                        stop[0] if stop else signal.SIGTERM,
                     )
         state.seconds += pace.lap()
-        self._finish(finished)
+        if self.group.leads:
+            self._finish(finished)
 
     def _end_epoch(self, pace: Pace) -> None:
         """Validate, keep the best, add to the history, say how it goes."""
         state = self.state
-        psnr = validate(self.model, self.validation, self.recipe, self.limits.device)
+        psnr = validate(self.model, self.validation, self.recipe, self.limits.device, self.group)
         if psnr > state.best:
             state.best = psnr
-            self._write_model(self.folder / "best.safetensors", valid_psnr=round(psnr, 4))
+            if self.group.leads:
+                self._write_model(self.folder / "best.safetensors", valid_psnr=round(psnr, 4))
         state.history.append(
             {
                 "epoch": state.step // self.per_epoch,
@@ -241,7 +263,8 @@ class Trainer:
             }
         )
         state.loss_sum = 0.0
-        write_text(self.folder / "history.csv", history_csv(state.history))
+        if self.group.leads:
+            write_text(self.folder / "history.csv", history_csv(state.history))
         pace.say(state.history[-1]["loss"], psnr)
 
     def _draw(self, run: Run, epoch: int) -> None:
@@ -264,11 +287,12 @@ class Trainer:
         if wrong:
             step = self.state.step - weights  # which is counted already when weights are looked at
             rate = self.settings.rate(step, self.per_epoch)
-            raise UserError(
+            error = UserError(
                 f"{self.name}: {wrong} at step {step} with learning rate {rate:g}, in the batch of "
                 f"{', '.join(self.batches.names(step))}; the last good state is kept in "
                 f"{self.folder}; lower `learning_rate`, change `init`, or look at these photographs"
             )
+            raise self.group.known_to_all(error)
 
     @property
     def _smaller(self) -> str:
@@ -301,6 +325,7 @@ class Trainer:
                 "steps": state.step,
                 "device": str(self.limits.device),
                 "threads": torch.get_num_threads(),
+                "processes": self.group.size,
                 "torch": torch.__version__,
             },
         )
@@ -311,16 +336,21 @@ class Trainer:
         save(self.folder, self.state, self.origin, self.parameters, self.optimizer)
 
     def _resume(self, key: str) -> State:
-        """The state of an interrupted run, or that of the beginning."""
-        state = resume(self.folder, key, self.origin, self.parameters, self.optimizer)
+        """The state of an interrupted run, or that of the beginning; the first process has it."""
+
+        def here() -> State | None:
+            return resume(self.folder, key, self.origin, self.parameters, self.optimizer)
+
+        state = self.group.first(here)
         if state is None:
             return State(key)
+        self.group.give(tensors_of(self.parameters, self.optimizer, state.step))
         say(f"{self.name}: goes on after step {state.step} of {len(self.batches)}")
         return state
 
 
 def train_step(
-    model: LIIF,
+    model: LIIF | Replica,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     kind: Literal["l1", "l2"] = "l1",
@@ -334,24 +364,29 @@ def train_step(
     On a CPU the patches are decoded one after the other, each with its own backward pass down
     to the encoder's features: their tensors stay small enough to be reused from the heap instead of
     being given back to the kernel, which otherwise takes half of the time.
+
+    Of a replica the batch is this process's part, and so is the loss: their sum is the step's.
     """
+    replica = model if isinstance(model, Replica) else Replica(model)
     optimizer.zero_grad(set_to_none=True)
     low = torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=precision == "bf16")
     with low:
-        encoded = model.encode(batch.lr)
+        encoded = replica.encode(batch.lr)
+    std, values = replica.model.std, replica.values(batch.rgb)
     patches = 1 if batch.lr.device.type == "cpu" else len(batch.lr)
     total = torch.zeros((), device=batch.lr.device)
     gradients = []
     for i in range(0, len(batch.lr), patches):
         part = slice(i, i + patches)
         features = encoded.features[part].detach().requires_grad_()
-        with low:
-            rgb = model.decode(
-                Encoded(features, encoded.lr[part]), batch.queries[part], batch.cells[part]
-            )
-        error = (rgb - batch.rgb[part]) / model.std
-        loss = (error.abs() if kind == "l1" else error**2).sum() / batch.rgb.numel()
-        loss.backward()
+        with replica.unsummed(last=part.stop >= len(batch.lr)):
+            with low:
+                rgb = replica.decode(
+                    Encoded(features, encoded.lr[part]), batch.queries[part], batch.cells[part]
+                )
+            error = (rgb - batch.rgb[part]) / std
+            loss = (error.abs() if kind == "l1" else error**2).sum() / values
+            replica.backward(loss)
         assert features.grad is not None
         gradients.append(features.grad)
         total += loss.detach()
@@ -361,15 +396,18 @@ def train_step(
 
 
 @torch.inference_mode()
-def validate(model: LIIF, validation: Pack, recipe: Recipe, device: torch.device) -> float:
-    """Mean PSNR in dB over the fixed validation patches."""
-    values: list[float] = []
-    for batch in validation_batches(validation, recipe.train):
+def validate(
+    model: LIIF, validation: Pack, recipe: Recipe, device: torch.device, group: Group = ALONE
+) -> float:
+    """Mean PSNR in dB over the fixed validation patches, which the processes share out."""
+    values = torch.zeros(recipe.train.validation_patches, dtype=torch.float64)
+    share = (group.rank, group.size)
+    for numbers, batch in validation_batches(validation, recipe.train, share):
         lr, queries, cells, truth = batch.to(device)
         encoded = model.encode(lr)
-        for i in range(len(lr)):
+        for i, number in enumerate(numbers):
             one = slice(i, i + 1)
             part = Encoded(encoded.features[one], encoded.lr[one])
             rgb = model.decode(part, queries[one], cells[one]).clamp(0, 1)
-            values.append(psnr_of_error(float(((rgb - truth[one]) ** 2).double().mean())))
-    return sum(values) / len(values)
+            values[number] = psnr_of_error(float(((rgb - truth[one]) ** 2).double().mean()))
+    return sum(map(float, group.total(values))) / len(values)

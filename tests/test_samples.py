@@ -116,8 +116,25 @@ def test_any_number_of_workers_gives_the_same_batches(packed: Pack, workers: int
 def test_validation_is_the_same_every_time(packed: Pack) -> None:
     first = list(validation_batches(packed, settings()))
     again = list(validation_batches(packed, settings()))
-    assert [len(b.lr) for b in first] == [4, 2]
-    assert all(torch.equal(a.rgb, b.rgb) for a, b in zip(first, again, strict=True))
+    assert [len(b.lr) for _, b in first] == [4, 2]
+    assert all(torch.equal(a.rgb, b.rgb) for (_, a), (_, b) in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_shares_of_processes_are_the_whole(packed: Pack, size: int) -> None:
+    whole = TrainingBatches(packed, settings())
+    shares = [TrainingBatches(packed, settings(), (rank, size)) for rank in range(size)]
+    for step in (0, 4):
+        parts = [share[step] for share in shares]
+        for field, expected in enumerate(whole[step]):
+            joined = torch.empty_like(expected)
+            for rank, part in enumerate(parts):
+                joined[rank::size] = part[field]
+            assert torch.equal(joined, expected)
+    numbers = [list(validation_batches(packed, settings(), (rank, size))) for rank in range(size)]
+    found = {n: b.rgb[i] for share in numbers for some, b in share for i, n in enumerate(some)}
+    together = torch.cat([b.rgb for _, b in validation_batches(packed, settings())])
+    assert torch.equal(torch.stack([found[n] for n in range(6)]), together)
 
 
 def test_photographs_smaller_than_a_patch_are_named(packed: Pack) -> None:

@@ -18,12 +18,12 @@ from conftest import Folder
 
 from liif import checkpoint, train
 from liif.config import Recipe
+from liif.distributed import Replica
 from liif.errors import UserError
 from liif.files import file_sha256
 from liif.interrupt import Interrupted
 from liif.jobs import this_workflow
 from liif.locks import lock
-from liif.model import LIIF
 from liif.outputs import Outputs
 from liif.pack import Pack, pack
 from liif.samples import TrainingBatches
@@ -252,11 +252,11 @@ def test_weights_gone_wrong_are_never_kept(
     """A step's loss is taken before the step, so the last one's damage shows in no loss."""
     real, count = train.train_step, iter(range(1, 100))
 
-    def step(model: LIIF, *args: Any) -> float:
-        loss = real(model, *args)
+    def step(replica: Replica, *args: Any) -> float:
+        loss = real(replica, *args)
         if next(count) == 12:  # at an epoch's end, where the state is saved
             with torch.no_grad():
-                next(model.parameters())[0, 0, 0, 0] = math.inf
+                next(replica.model.parameters())[0, 0, 0, 0] = math.inf
         return loss
 
     monkeypatch.setattr(train, "train_step", step)

@@ -155,7 +155,23 @@ def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     (line,) = (x for x in output.splitlines() if "liif train --name edsr-baseline" in x)
     assert '"epochs":7' in line
     assert '"visits":20' in line
-    assert "--threads 8" in line  # the only training has all cores
+    assert "--threads 8 --processes 2" in line  # a training has all cores and GPUs
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--resources", "gpu=32"], "--threads 4 --processes 16"),  # no more than there are patches
+        (["--resources", "gpu=4", "--set-resources", "train:gpu=2"], "--threads 4 --processes 2"),
+        (["--set-resources", "train:gpu=0"], "--threads 8 --processes 0"),
+        ([], "--threads 8 --processes 1"),
+    ],
+)
+def test_what_a_training_takes(tmp_path: Path, words: list[str], expected: str) -> None:
+    output = dry_run("--directory", str(tmp_path), "--cores", "8", "--printshellcmds", *words)
+    lines = [line for line in output.splitlines() if "liif train --name" in line]
+    assert len(lines) == 2
+    assert all(expected in line for line in lines)
 
 
 def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from liif import ranks
 from liif.cli.app import STAGES, app
 from liif.cli.options import (
+    MACHINE,
     BucketOption,
     Device,
     Manifests,
@@ -122,6 +124,15 @@ def train(
         int | None,
         typer.Option(min=0, help="Processes that load; by the threads when not given."),
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Processes that share each step, on a GPU each where there are any; for several "
+            "machines use torchrun.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = 1,
     save_minutes: Annotated[float, typer.Option(min=0, help="Time between saves.")] = 5,
     track: Annotated[
         bool | None,
@@ -133,34 +144,42 @@ def train(
     ] = None,
 ) -> None:
     """Train a model; the same command goes on after any interruption."""
-    from liif import config
+    from liif import config, distributed, launch
     from liif import device as devices
     from liif import train as stage
 
     recipe = config.recipe(settings)
-    devices.use_threads(threads)
+    size = ranks.size() if ranks.is_rank() else max(1, processes)
+    distributed.require_shares(size, recipe.train.batch, device)
+    if size > 1 and not ranks.is_rank():
+        launch.launch(size)
+        return
+    devices.use_share_of_threads(threads, ranks.size_here())
     devices.keep_freed_memory()
-    chosen = devices.choose(device)
+    together = size > 1 and device == "cuda"
+    chosen = devices.choose("auto" if together else device, share=size == 1)
     state = state or out.with_suffix(".state")
     store = store or state / "finished"
-    require_writable(out, state, store)
-    limits = stage.Limits(
-        device=chosen,
-        workers=devices.loader_workers(chosen) if workers is None else workers,
-        save_minutes=save_minutes,
-    )
-    with tracking(track) as tracker:
-        stage.train(
-            name or out.stem,
-            recipe,
-            data=data,
-            valid=valid,
-            out=out,
-            state=state,
-            store=store,
-            limits=limits,
-            tracker=tracker,
+    with distributed.joined(chosen) as group:
+        group.first(lambda: require_writable(out, state, store))
+        limits = stage.Limits(
+            device=chosen,
+            workers=devices.loader_workers(chosen) if workers is None else workers,
+            save_minutes=save_minutes,
+            group=group,
         )
+        with tracking(track if group.leads else False) as tracker:
+            stage.train(
+                name or out.stem,
+                recipe,
+                data=data,
+                valid=valid,
+                out=out,
+                state=state,
+                store=store,
+                limits=limits,
+                tracker=tracker,
+            )
 
 
 @app.command(rich_help_panel=STAGES)

@@ -63,10 +63,11 @@ CONVENTION = (
 )
 TRUTH_KNOWN = not isinstance(DATA.test, TestLR)
 
-# Each heavy job gets its share of the cores: all of them, when one runs at a time.
+# How many heavy jobs run at once, each on a GPU. Each gets its share of the cores: all of them, when
+# one runs at a time. On a cluster, where no number of cores is given, each has a machine's.
 GPUS = workflow.global_resources.get("gpu")
 HEAVY_JOBS = max(1, GPUS.value if GPUS is not None else 1)
-TRAININGS = max(1, min(HEAVY_JOBS, len(EXPERIMENT.trained)))
+CORES = workflow.resource_settings.cores or 8 * HEAVY_JOBS
 
 
 wildcard_constraints:
@@ -81,12 +82,19 @@ def heavy_threads(wildcards):
     """A heavy job's share of the cores; bicubic needs only one."""
     if getattr(wildcards, "model", None) == "bicubic":
         return 1
-    return max(1, workflow.cores // HEAVY_JOBS)
+    return max(1, CORES // HEAVY_JOBS)
+
+
+def training_gpus(wildcards):
+    """A training takes all GPUs, so that the longest is over soonest; each needs a patch of its own."""
+    return min(HEAVY_JOBS, EXPERIMENT.recipe(wildcards.model).train.batch)
 
 
 def training_threads(wildcards):
-    """A training's share of the cores."""
-    return max(1, workflow.cores // TRAININGS)
+    """A training's share of the cores: that of its GPUs, which `--set-resources` may have set."""
+    said = workflow.resource_settings.overwrite_resources.get("train", {}).get("gpu")
+    gpus = training_gpus(wildcards) if said is None else said.value
+    return max(1, CORES * min(max(1, gpus), HEAVY_JOBS) // HEAVY_JOBS)
 
 
 def heavy_jobs(wildcards):

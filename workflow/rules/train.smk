@@ -41,14 +41,15 @@ rule train:
         "../envs/liif.yaml"
     threads: training_threads
     resources:
-        gpu=1,
+        gpu=training_gpus,
     params:
         settings=lambda wildcards: EXPERIMENT.recipe(wildcards.model).model_dump_json(),
         version=lambda wildcards: version("train"),
     shell:
         "liif train --name {wildcards.model} --settings {params.settings:q} --data {input.data}"
         " --valid {input.valid} --out {output.weights} --state results/state/{wildcards.model}"
-        " --store results/trained --threads {threads} 2>&1 | logged {log}"
+        " --store results/trained --threads {threads} --processes {resources.gpu}"
+        " 2>&1 | logged {log}"
 
 
 rule import_weights:
