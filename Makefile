@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.liif-installed
 SNAKEMAKE_FILES := Snakefile workflow/rules
 
-.PHONY: help install demo ui test test-slow fuzz audit bench lint format schema clean-demo
+.PHONY: help install demo ui test test-slow test-slurm fuzz audit bench lint format schema clean-demo
 help:
 	@echo "make demo        train two small networks on the bundled photographs and enlarge 6 pictures"
 	@echo "make test        all tests but the slow ones"
 	@echo "make test-slow   the slow tests"
+	@echo "make test-slurm  the demo's workflow on a Slurm cluster of this one machine"
 	@echo "make fuzz        some minutes of looking for input that is not answered well"
 	@echo "make audit       known vulnerabilities of the pinned packages"
 	@echo "make ui          MLflow's pages of the demo's runs, at http://127.0.0.1:5000"
@@ -49,7 +50,11 @@ ui: $(INSTALLED)
 TEST_JOBS ?= 2
 TESTS := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist worksteal
 test: $(INSTALLED)
-	$(TESTS) -m "not slow"
+	$(TESTS) -m "not slow and not slurm"
+
+# On a Slurm of its own, on this machine: apt-get install slurm-wlm munge
+test-slurm: $(INSTALLED)
+	$(BIN)/python -m pytest -m slurm
 
 bench: $(INSTALLED)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py

@@ -33,6 +33,7 @@ _SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     # It would print the address of every run, with the password in it, into the job's log.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # A dead server must be noticed soon; what it misses goes there later anyway. And a request
     # that is repeated unseen may create a run twice.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",

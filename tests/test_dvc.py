@@ -3,19 +3,17 @@
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import Folder, free_port, photograph
+from conftest import Folder, photograph
+from servers import KEYS, s3
 from test_workflow import ROOT, TINY, Project, project  # noqa: F401 (a fixture)
 
 from liif import images
@@ -270,37 +268,6 @@ def test_repro_killed_in_training_goes_on(versioned: Versioned) -> None:
     assert "up to date" in versioned.repro()
 
 
-@contextmanager
-def s3(bucket: str) -> Iterator[str]:
-    """An S3 endpoint with a bucket."""
-    import boto3
-
-    port = free_port()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                assert time.monotonic() < end
-                time.sleep(0.1)
-        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
-        client.create_bucket(Bucket=bucket)
-        yield url
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_data_and_results_travel(
@@ -313,8 +280,8 @@ def test_data_and_results_travel(
     versioned.prepare(models={"given": {"weights": "data/given.pth", "scales": [2]}})
     versioned.repro()
     results, other = versioned.results(), tmp_path / "clone"
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
 
     def travel(url: str, *settings: tuple[str, str]) -> None:
         sh(versioned.path, "dvc", "remote", "add", "--default", "shared", url)

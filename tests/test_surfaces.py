@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 from conftest import QUIET, Folder, free_port
+from servers import mlflow_server
 from test_dvc import git, sh
 from test_kill import address, inputs
-from test_tracking import server
 from test_workflow import ROOT, TINY, Project, project
 
 __all__ = ["address", "inputs", "project"]
@@ -85,7 +85,7 @@ def test_no_job_listens_and_no_password_is_kept(project: Project, folder: Folder
     port = free_port()
     address = f"http://me:{PASSWORD}@127.0.0.1:{port}"
     seen: set[str] = set()
-    with pytest.MonkeyPatch.context() as patch, server(path.parent, port):
+    with pytest.MonkeyPatch.context() as patch, mlflow_server(path.parent, port):
         patch.setenv("MLFLOW_TRACKING_URI", address)
         patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
         process = project.start("results/sr_800")

@@ -10,16 +10,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import QUIET, Folder, free_port, photograph
+from conftest import Folder, free_port, photograph
 from PIL import Image
+from servers import mlflow_server
 from test_train import SETTINGS
 
 from liif import checkpoint, convert, runs, tracking, train
@@ -522,38 +522,6 @@ def test_sigterm_is_noted_with_how_to_go_on(packs: Packs, tmp_path: Path) -> Non
     assert "the same command goes on" in run.data.tags["ended"]
 
 
-@contextmanager
-def server(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
-    """A tracking server as one would start it, with its own database and artifacts."""
-    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
-    words += ["--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "server.log").open("a") as log:
-        process = subprocess.Popen(
-            words,
-            stdout=log,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, **QUIET},
-        )
-
-    def answers() -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    try:
-        wait_for(answers, process)
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def test_a_server_that_dies_and_comes_back(
     packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -562,7 +530,7 @@ def test_a_server_that_dies_and_comes_back(
     uri = f"http://127.0.0.1:{port}"
     monkeypatch.setenv("LIIF_PROJECT", str(work))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
-    with server(tmp_path, port) as process:
+    with mlflow_server(tmp_path, port) as process:
         job = subprocess.Popen(command(work, packs, epochs=150), stderr=subprocess.PIPE, text=True)
         wait_for(lambda: delivered(work) > 3000, job)
         os.killpg(process.pid, signal.SIGKILL)
@@ -575,7 +543,7 @@ def test_a_server_that_dies_and_comes_back(
     outputs = Outputs(weights=work / "small.safetensors")
     assert outputs.exist()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with server(tmp_path, port):
+    with mlflow_server(tmp_path, port):
         deliver = [sys.executable, "-m", "liif", "deliver"]
         done = subprocess.run(deliver, check=True, capture_output=True, text=True)
         assert "delivered" in done.stdout

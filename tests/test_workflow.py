@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,22 @@ def test_what_a_training_takes(tmp_path: Path, words: list[str], expected: str) 
     lines = [line for line in output.splitlines() if "liif train --name" in line]
     assert len(lines) == 2
     assert all(expected in line for line in lines)
+
+
+def test_the_cluster_profile_plans_the_documented_experiment(tmp_path: Path) -> None:
+    """What each of Slurm's jobs asks for; the profile on a real Slurm is in test_slurm."""
+    folder = ["--directory", str(tmp_path)]
+    output = dry_run("--workflow-profile", "profiles/slurm", *folder)
+    (train,) = re.findall(r"rule train:(?:\n    .*)*wildcards: model=rdn(?:\n    .*)*", output)
+    assert "threads: 8\n" in train
+    for words in ("gpu=1", "mem_mb=32000", "runtime=2880"):
+        assert words in train
+    (bicubic, *_) = re.findall(r"wildcards: model=bicubic, bucket=0\n(?:    .*\n)*", output)
+    assert "gpu=0" in bicubic
+    jobs = planned(output)
+    assert (jobs["upscale"], jobs["evaluate_valid"]) == (3 * 4, 3 * 9 * 4)  # in 4 buckets
+    settings = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    assert settings["slurm-requeue"] is True
 
 
 def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ CONVENTION = (
 TRUTH_KNOWN = not isinstance(DATA.test, TestLR)
 
 # How many heavy jobs run at once, each on a GPU. Each gets its share of the cores: all of them, when
-# one runs at a time. On a cluster, where no number of cores is given, each has a machine's.
+# one runs at a time. (With --jobs on a cluster no number of cores need be given.)
 GPUS = workflow.global_resources.get("gpu")
-HEAVY_JOBS = max(1, GPUS.value if GPUS is not None else 1)
+HEAVY_JOBS = max(1, (GPUS is not None and GPUS.value) or 1)
 CORES = workflow.resource_settings.cores or 8 * HEAVY_JOBS
 
 

@@ -17,6 +17,8 @@ rule download_archive:
         "results/benchmarks/download/{archive}.tsv"
     wildcard_constraints:
         archive="DIV2K_(train|valid)_HR",
+    # On a cluster it is the login node that has a network.
+    localrule: True
     conda:
         "../envs/liif.yaml"
     shell:

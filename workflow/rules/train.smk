@@ -63,6 +63,7 @@ rule import_weights:
         "results/benchmarks/import/{model}.tsv"
     wildcard_constraints:
         model="|".join(EXPERIMENT.given) or "(?!)",
+    localrule: True
     conda:
         "../envs/liif.yaml"
     params:

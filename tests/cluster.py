@@ -1,0 +1,120 @@
+"""A Slurm cluster of one node on this machine, for tests: Debian's slurm-wlm and munge."""
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from conftest import free_port
+
+NEEDED = ("slurmctld", "slurmd", "munged", "mungekey", "sbatch", "squeue", "scontrol")
+_CONF = """\
+ClusterName=liif
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+SlurmUser={user}
+SlurmdUser={user}
+AuthInfo=socket={folder}/munge.sock,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
+MinJobAge=300
+EnforcePartLimits=ALL
+SlurmdParameters=config_overrides
+DefMemPerCPU=500
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=8000
+PartitionName=main Nodes={host} Default=YES MaxTime=60 DefaultTime=10
+"""
+
+
+def missing() -> str:
+    """What is needed and not here."""
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
+    return ", ".join(name for name in NEEDED if shutil.which(name, path=path) is None)
+
+
+class Cluster:
+    """Slurm's daemons in a folder of their own; the job's credentials expire soon, so that one
+    that is requeued starts again after seconds."""
+
+    def __init__(self) -> None:
+        # Short, since the names of sockets may have but 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="liif-slurm-", dir="/tmp"))
+        self.folder.chmod(0o755)  # munge's socket is for every user
+        self.host = socket.gethostname().partition(".")[0]
+        conf = self.folder / "slurm.conf"
+        bin_ = self.folder / "bin"
+        for folder in (self.folder / "state", self.folder / "spool", bin_):
+            folder.mkdir()
+        ports = (free_port(), free_port())
+        text = _CONF.format(host=self.host, folder=self.folder, user=getpass.getuser(), ports=ports)
+        conf.write_text(text)
+        # Snakemake's plugin takes Slurm's variables out of what it starts srun with.
+        (bin_ / "srun").write_text(f'#!/bin/sh\nSLURM_CONF={conf} exec /usr/bin/srun "$@"\n')
+        (bin_ / "srun").chmod(0o755)
+        path = os.pathsep.join([str(bin_), os.environ["PATH"], "/usr/sbin"])
+        self.started = False
+        self.environment: dict[str, str] = {**os.environ, "SLURM_CONF": str(conf), "PATH": path}
+
+    def start(self) -> None:
+        """Start the daemons, and wait for the node."""
+        munge = {"key-file": "munge.key", "seed-file": "munge.seed", "log-file": "munged.log"}
+        munge |= {"pid-file": "munged.pid", "socket": "munge.sock"}
+        self.run("mungekey", "-c", "-k", f"{self.folder}/munge.key")
+        self.run("munged", *(f"--{name}={self.folder}/{file}" for name, file in munge.items()))
+        self.run("slurmctld", "-c", "-f", f"{self.folder}/slurm.conf")
+        self.run("slurmd", "-f", f"{self.folder}/slurm.conf", "-N", self.host)
+        for _ in range(100):
+            if self.run("sinfo", "-h", "-o", "%T", check=False).strip() == "idle":
+                self.started = True
+                return
+            time.sleep(0.2)
+        logs = (self.folder / f"{name}.log" for name in ("munged", "slurmctld", "slurmd"))
+        raise AssertionError("\n".join(log.read_text() for log in logs if log.exists()))
+
+    def run(self, *words: str, check: bool = True) -> str:
+        """One of Slurm's commands."""
+        done = subprocess.run(
+            words,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done.stdout
+
+    def stop(self) -> None:
+        """End all jobs, then the daemons; the folder goes."""
+        if self.started:
+            self.run("scancel", "-p", "main", check=False)
+            end = time.monotonic() + 30
+            while self.run("squeue", "-h", check=False).strip() and time.monotonic() < end:
+                time.sleep(0.2)
+        for name in ("slurmd", "slurmctld", "munged"):
+            with suppress(OSError, ValueError, psutil.Error):
+                daemon = psutil.Process(int((self.folder / f"{name}.pid").read_text()))
+                if daemon.name() == name:
+                    daemon.send_signal(signal.SIGTERM)
+                    daemon.wait(20)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,91 @@
+"""Servers on the loopback, as people run them on other machines: MLflow's, and S3."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from conftest import QUIET, free_port
+
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+
+
+@contextmanager
+def _serving(
+    words: list[str],
+    answers: Callable[[], Any],
+    log: IO[str] | int = subprocess.DEVNULL,
+    environment: dict[str, str] | None = None,
+) -> Iterator["subprocess.Popen[str]"]:
+    """A server while it is needed; it may be killed meanwhile."""
+    process = subprocess.Popen(
+        words,
+        stdout=log,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, **(environment or {})},
+    )
+    try:
+        end = time.monotonic() + 60
+        while not answers():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def mlflow_server(
+    folder: Path, port: int, artifacts: str | None = None, environment: dict[str, str] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """A tracking server as one would start it, with its own database and artifacts."""
+    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
+    words += ["--artifacts-destination", artifacts or str(folder / "artifacts")]
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    with (
+        (folder / "server.log").open("a") as log,
+        _serving(words, answers, log, {**QUIET, **(environment or {})}) as process,
+    ):
+        yield process
+
+
+@contextmanager
+def s3(bucket: str) -> Iterator[str]:
+    """An S3 endpoint with a bucket; its address."""
+    import boto3
+
+    port = free_port()
+
+    def answers() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with _serving(words, answers):
+        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
+        client.create_bucket(Bucket=bucket)
+        yield url
