@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.liif-installed
 SNAKEMAKE_FILES := Snakefile workflow/rules
 
-.PHONY: help install demo ui test test-slow test-slurm fuzz audit bench lint format schema clean-demo
+.PHONY: help install demo ui test test-slow test-slurm fuzz audit bench bench-scaling lint format schema clean-demo
 help:
 	@echo "make demo        train two small networks on the bundled photographs and enlarge 6 pictures"
 	@echo "make test        all tests but the slow ones"
@@ -18,6 +18,7 @@ help:
 	@echo "make audit       known vulnerabilities of the pinned packages"
 	@echo "make ui          MLflow's pages of the demo's runs, at http://127.0.0.1:5000"
 	@echo "make bench       speed and memory against plain reference implementations"
+	@echo "make bench-scaling  what each step takes, for docs/scaling.md"
 	@echo "make lint        every check of style, types and workflow"
 	@echo "make format      format all code"
 	@echo "make schema      write the configuration's schema anew"
@@ -55,6 +56,9 @@ test: $(INSTALLED)
 # On a Slurm of its own, on this machine: apt-get install slurm-wlm munge
 test-slurm: $(INSTALLED)
 	$(BIN)/python -m pytest -m slurm
+
+bench-scaling: $(INSTALLED)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/scaling.py
 
 bench: $(INSTALLED)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py

@@ -1,0 +1,383 @@
+"""What each step takes here, and by that what large experiments take elsewhere: docs/scaling.md.
+
+    make bench-scaling         measures (half an hour) and writes benchmarks/scaling.json
+    python benchmarks/scaling.py --tables    prints the tables from what was measured
+
+The steps are run as the workflow runs them, by their commands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+import yaml
+from PIL import Image
+
+from liif import checkpoint
+from liif.config import Architecture, Recipe
+from liif.pack import pack
+
+ROOT = Path(__file__).parent.parent
+OUT = Path(__file__).parent / "scaling.json"
+LIIF = [sys.executable, "-m", "liif"]
+PICTURES, BUCKETS = 100_000, 200
+"""Of the large DAG."""
+FEW = 10_000
+"""Pictures that are really made, of 16×16, so that what is left is the time of each file."""
+
+TFLOPS = 10.0
+"""What a GPU is taken to sustain, in TFLOP/s of float32 products."""
+LAUNCH = 0.010
+"""Seconds of a step that no GPU more makes shorter: starting kernels, the optimizer."""
+BANDWIDTH = 10.0
+"""GB/s between GPUs, as over PCI Express; nothing of it is taken to be hidden behind computing."""
+PRICE = 2.0
+"""For one hour of one GPU, in any money."""
+
+Numbers = dict[str, Any]
+
+
+def main() -> None:
+    if "--tables" in sys.argv:
+        print("\n\n".join(f"{name}\n\n{table}" for name, table in tables(read()).items()))
+        return
+    measured: Numbers = {
+        "machine": {"threads": os.cpu_count(), "torch": torch.__version__},
+        "train": {kind: training(kind) for kind in ("edsr", "rdn")},
+        "processes": processes(),
+        "photographs": photographs(),
+        "pictures": pictures(),
+        "plan": plan(),
+        "huge": huge(),
+    }
+    OUT.write_text(json.dumps(measured, indent=1) + "\n")
+    print("\n\n".join(tables(measured).values()))
+
+
+def read() -> Numbers:
+    """What was measured last."""
+    numbers: Numbers = json.loads(OUT.read_text())
+    return numbers
+
+
+def run(*words: str, cwd: Path | None = None) -> tuple[float, int]:
+    """Seconds of a command, and the most memory (MB) that it had at a time, with its children."""
+    start = time.perf_counter()
+    process = psutil.Popen(
+        words,
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LIIF_TRACKING": "false"},
+    )
+    most = 0
+    while process.poll() is None:
+        total = 0
+        for each in [process, *process.children(recursive=True)]:
+            try:
+                total += each.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        most = max(most, total)
+        time.sleep(0.02)
+    if process.returncode:
+        raise SystemExit(process.stderr.read())
+    return time.perf_counter() - start, most >> 20
+
+
+def training(kind: str) -> Numbers:
+    """A step of the documented recipe, by all cores, and what is kept of a training."""
+    from run import bundled
+
+    from liif.samples import TrainingBatches
+    from liif.train import train_step
+
+    encoder = {"name": kind}
+    recipe = Recipe.model_validate({"encoder": encoder})
+    with tempfile.TemporaryDirectory() as folder:
+        batches = TrainingBatches(bundled(Path(folder)), recipe.train)
+        batch = batches[0]
+    model = checkpoint.build(recipe.architecture)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    train_step(model, optimizer, batch)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        train_step(model, optimizer, batch)
+        times.append(time.perf_counter() - start)
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"step_seconds": min(times), "parameters": parameters, "state_mb": 12e-6 * parameters}
+
+
+def processes() -> Numbers:
+    """The demo's EDSR by one process with all cores, and by two that share them."""
+    demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    settings = {**demo["models"]["small-edsr"], "train": {**demo["train"], "epochs": 2}}
+    result = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("train", "valid"):
+            pack(ROOT / "liif/photos" / part, folder / f"{part}.pack")
+        for count in (1, 2):
+            out = folder / f"{count}" / "m.safetensors"
+            words = ["--data", f"{folder}/train.pack", "--valid", f"{folder}/valid.pack"]
+            words += ["--out", str(out), "--settings", json.dumps(settings), "--device", "cpu"]
+            run(*LIIF, "train", *words, "--processes", str(count))
+            last = out.with_suffix(".history.csv").read_text().splitlines()[-1].split(",")
+            result[str(count)] = float(last[5])
+    return {"patches_per_second": result}
+
+
+def photographs() -> Numbers:
+    """Packing, degrading and measuring photographs of 2 megapixels, one core; seconds each."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        base = Image.open(ROOT / "liif/photos/train/wine.webp").convert("RGB")
+        (folder / "hr").mkdir()
+        for i in range(10):
+            base.resize((1632 + 4 * i, 1224)).save(folder / "hr" / f"{i}.png")
+        megapixels = sum(np.prod(Image.open(p).size) for p in (folder / "hr").iterdir()) / 1e6
+        idle, _ = run(*LIIF, "evaluate", "--help")
+        seconds = {}
+        seconds["pack"], _ = run(*LIIF, "pack", f"{folder}/hr", f"{folder}/x.pack")
+        words = [*LIIF, "degrade", f"{folder}/hr", "--out", f"{folder}/lr", "--scale", "4"]
+        seconds["degrade"], _ = run(*words)
+        words = ["--hr", f"{folder}/hr", "--lr", f"{folder}/lr", "--scale", "4", "--threads", "1"]
+        seconds["bicubic and measured"], _ = run(*LIIF, "evaluate", *words, "--weights", "bicubic")
+    return {key: (value - idle) / float(megapixels) for key, value in seconds.items()}
+
+
+def small_model(path: Path) -> None:
+    """The demo's EDSR, not trained."""
+    demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    architecture = Architecture.model_validate(demo["models"]["small-edsr"])
+    checkpoint.save(path, checkpoint.build(architecture), architecture)
+
+
+def pictures() -> Numbers:
+    """What each of many small pictures takes, whatever its size: files, tags, manifests."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        many(folder / "lr", FEW, 16)
+        small_model(folder / "small.safetensors")
+        upscale = [*LIIF, "upscale", f"{folder}/lr", "--out", f"{folder}/sr", "--scale", "2"]
+        upscale += ["--weights", f"{folder}/small.safetensors", "--threads", "1"]
+        upscale += ["--overwrite", "--manifest", f"{folder}/m.json"]
+        result = {}
+        result["made"], memory = run(*upscale)
+        result["found made already"], _ = run(*upscale)
+        one, _ = run(*upscale, "--bucket", "0/200")
+        result = {key: value / FEW for key, value in result.items()}
+    return {**result, "a bucket of 50 of them, all made": one, "memory_mb": memory}
+
+
+def many(folder: Path, count: int, side: int) -> None:
+    """So many pictures, of which all but the first are links."""
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "000000.png")
+    for i in range(1, count):
+        # A file may have but so many names.
+        if i % 30_000 == 0:
+            shutil.copy(folder / "000000.png", folder / f"{i:06}.png")
+        else:
+            os.link(folder / f"{i // 30_000 * 30_000:06}.png", folder / f"{i:06}.png")
+
+
+def plan() -> Numbers:
+    """A dry run of the workflow over 100,000 pictures."""
+    from liif.download import PHOTOGRAPHS
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        many(folder / "data" / "test", PICTURES, 16)
+        shutil.copytree(PHOTOGRAPHS / "valid", folder / "data" / "valid")
+        config: Numbers = {
+            "data": {"train": "data/valid", "valid": "data/valid", "test": {"lr": "data/test"}},
+            "models": {"released": {"weights": "bundled", "scales": []}},
+            "buckets": BUCKETS,
+            "evaluate": {"scales": [2]},
+        }
+        (folder / "many.yaml").write_text(yaml.safe_dump(config))
+        words = [str(Path(sys.executable).parent / "snakemake"), "--snakefile", f"{ROOT}/Snakefile"]
+        words += ["--directory", name, "--cores", "2", "--dry-run", "--quiet", "all"]
+        words += ["results/sr_800", "--configfile", f"{folder}/many.yaml"]
+        first, _ = run(*words)  # which takes the data's version once and for all
+        seconds, memory = run(*words)
+    return {"seconds": seconds, "first_seconds": first, "memory_mb": memory}
+
+
+def huge() -> Numbers:
+    """A picture of 10,000×10,000 pixels enlarged by 2 with the demo's small network."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small_model(folder / "small.safetensors")
+        row = np.random.default_rng(0).integers(0, 256, (500, 10_000, 3), dtype=np.uint8)
+        Image.fromarray(np.tile(row, (20, 1, 1))).save(folder / "big.png", compress_level=1)
+        words = [f"{folder}/big.png", "-o", f"{folder}/bigger.tif", "--scale", "2"]
+        words += ["--weights", f"{folder}/small.safetensors", "--max-memory", "2"]
+        seconds, memory = run(*LIIF, "upscale", *words)
+    return {"seconds": seconds, "memory_mb": memory}
+
+
+def tflop(kind: str) -> float:
+    """The products of a training step of the documented recipe: forward, and twice that back."""
+    from run import decoder_gflop, training_gflop
+
+    if kind == "edsr":
+        return 3 * training_gflop() / 1e3
+    lr = 16 * 48 * 48
+    layers = sum(9 * (64 + 64 * i) * 64 for i in range(8))
+    encoder = 16 * (layers + 9 * 64 * 64) + 9 * (3 + 3 * 64) * 64 + 16 * 64 * 64
+    grid = 9 * 64 * 256
+    return 3 * (2 * lr * (encoder + grid) / 1e12 + decoder_gflop(16 * 2304) / 1e3)
+
+
+def enlarging_tflop(kind: str, lr_megapixels: float, megapixels: float) -> float:
+    """The products of enlarging."""
+    from run import decoder_gflop
+
+    weights = {"edsr": 9 * 64 * (3 + 33 * 64), "rdn": 22.0e6}[kind] + 9 * 64 * 256
+    return 2 * lr_megapixels * weights / 1e6 + decoder_gflop(1_000_000) * megapixels / 1e3
+
+
+def step(kind: str, gpus: int, parameters: int) -> float:
+    """Seconds of a step on so many GPUs."""
+    compute = tflop(kind) / TFLOPS / gpus
+    exchange = 2 * (gpus - 1) / gpus * 4 * parameters / (BANDWIDTH * 1e9)
+    return LAUNCH + compute + exchange
+
+
+def tables(measured: Numbers) -> dict[str, str]:
+    """The tables of docs/scaling.md, by the names of their places there."""
+    return {
+        "measured": _measured(measured),
+        "training": _training(measured),
+        "pictures": _pictures(measured),
+        "huge": _huge(measured),
+    }
+
+
+def _measured(m: Numbers) -> str:
+    files, photos, plan_ = m["pictures"], m["photographs"], m["plan"]
+    patches = m["processes"]["patches_per_second"]
+    rows = [
+        ("pack", f"{1e3 * photos['pack']:.0f} ms for a megapixel, one core"),
+        ("degrade", f"{1e3 * photos['degrade']:.0f} ms for a megapixel, one core"),
+        *(
+            (
+                f"train, {name}",
+                f"{m['train'][kind]['step_seconds']:.2f} s a step; its state is "
+                f"{m['train'][kind]['state_mb']:.0f} MB",
+            )
+            for kind, name in (("edsr", "EDSR-baseline"), ("rdn", "RDN"))
+        ),
+        (
+            "train by two processes",
+            f"{patches['2']:.0f} patches/s, by one with the same cores {patches['1']:.0f} "
+            "(the demo's EDSR)",
+        ),
+        (
+            "evaluate, without the network",
+            f"{photos['bicubic and measured']:.2f} s for a megapixel (bicubic, PSNR, SSIM), "
+            "one core",
+        ),
+        (
+            "upscale, without the network",
+            f"{1e3 * files['made']:.1f} ms for a picture; "
+            f"{1e3 * files['found made already']:.1f} ms for one that is there already",
+        ),
+        (
+            f"plan of {PICTURES:,} pictures",
+            f"{plan_['seconds']:.1f} s and {plan_['memory_mb']} MB in {BUCKETS} buckets; the first "
+            f"time, when their contents are looked at, {plan_['first_seconds']:.0f} s",
+        ),
+        (
+            "10,000×10,000 pixels, ×2, small network",
+            f"{m['huge']['seconds']:.0f} s, {m['huge']['memory_mb'] / 1e3:.1f} GB",
+        ),
+    ]
+    return _table(("step", "here"), rows)
+
+
+def _training(m: Numbers) -> str:
+    rows = []
+    for kind, name in (("edsr", "EDSR-baseline-LIIF"), ("rdn", "RDN-LIIF")):
+        one = step(kind, 1, m["train"][kind]["parameters"])
+        for gpus in (1, 4, 8):
+            seconds = step(kind, gpus, m["train"][kind]["parameters"])
+            hours = seconds * 1e6 / 3600
+            rows.append(
+                (
+                    name if gpus == 1 else "",
+                    f"{gpus}",
+                    f"{1e3 * seconds:.0f} ms",
+                    _duration(hours),
+                    f"{one / seconds / gpus:.0%}",
+                    f"{PRICE * hours * gpus:,.0f}",
+                )
+            )
+    return _table(("model", "GPUs", "step", "a million steps", "efficiency", "cost"), rows)
+
+
+def _pictures(m: Numbers) -> str:
+    rows = []
+    for kind, name in (("edsr", "EDSR-baseline-LIIF"), ("rdn", "RDN-LIIF")):
+        each = enlarging_tflop(kind, 0.01, 0.64) / TFLOPS
+        for gpus in (1, 4, 8):
+            seconds = max(each, m["pictures"]["made"]) * PICTURES / gpus
+            hours = seconds / 3600
+            rows.append(
+                (
+                    name if gpus == 1 else "",
+                    f"{gpus}",
+                    _duration(hours),
+                    f"{PRICE * hours * gpus:.0f}",
+                )
+            )
+    return _table(("model", "GPUs", f"{PICTURES:,} pictures, 100×100 → 800×800", "cost"), rows)
+
+
+def _huge(m: Numbers) -> str:
+    rows = []
+    for kind, name in (("edsr", "EDSR-baseline-LIIF"), ("rdn", "RDN-LIIF")):
+        for scale in (2, 8):
+            out = 100.0 * scale**2
+            hours = enlarging_tflop(kind, 100, out) / TFLOPS / 3600
+            rows.append(
+                (
+                    name if scale == 2 else "",
+                    f"×{scale}",
+                    f"{out / 1e3:g} gigapixels, {3 * out / 1e3:.1f} GB",
+                    _duration(hours),
+                )
+            )
+    return _table(("model", "scale", "output (TIFF, before compression)", "one GPU"), rows)
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{60 * hours:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+if __name__ == "__main__":
+    main()
