@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -46,13 +46,6 @@ def cluster() -> Iterator[Cluster]:
         cluster.stop()
 
 
-def until(condition: Callable[[], bool], workflow: psutil.Popen, log: Path) -> None:
-    """Wait for something to happen while the workflow runs."""
-    while not condition():
-        assert workflow.poll() is None, log.read_text()
-        time.sleep(0.2)
-
-
 def project(folder: Path) -> Path:
     shutil.copytree(ROOT / "liif" / "photos", folder / "data")
     return folder
@@ -83,13 +76,19 @@ def test_the_demo_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
             stderr=subprocess.STDOUT,
         )
     try:
-        # Taken away by Slurm, as when its node fails or a job of higher priority comes.
-        until(lambda: bool(list(state.glob("small-rdn/*/state.safetensors"))), workflow, log)
-        (number,) = jobs_of(there, "small-rdn")
-        cluster.run("scontrol", "requeue", number)
-        # Killed from outside: Slurm sees it fail, and Snakemake submits it again.
-        until(lambda: bool(list(state.glob("small-edsr/*/state.safetensors"))), workflow, log)
-        training(state / "small-edsr").kill()
+        left, number = {"small-rdn", "small-edsr"}, ""
+        while left:  # each as soon as it has kept its state
+            assert workflow.poll() is None, log.read_text()
+            time.sleep(0.1)
+            for model in [m for m in left if list(state.glob(f"{m}/*/state.safetensors"))]:
+                if model == "small-rdn":
+                    # Taken away by Slurm, as when its node fails or a more important job comes.
+                    (number,) = jobs_of(there, model)
+                    cluster.run("scontrol", "requeue", number)
+                else:
+                    # Killed from outside: Slurm sees it fail, and Snakemake submits it again.
+                    training(state / model).kill()
+                left.remove(model)
         here = local_results(tmp_path)  # meanwhile
         code = workflow.wait(600)
     finally:

@@ -1,0 +1,66 @@
+"""Large experiments are planned by buckets, and docs/scaling.md says what was measured."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import scaling
+from conftest import Folder
+from test_workflow import ROOT, SNAKEMAKE, TINY, Project, planned, project  # noqa: F401 (a fixture)
+
+COUNTS = """\
+import sys
+from liif import versions
+
+real = versions.fingerprint
+
+def counted(*args):
+    print("looked at", args[0], file=sys.stderr)
+    return real(*args)
+
+versions.fingerprint = counted
+"""
+
+
+def dry_run(project: Project, tmp_path: Path) -> str:  # noqa: F811
+    """A dry run that says whenever the contents of data are looked at."""
+    (tmp_path / "sitecustomize.py").write_text(COUNTS)
+    command = [SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--dry-run"]
+    command += ["--directory", str(project.path), "results/sr_800"]
+    done = subprocess.run(
+        [*command, "--configfile", str(project.path / "tiny.yaml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    return done.stdout
+
+
+def test_the_plan_is_as_large_as_the_buckets(
+    project: Project,  # noqa: F811
+    tmp_path: Path,
+    folder: Folder,
+) -> None:
+    """Not as the pictures; and each set is looked at once, however many jobs read it."""
+    data = {**TINY["data"], "test": {"lr": "data/lr"}}
+    given: dict[str, Any] = {"given": {"weights": "data/given.pth", "scales": []}}
+    lr = folder("project/data/lr", **{"0": (4, 4)})
+    jobs = []
+    for pictures, buckets in ((1, 4), (500, 4), (500, 40)):
+        for i in range(1, pictures):
+            if not (lr / f"{i}.png").exists():
+                os.link(lr / "0.png", lr / f"{i}.png")
+        project.configure(data=data, models=given, buckets=buckets, evaluate={"scales": []})
+        output = dry_run(project, tmp_path)
+        assert output.count("looked at data/lr") == 1
+        jobs.append(planned(output)["upscale"])
+    assert jobs == [2 * 4, 2 * 4, 2 * 40]  # by the model, and by bicubic
+
+
+def test_the_documents_tables_are_those_that_were_measured() -> None:
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    for name, table in scaling.tables(scaling.read()).items():
+        assert f"<!-- {name} -->\n\n{table}\n" in text, table
