@@ -12,8 +12,8 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from liif import ranks
 from liif.errors import UserError
+from liif.interrupt import Interrupted
 from liif.model import LIIF, Encoded
 from liif.ranks import Elsewhere
 
@@ -31,8 +32,11 @@ RENDEZVOUS, LAUNCHER = "LIIF_RENDEZVOUS", "LIIF_LAUNCHER"
 """Environment variables: a folder where processes of one machine meet, and who started them."""
 _PATIENCE = timedelta(hours=2)
 """How long one process waits for another, which may be packing photographs."""
+_GRADIENTS = timedelta(minutes=10)
+"""How long GPUs wait for each other's gradients: all begin a step together."""
 _LOST = re.compile(
-    r"Connection (closed|reset|refused)|Broken pipe|gloo|NCCL|socket|TCPStore|ProcessGroup",
+    r"Connection (closed|reset) |Broken pipe|gloo/transport|remote process exited|was aborted"
+    "|Timed out waiting",
     re.IGNORECASE,
 )
 """What is said of a process that does not answer any more."""
@@ -45,7 +49,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a training; by default this one alone."""
+    """The processes of a training; by default this one alone.
+
+    What they say to each other goes through the CPU (gloo), where a process that has ended is
+    noticed at once; only gradients go from GPU to GPU (NCCL).
+    """
 
     rank: int = 0
     """The number of this process."""
@@ -53,6 +61,8 @@ class Group:
     """How many there are."""
     device: torch.device = _CPU
     """Where this process computes."""
+    gradients: distributed.ProcessGroup | None = None
+    """What gradients are summed by; None for what all else goes through."""
 
     @property
     def leads(self) -> bool:
@@ -66,13 +76,11 @@ class Group:
         return self.total(torch.tensor(values, dtype=torch.float64)).tolist()
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum of a tensor over all processes."""
-        if self.size == 1:
-            return values
-        there = values.to(self.device)
-        with self.heard():
-            distributed.all_reduce(there)
-        return there.to(values.device)
+        """The sum of a tensor on the CPU over all processes, in place."""
+        if self.size > 1:
+            with self.heard():
+                distributed.all_reduce(values)
+        return values
 
     def first(self, work: Callable[[], T]) -> T:
         """What the first process gets from its work; all others wait for that.
@@ -94,7 +102,8 @@ class Group:
         try:
             result = work()
         except BaseException:
-            self._broadcast(["failed", None])
+            with suppress(Elsewhere):  # or the reason would be lost
+                self._broadcast(["failed", None])
             raise
         self._broadcast(["done", result])
         return result
@@ -121,7 +130,7 @@ class Group:
         if self.size > 1:
             with self.heard():
                 for name in sorted(tensors):
-                    there = tensors[name].to(self.device).contiguous()
+                    there = tensors[name].cpu().contiguous()
                     distributed.broadcast(there, src=0)
                     tensors[name].copy_(there)
 
@@ -133,18 +142,30 @@ class Group:
         except RuntimeError as error:
             if self.size == 1 or not _LOST.search(str(error)):
                 raise
-            raise Elsewhere from error
+            raise Elsewhere(str(error).splitlines()[0][:200]) from None
+
+    def on(self, device: torch.device) -> Group:
+        """The same processes, each computing on its device: all of one kind."""
+        if self.size == 1:
+            return replace(self, device=device)
+        self.agreed(device.type, "the kind of device")
+        self.sums(1)  # or they would wait long for one that found no device
+        gradients = None
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            gradients = distributed.new_group(backend="nccl", timeout=_GRADIENTS)
+        return replace(self, device=device, gradients=gradients)
 
     def _broadcast(self, said: list[Any]) -> None:
         with self.heard():
-            distributed.broadcast_object_list(said, src=0, device=self.device)
+            distributed.broadcast_object_list(said, src=0, device=_CPU)
 
 
 ALONE = Group()
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
+def joined() -> Iterator[Group]:
     """The group that this process belongs to, while it does; its processes meet here.
 
     Those that `liif train --processes` started meet in a folder, others at the address that
@@ -153,25 +174,29 @@ def joined(device: torch.device) -> Iterator[Group]:
     if not ranks.is_rank():
         yield ALONE
         return
-    group = Group(ranks.rank(), ranks.size(), device)
+    group = Group(ranks.rank(), ranks.size())
     folder = os.environ.get(RENDEZVOUS)
+    store = None
     if folder is not None:
         _end_with_launcher()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    with group.heard():
-        distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-            init_method="env://" if folder is None else (Path(folder) / "ranks").as_uri(),
-            rank=group.rank,
-            world_size=group.size,
-            timeout=_PATIENCE,
+        store = distributed.FileStore(  # type: ignore[attr-defined]
+            str(Path(folder) / "ranks"), group.size
         )
     try:
         with group.heard():
+            distributed.init_process_group(
+                "gloo", store=store, rank=group.rank, world_size=group.size, timeout=_PATIENCE
+            )
             yield group
-    finally:
+        # Only at a good end: after a failure others may never come to take their part in it.
         distributed.destroy_process_group()
+    except Interrupted:
+        # All stop, and none leaves before the first has delivered its records: who sees one
+        # leave ends the others.
+        with suppress(Elsewhere):
+            group.first(lambda: None)
+        raise
+    finally:
         if folder is not None and _launcher_is_gone():  # which would take it away
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -249,9 +274,11 @@ class Replica:
         self._unsummed: Callable[[], AbstractContextManager[None]] = nullcontext
         if group.size > 1:
             ids = [group.device] if group.device.type == "cuda" else None
-            self._encode = DistributedDataParallel(_Part(model.encoder, model.encode), ids)
-            decoder = DistributedDataParallel(_Part(model.imnet, model.decode), ids)
-            self._decode, self._unsummed = decoder, decoder.no_sync
+            encoder, decoder = (
+                DistributedDataParallel(part, ids, process_group=group.gradients)
+                for part in (_Part(model.encoder, model.encode), _Part(model.imnet, model.decode))
+            )
+            self._encode, self._decode, self._unsummed = encoder, decoder, decoder.no_sync
 
     def encode(self, lr: Tensor) -> Encoded:
         """See `LIIF.encode`; once in a step."""

@@ -40,6 +40,12 @@ def is_dead(workflow: str) -> bool:
     return host == socket.gethostname() and process.isdecimal() and not _alive(int(process))
 
 
+def elsewhere(workflow: str) -> str:
+    """Where a workflow runs, if that is another machine: ` on node7`."""
+    host = workflow.partition("@")[2]
+    return f" on {host}" if host not in ("", socket.gethostname()) else ""
+
+
 def jobs_of(workflow: int) -> list[int]:
     """The jobs below a workflow, which would wait for them; they save and stop when asked."""
     try:

@@ -17,7 +17,7 @@ from liif.interrupt import STOPPING
 from liif.progress import say
 
 _PATIENCE = 900
-"""Seconds that the processes get for their last step and for saving."""
+"""Seconds for the last step and for saving, when the processes are asked to stop."""
 
 
 def launch(processes: int) -> None:
@@ -52,11 +52,17 @@ def launch(processes: int) -> None:
         )
         logging.disable()  # what there is to say is said in one line, by us
         try:
-            elastic_launch(config, sys.executable)("-m", "liif", *sys.argv[1:])
+            # -P, or modules of the current folder would come before those that are meant; and
+            # dollars are for the launcher's own words.
+            words = [word.replace("$", "$$") for word in sys.argv[1:]]
+            elastic_launch(config, sys.executable)("-P", "-m", "liif", *words)
         except SignalException as stop:
             raise SystemExit(128 + int(stop.sigval)) from None
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
+            for each, other in error.failures.items():  # what was killed comes before what follows
+                if other.exitcode < 0 and other.exitcode != -signal.SIGTERM:
+                    rank, failure = each, other
             if failure.exitcode > 0:
                 raise SystemExit(failure.exitcode) from None
             name = signal.Signals(-failure.exitcode).name
@@ -77,8 +83,8 @@ def _environment(folder: Path) -> Iterator[None]:
         LAUNCHER: str(os.getpid()),
         # Otherwise a store that nobody needs would listen on every interface.
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", loopback),
-        "NCCL_SOCKET_IFNAME": os.environ.get("NCCL_SOCKET_IFNAME", loopback),
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
     }
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)

@@ -12,7 +12,7 @@ from typing import IO
 from weakref import WeakSet
 
 from liif.errors import UserError
-from liif.jobs import WORKFLOW, ask_to_stop, is_dead, jobs_of
+from liif.jobs import WORKFLOW, ask_to_stop, elsewhere, is_dead, jobs_of
 from liif.progress import say
 
 _PATIENCE = 120.0
@@ -99,11 +99,11 @@ def _taken(path: Path, purpose: str) -> IO[str]:
     while True:
         file = for_this_process(path.open("a+"))
         if not _try(file) and not _take_over(file, purpose):
-            holder, _ = _owner(file)
+            holder, workflow = _owner(file)
             file.close()
             raise UserError(
-                f"{path.parent}: {purpose} is running already (process {holder}); "
-                "wait for it or stop it first"
+                f"{path.parent}: {purpose} is running already (process {holder}"
+                f"{elsewhere(workflow)}); wait for it or stop it first"
             )
         if _is_current(file, path):
             break

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from liif import coords
 from liif.config import Training
 from liif.images import RGB8
+from liif.interrupt import STOPPING
 from liif.pack import Pack
 from liif.resize import imresize
 
@@ -175,8 +176,8 @@ def _quiet_worker(_: int) -> None:
     """Being asked to stop is for the training, which saves and then ends its workers."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

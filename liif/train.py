@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,7 +135,10 @@ def train(
 
 def _packed(source: Path, out: Path, group: Group) -> Pack:
     """The pack of the photographs, made by the first process unless they are one already."""
-    return Pack(source) if is_pack(source) else group.first(lambda: pack(source, out))
+    if is_pack(source):
+        group.first(lambda: Pack(source) and None)  # which tells what is wrong with it
+        return Pack(source)
+    return group.first(lambda: pack(source, out))
 
 
 class Trainer:
@@ -191,7 +195,7 @@ class Trainer:
         batches = self.batches.from_step(state.step, self.limits.workers)
         begin()
         if state.step == 0:
-            self._draw(run, 0)
+            self.group.first(partial(self._draw, run, 0))
         pace = Pace(
             self.name,
             self.settings,
@@ -226,11 +230,10 @@ class Trainer:
                 pace.step(loss)
                 if at_end:
                     self._end_epoch(pace)
-                    self._draw(run, state.step // self.per_epoch)
+                    self.group.first(partial(self._draw, run, state.step // self.per_epoch))
                 if keep and state.step < total:
                     state.seconds += pace.lap()
-                    if self.group.leads:
-                        self._save()
+                    self.group.first(self._save)  # all wait, for none must leave before it
                     run.epochs(state.history)  # after saving, or a resumed one would double it
                     saved = time.monotonic()
                 if stopping and state.step < total:

@@ -116,5 +116,8 @@ class Cluster:
                 daemon = psutil.Process(int((self.folder / f"{name}.pid").read_text()))
                 if daemon.name() == name:
                     daemon.send_signal(signal.SIGTERM)
-                    daemon.wait(20)
+                    try:
+                        daemon.wait(20)
+                    except psutil.TimeoutExpired:
+                        daemon.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

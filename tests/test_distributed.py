@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,10 +136,14 @@ def test_killed_and_gone_on_with_another_number_of_processes(
     training: Training, first: str, second: str
 ) -> None:
     where = f"from{first}to{second}"
-    process = training.begin(where, "--processes", first)
-    for each in [*process.children(recursive=True), process]:
-        each.kill()
-    process.communicate()
+    for _ in range(10):
+        process = training.begin(where, "--processes", first)
+        for each in [*process.children(recursive=True), process]:
+            each.kill()
+        process.communicate()
+        if not (training.base / where / "m.safetensors").exists():
+            break
+        shutil.rmtree(training.base / where)  # it was faster
     assert 0 < (done := training.steps(where)) < 20
     output = training.run(where, "--processes", second)
     assert f"goes on after step {done} of 20" in output
@@ -148,13 +153,18 @@ def test_killed_and_gone_on_with_another_number_of_processes(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_the_work_of_all(training: Training, number: signal.Signals) -> None:
+    """To the one that started them, or to any of them; loaders of batches live until then."""
     where = f"asked{number.name}"
-    process = training.begin(where, "--processes", "2", **LONG)
-    process.send_signal(number)
+    process = training.begin(where, "--processes", "2", "--workers", "1", **LONG)
+    if number == signal.SIGTERM:
+        (asked,) = (p for p in process.children() if p.environ()["RANK"] == "1")
+        asked.send_signal(number)
+    else:
+        process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert re.findall(r"stopped and saved at step (\d+) of", output) == [str(training.steps(where))]
-    assert output.count("stopping after this step") == 1
+    assert output.count("stopping after this step") == (number != signal.SIGTERM)  # one talks
     assert "signal" not in output  # the launcher's own words
 
 
@@ -256,6 +266,6 @@ def test_alone_nothing_is_exchanged() -> None:
     assert group.sums(1.5, True) == [1.5, True]
     assert group.first(lambda: "mine") == "mine"
     assert group.leads
-    with distributed.joined(torch.device("cpu")) as joined:
+    with distributed.joined() as joined:
         assert joined is group
     assert not torch.distributed.is_initialized()

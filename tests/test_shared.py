@@ -64,8 +64,8 @@ def test_records_of_two_machines_at_one_server(
             assert len(psnr) == 1  # two runs of one training
             expected = (machines[0] / "results/models/small-edsr.safetensors").read_bytes()
             for run in trained:
-                kept = client.download_artifacts(run.info.run_id, "weights/last.safetensors")
-                assert Path(kept).read_bytes() == expected
+                last = client.download_artifacts(run.info.run_id, "weights/last.safetensors")
+                assert Path(last).read_bytes() == expected
             # A third machine, which has nothing but the address.
             mlflow.set_tracking_uri(uri)
             try:
@@ -75,11 +75,26 @@ def test_records_of_two_machines_at_one_server(
                 mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
                 mlflow.set_registry_uri(None)  # type: ignore[arg-type]
             assert np.asarray(model.predict(photograph(5, 6))).shape == (40, 48, 3)
+            kept = objects(endpoint)
     # No path of a machine is in what others read.
     with sqlite3.connect(centre / "server.db") as database:
         text = "\n".join(database.iterdump())
     assert "small-edsr" in text
-    assert not [machine for machine in machines if str(machine) in text]
+    assert len(kept) > 20
+    for machine in machines:
+        assert str(machine) not in text
+        assert not [name for name, content in kept.items() if str(machine).encode() in content]
+
+
+def objects(endpoint: str) -> dict[str, bytes]:
+    """All that lies in the bucket."""
+    import boto3
+
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="artifacts")
+    names = [item["Key"] for page in pages for item in page.get("Contents", [])]
+    return {n: client.get_object(Bucket="artifacts", Key=n)["Body"].read() for n in names}
 
 
 def workflow(folder: Path, **environment: str) -> None:

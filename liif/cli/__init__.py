@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from io import TextIOWrapper
+from typing import NoReturn
 
 from liif import progress, ranks
 from liif.cli import pictures, stages
@@ -24,13 +26,14 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # × is not in every character set
     words = sys.argv[1:]
     a_job = any(not w.startswith("-") for w in words[:1]) and not {"-h", "--help"} & set(words)
-    leads = ranks.rank() == 0
-    progress.quiet = not leads  # of a training by several processes one talks, but for errors
+    # Of a training by several processes one talks, but for errors, and one tidies up.
+    follows = words[:1] == ["train"] and ranks.rank() > 0
+    progress.quiet = follows
     try:
         with ExitStack() as stack:
             if a_job:
                 stack.enter_context(unwinding())
-                if leads:
+                if not follows:
                     stack.enter_context(killed_runs_noted())
             app()
     except OSError as error:
@@ -40,20 +43,30 @@ def main() -> None:
         _fail(str(error))
     except MemoryError:
         _fail("there is not enough memory; close other programs, or take less at once")
-    except ranks.Elsewhere:
-        say("liif: another process of this training ended and says why; the same command goes on")
-        raise SystemExit(1) from None
+    except ranks.Elsewhere as error:
+        reason = f" ({error})" if str(error) else ""
+        say(f"liif: another process of this training has ended{reason}; the same command goes on")
+        _leave(1)
     except Stopped as stop:
         say("liif: stopped; nothing half-written is left, and the same command goes on")
-        raise SystemExit(128 + stop.signal_number) from None
+        _leave(128 + stop.signal_number)
     except Interrupted as error:
         say(f"liif: {error}")
-        raise SystemExit(128 + error.signal_number) from None
+        _leave(128 + error.signal_number)
 
 
-def _fail(reason: str) -> None:
+def _fail(reason: str) -> NoReturn:
     """Say why and end, whichever process this is."""
     progress.quiet = False
     which = f" (process {ranks.rank() + 1} of {ranks.size()})" if ranks.rank() else ""
     say(f"liif{which}: {reason}")
-    raise SystemExit(1) from None
+    _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End. One of several processes does it at once: a GPU may wait for another for ever."""
+    if ranks.is_rank():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code) from None

@@ -156,12 +156,13 @@ def train(
         return
     devices.use_share_of_threads(threads, ranks.size_here())
     devices.keep_freed_memory()
-    together = size > 1 and device == "cuda"
-    chosen = devices.choose("auto" if together else device, share=size == 1)
     state = state or out.with_suffix(".state")
     store = store or state / "finished"
-    with distributed.joined(chosen) as group:
+    with distributed.joined() as group:
         group.first(lambda: require_writable(out, state, store))
+        together = size > 1 and device == "cuda"
+        chosen = devices.choose("auto" if together else device, share=size == 1)
+        group = group.on(chosen)
         limits = stage.Limits(
             device=chosen,
             workers=devices.loader_workers(chosen) if workers is None else workers,

@@ -75,7 +75,8 @@ rule table:
         # Folders, since the names of all buckets' files may be more than a command can hold.
         parts=sorted({os.path.dirname(part) for part in parts()}),
         buckets=EXPERIMENT.buckets,
-        data=sources(*evaluated()),
+        # (A function, so that no other job looks at the data for it.)
+        data=lambda wildcards: sources(*evaluated()),
         note=(
             ""
             if TRUTH_KNOWN

@@ -27,7 +27,7 @@ rule report:
         "../envs/liif.yaml"
     params:
         settings=EXPERIMENT.model_dump_json(by_alias=True, exclude_unset=True),
-        data=sources(*shown()),
+        data=lambda wildcards: sources(*shown()),
         snakefile=workflow.main_snakefile,
     shell:
         "liif report results --resolved {params.settings:q} {params.data}"
