@@ -55,7 +55,7 @@ test: $(INSTALLED)
 
 # On a Slurm of its own, on this machine: apt-get install slurm-wlm munge
 test-slurm: $(INSTALLED)
-	$(BIN)/python -m pytest -m slurm
+	$(BIN)/python -m pytest -m slurm -rP
 
 bench-scaling: $(INSTALLED)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/scaling.py

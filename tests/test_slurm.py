@@ -108,13 +108,16 @@ def test_the_demo_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
     again = jobs_of(there, "small-edsr")
     assert len(again) == 2
     last = slurm_log(there, "small-edsr", again[-1]).read_text()
-    assert re.search(r"small-edsr: goes on after step (88|176) of 264", last)
+    (step,) = re.findall(r"small-edsr: goes on after step (88|176) of 264", last)
     assert "goes on after step" in (there / "results/logs/train/small-edsr.log").read_text()
     # Packs, trainings (one twice), enlargements, evaluations; what is small is put together.
     submitted = re.findall(r"submitted with SLURM jobid (\d+) .*/(rule|group)_(\w+?)[_/]", output)
     assert len([1 for _, kind, _ in submitted if kind == "rule"]) == 2 + 3 + 4 + 10
     assert [name for _, kind, name in submitted if kind == "group"].count("degrade") == 1
-    print(f"{len(submitted)} jobs; requeued as {number}: {starts}; submitted again: {again}")
+    print(
+        f"{len(submitted)} jobs; job {number} requeued, went on after step {starts[0]} of 264; "
+        f"job {again[0]} killed, submitted again as {again[1]}, went on after step {step} of 264"
+    )
 
 
 def jobs_of(folder: Path, model: str) -> list[str]:
