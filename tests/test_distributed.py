@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 import yaml
-from conftest import Folder, photograph
+from conftest import Folder, free_port, photograph
 from PIL import Image
 
 from liif import checkpoint, distributed
@@ -245,6 +245,32 @@ def test_torchrun_by_hand_and_finished_trainings(training: Training) -> None:
         assert process.returncode == 0, output
         assert output.count(expected) == 1
     assert float((training.weights("alone") - training.weights("torchrun")).abs().max()) < 1e-5
+
+
+def test_two_machines_that_share_no_folder(training: Training) -> None:
+    """Each has the photographs under a name of its own; only the first leaves anything."""
+    port, processes = str(free_port()), []
+    for node, name in enumerate(("a", "another")):
+        machine = training.base / name
+        machine.mkdir()
+        for part in ("train", "valid"):
+            shutil.copy(training.base / f"{part}.pack", machine / f"{name}-{part}.pack")
+        there = [
+            "--data",
+            f"{machine}/{name}-train.pack",
+            "--valid",
+            f"{machine}/{name}-valid.pack",
+        ]
+        command = [TORCHRUN, "--nnodes", "2", "--node-rank", str(node), "--nproc-per-node", "1"]
+        command += ["--master-addr", "127.0.0.1", "--master-port", port, "-m", "liif"]
+        words = [*training.words(name), *there, "--save-minutes", "0"]
+        processes.append(training.start(words, command))
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    assert float((training.weights("alone") - training.weights("a")).abs().max()) < 1e-5
+    left = {path.name for path in (training.base / "another").iterdir()}
+    assert left == {"another-train.pack", "another-valid.pack"}
 
 
 def test_machines_with_other_photographs_are_refused(training: Training) -> None:
