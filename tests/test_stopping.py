@@ -40,34 +40,58 @@ def kill_what_is_left() -> None:
             kill_tree(process)
 
 
-@pytest.mark.parametrize("way", ["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("way", "gpus"),
+    [("SIGTERM", 1), ("Ctrl-C", 1), ("SIGTERM", 2), ("Ctrl-C", 2), ("SIGKILL", 2)],
+)
 def test_a_workflow_saves_and_says_how_to_go_on(
     project: Project,
     way: str,
+    gpus: int,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Snakemake alone would wait for the training's end."""
+    """Snakemake alone would wait for the training's end. A training on two goes on on one."""
     project.configure(**LONG)
-    process = project.start("results/sr_800", start_new_session=True)
+    words = ["results/sr_800", "--resources", f"gpu={gpus}"]
+    process = project.start(*words, start_new_session=True)
     request.addfinalizer(kill_what_is_left)
     wait_for_training(project, process)
+    ranks = [p for p in psutil.Process(process.pid).children(recursive=True) if is_rank(p)]
+    assert len(ranks) == (gpus if gpus > 1 else 0)
     if way == "SIGTERM":
         process.terminate()
-    else:
+    elif way == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "small-edsr: stopped and saved at step" in output
-    assert "the same command goes on from there" in output
+    else:
+        process.kill()  # what runs on is asked to stop by the next workflow
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    if way != "SIGKILL":
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert "small-edsr: stopped and saved at step" in output
+        assert "the same command goes on from there" in output
     again = project.start("results/sr_800", start_new_session=True)
     assert again.stdout is not None
+    said = []
     for line in again.stdout:
+        said.append(line)
         if "small-edsr: goes on after step" in line:
             break
     else:
-        pytest.fail("it began anew")
+        pytest.fail("it began anew: " + "".join(said))
     again.terminate()
     again.communicate(timeout=60)
+    assert not psutil.wait_procs(ranks, timeout=10)[1]
+
+
+def is_rank(process: psutil.Process) -> bool:
+    """Whether it is one of several processes of a training."""
+    try:
+        return "LIIF_RENDEZVOUS" in process.environ()
+    except psutil.Error:
+        return False
 
 
 def test_two_experiments_beside_each_other(project: Project, folder: Folder) -> None:
