@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import md5, sha256
@@ -146,7 +147,7 @@ def _cached(cache: Path) -> Iterator[Known]:
     yield known
     if known != before:
         # Of several processes that write it at once any may win; without it files are read again.
-        part = cache.with_name(f".{cache.name}.{os.getpid()}")
+        part = cache.with_name(f".{cache.name}.{socket.gethostname()}.{os.getpid()}")
         with suppress(OSError):
             cache.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(known), encoding="utf-8")
