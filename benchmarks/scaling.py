@@ -27,7 +27,7 @@ import yaml
 from PIL import Image
 
 from liif import checkpoint, device
-from liif.config import Architecture, Recipe
+from liif.config import Architecture, Experiment, Recipe
 from liif.pack import pack
 
 ROOT = Path(__file__).parent.parent
@@ -289,6 +289,7 @@ def tables(measured: Numbers) -> dict[str, str]:
     return {
         "measured": _measured(measured),
         "training": _training(measured),
+        "evaluation": _evaluation(measured),
         "pictures": _pictures(measured),
         "huge": _huge(measured),
     }
@@ -355,6 +356,19 @@ def _training(m: Numbers) -> str:
                 )
             )
     return _table(("model", "GPUs", "step", "a million steps", "efficiency", "cost"), rows)
+
+
+def _evaluation(m: Numbers) -> str:
+    """100 validation photographs of DIV2K, of 2.75 megapixels, at every documented scale."""
+    scales = Experiment().evaluate.scales
+    rows = []
+    for kind, name in (("edsr", "EDSR-baseline-LIIF"), ("rdn", "RDN-LIIF")):
+        network = sum(enlarging_tflop(kind, 2.75 / s**2, 2.75) / TFLOPS for s in scales)
+        measuring = 2.75 * m["photographs"]["bicubic and measured"] * len(scales)
+        minutes = [100 * seconds / 60 for seconds in (network, measuring, network + measuring)]
+        cells = (f"{minutes[0]:.0f} min", f"{minutes[1]:.0f} min")
+        rows.append((name, *cells, *(f"{minutes[2] / n:.0f} min" for n in (1, 4, 8))))
+    return _table(("model", "network", "reading, PSNR, SSIM", "1 GPU", "4", "8"), rows)
 
 
 def _pictures(m: Numbers) -> str:
