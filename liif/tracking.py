@@ -490,6 +490,9 @@ def _log_model(mlflow: Any, model: str, run: str, step: int, weights: Path) -> N
         shutil.copytree(
             package, copy, ignore=shutil.ignore_patterns("__pycache__", "photos", "*.safetensors")
         )
+        # MLflow keeps this path in the model's description, where no folder of ours is to be read.
+        there = Path(temporary) / weights.name
+        shutil.copyfile(weights, there)
         Model.log(
             None,
             mlflow.pyfunc,
@@ -498,7 +501,7 @@ def _log_model(mlflow: Any, model: str, run: str, step: int, weights: Path) -> N
             step=step,
             python_model=str(code),
             code_paths=[str(copy)],
-            artifacts={"weights": str(weights.absolute())},
+            artifacts={"weights": str(there)},
             pip_requirements=_requirements(),
             signature=ModelSignature(picture, picture, scale),
             input_example=_example(),
