@@ -15,7 +15,7 @@ from cluster import Cluster, missing
 
 from liif.files import file_sha256
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]  # most of it is waiting for Slurm
 ROOT = Path(__file__).parent.parent
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
 SHORT = ["--configfile", "config/demo.yaml", "--config", "train={epochs: 3}"]
@@ -90,7 +90,7 @@ def test_the_demo_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
                     training(state / model).kill()
                 left.remove(model)
         here = local_results(tmp_path)  # meanwhile
-        code = workflow.wait(600)
+        code = workflow.wait(1200)
     finally:
         if workflow.poll() is None:
             workflow.send_signal(2)
@@ -146,7 +146,7 @@ def local_results(tmp_path: Path) -> dict[str, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout
     return results(here)
