@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -195,6 +196,10 @@ def joined() -> Iterator[Group]:
         # leave ends the others.
         with suppress(Elsewhere):
             group.first(lambda: None)
+        end = time.monotonic() + 0.5
+        # The end of a launcher that was killed takes a moment, thread by thread.
+        while folder is not None and not _launcher_is_gone() and time.monotonic() < end:
+            time.sleep(0.02)
         raise
     finally:
         if folder is not None and _launcher_is_gone():  # which would take it away

@@ -51,6 +51,7 @@ def stop_asked() -> Iterator[list[int]]:
     """Collects the signals that ask a job to stop; a second Ctrl-C stops it at once.
 
     Other signals come twice without meaning more: from a machine's manager and from the workflow.
+    So they do after this block, while a job that was asked to stop comes to its end.
     """
     asked: list[int] = []
 
@@ -62,7 +63,17 @@ def stop_asked() -> Iterator[list[int]]:
             say("stopping after this step …")
 
     with _handling(remember) as before:
-        yield asked
+        try:
+            yield asked
+        finally:
+            if asked:
+                for number in {signal.SIGTERM, signal.SIGHUP} & before.keys():
+                    if callable(before[number]):  # `unwinding`, which takes this away at its end
+                        before[number] = _heeded
+
+
+def _heeded(_: int, __: FrameType | None) -> None:
+    """The job stops already."""
 
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None

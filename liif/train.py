@@ -191,20 +191,21 @@ class Trainer:
         `begin` is called when the loader has forked its workers, so that threads may be started.
         """
         state, total = self.state, len(self.batches)
-        run.epochs(state.history)  # a killed process may have saved more than it recorded
-        batches = self.batches.from_step(state.step, self.limits.workers)
-        begin()
-        if state.step == 0:
-            self.group.first(partial(self._draw, run, 0))
-        pace = Pace(
-            self.name,
-            self.settings,
-            self.per_epoch,
-            state.step,
-            on_cpu=self.limits.device.type == "cpu",
-        )
-        saved = time.monotonic()
+        # From before the loader's workers are forked: an exception within a fork would be lost.
         with stop_asked() as stop, memory.told(f"{self.name}: training", self._smaller):
+            run.epochs(state.history)  # a killed process may have saved more than it recorded
+            batches = self.batches.from_step(state.step, self.limits.workers)
+            begin()
+            if state.step == 0:
+                self.group.first(partial(self._draw, run, 0))
+            pace = Pace(
+                self.name,
+                self.settings,
+                self.per_epoch,
+                state.step,
+                on_cpu=self.limits.device.type == "cpu",
+            )
+            saved = time.monotonic()
             for batch in batches:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.settings.rate(state.step, self.per_epoch)
