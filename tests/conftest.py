@@ -1,6 +1,7 @@
 """Small things that many tests need."""
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,10 @@ from liif.model import LIIF
 settings.register_profile("steady", derandomize=True, max_examples=100, deadline=None)
 settings.register_profile("search", max_examples=5000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("LIIF_HYPOTHESIS", "steady"))
+
+# Under nohup it is ignored, and all that is started would inherit that: then tests that send it
+# would wait in vain.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Small tensors are slower with more threads, and equal bytes need an equal number.
 torch.set_num_threads(min(2, os.cpu_count() or 1))

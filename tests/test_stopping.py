@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -187,12 +188,16 @@ def test_a_closed_terminal(inputs: Path, tmp_path: Path) -> None:
     if process == 0:
         os.chdir(tmp_path)
         os.execv(words[0], words)
-    while not list(tmp_path.glob("m.state/*/state.safetensors")):
-        time.sleep(0.02)
-    before = saved_step(tmp_path)
-    os.close(terminal)
-    _, status = os.waitpid(process, 0)
-    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    job = psutil.Process(process)
+    try:
+        while not list(tmp_path.glob("m.state/*/state.safetensors")):
+            time.sleep(0.02)
+        before = saved_step(tmp_path)
+        os.close(terminal)
+        assert job.wait(120) == 128 + signal.SIGHUP
+    finally:
+        with suppress(psutil.NoSuchProcess):  # as it should be
+            job.kill()
     assert saved_step(tmp_path) >= before
 
 

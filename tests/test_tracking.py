@@ -452,12 +452,48 @@ def command(base: Path, packs: Packs, epochs: int = 40, **changes: Any) -> list[
     ]
 
 
+HELD = """
+import sys
+import time
+from pathlib import Path
+
+from liif.cli import main
+from liif.records import Record
+
+write = Record.epochs
+epoch, until, *sys.argv[1:] = sys.argv[1:]
+
+
+def epochs(self, rows):
+    write(self, rows)
+    while rows and rows[-1]["epoch"] >= int(epoch) and not Path(until).exists():
+        time.sleep(0.01)
+
+
+Record.epochs = epochs
+main()
+"""
+
+
+def held(words: list[str], epoch: int, until: Path) -> list[str]:
+    """The command, but its training waits after an epoch until a file is there.
+
+    However fast the machine, it cannot be at its end before the test has done something to it.
+    """
+    assert words[:3] == [sys.executable, "-m", "liif"]
+    return [sys.executable, "-c", HELD, str(epoch), str(until), *words[3:]]
+
+
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not condition():
         assert process is None or process.poll() is None, "ended too soon"
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(0.01)
+
+
+def wait_for_epochs(folder: Path, number: int, process: subprocess.Popen[str]) -> None:
+    wait_for(lambda: len(events(folder, "epoch")) >= number, process)
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:
@@ -479,13 +515,11 @@ def delivered(folder: Path) -> int:
 def test_killed_and_resumed_is_one_run(packs: Packs, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     words = command(tmp_path, packs, epochs=80)
-    for _ in range(2):
-        before = len(events(tmp_path, "epoch"))
-        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, text=True)
-        target = before + rng.randint(5, 30)
-        while len(events(tmp_path, "epoch")) < target:
-            assert process.poll() is None
-            time.sleep(0.01)
+    for last in (40, 75):
+        target = len(events(tmp_path, "epoch")) + rng.randint(5, 30)
+        longest = held(words, last, tmp_path / "never")
+        process = subprocess.Popen(longest, stderr=subprocess.DEVNULL, text=True)
+        wait_for_epochs(tmp_path, target, process)
         wait_for(lambda: delivered(tmp_path) > 0, process)
         process.kill()
         process.communicate()
@@ -513,7 +547,7 @@ def test_sigterm_is_noted_with_how_to_go_on(packs: Packs, tmp_path: Path) -> Non
     process = subprocess.Popen(
         command(tmp_path, packs, epochs=100000), stderr=subprocess.PIPE, text=True
     )
-    wait_for(lambda: len(events(tmp_path, "epoch")) > 3, process)
+    wait_for_epochs(tmp_path, 4, process)
     process.terminate()
     process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
@@ -531,10 +565,12 @@ def test_a_server_that_dies_and_comes_back(
     monkeypatch.setenv("LIIF_PROJECT", str(work))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
     with mlflow_server(tmp_path, port) as process:
-        job = subprocess.Popen(command(work, packs, epochs=150), stderr=subprocess.PIPE, text=True)
+        words = held(command(work, packs, epochs=150), 140, tmp_path / "server is dead")
+        job = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: delivered(work) > 3000, job)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        (tmp_path / "server is dead").touch()
         _, said = job.communicate(timeout=240)
     assert job.returncode == 0
     assert said.count("MLflow (") == 1
