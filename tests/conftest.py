@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,6 @@ settings.register_profile("steady", derandomize=True, max_examples=100, deadline
 settings.register_profile("search", max_examples=5000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("LIIF_HYPOTHESIS", "steady"))
 
-# Under nohup it is ignored, and all that is started would inherit that: then tests that send it
-# would wait in vain.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
 # Small tensors are slower with more threads, and equal bytes need an equal number.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
@@ -37,6 +33,14 @@ SMALL = {
         encoder=RDNEncoder(blocks=2, layers=2, growth=4, channels=8), hidden=(16, 16)
     ),
 }
+
+
+@pytest.fixture
+def hangup_heeded() -> Iterator[None]:
+    """SIGHUP as it is without nohup, which has it ignored here and in all that is started."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(params=sorted(SMALL))

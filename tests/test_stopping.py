@@ -128,6 +128,7 @@ def work(number: int, tidied: list[bool]) -> None:
         tidied.append(True)
 
 
+@pytest.mark.usefixtures("hangup_heeded")
 def test_signals_unwind_and_leave_the_handlers_as_they_were() -> None:
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -180,6 +181,7 @@ def test_a_job_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> No
     assert list((tmp_path / "x").iterdir()) == []
 
 
+@pytest.mark.usefixtures("hangup_heeded")
 def test_a_closed_terminal(inputs: Path, tmp_path: Path) -> None:
     """It sends SIGHUP, and nothing can be written to it any more; the training saves still."""
     words = list(training(inputs).words(tmp_path))

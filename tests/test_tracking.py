@@ -485,7 +485,7 @@ def held(words: list[str], epoch: int, until: Path) -> list[str]:
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 60
     while not condition():
         assert process is None or process.poll() is None, "ended too soon"
         assert time.monotonic() < end
