@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from liif.config import Training
-from liif.model import LIIF
-from liif.samples import Batch
+from liif.data.patches import Batch
+from liif.network.model import LIIF
 
 CHUNK = 30000
 """Queries at once in the published evaluation."""

@@ -30,12 +30,13 @@ from rich.table import Table
 from torch.nn import functional as F
 from tracked import measure_tracking
 
-from liif import checkpoint, device
+from liif.checkpoints import format as checkpoint
 from liif.config import Architecture, RDNEncoder, Recipe, Training
-from liif.model import LIIF
-from liif.pack import Pack, pack
-from liif.samples import TrainingBatches, training_patch
-from liif.train import train_step
+from liif.data.pack import Pack, pack
+from liif.data.patches import TrainingBatches, training_patch
+from liif.network import device
+from liif.network.model import LIIF
+from liif.training.train import train_step
 
 RUNS = 3
 OUT = Path(__file__).parent / "latest.json"
@@ -229,7 +230,7 @@ def training_gflop() -> float:
 
 def bundled(folder: Path) -> Pack:
     """The bundled training photographs, packed."""
-    from liif.download import PHOTOGRAPHS
+    from liif.data.download import PHOTOGRAPHS
 
     return pack(PHOTOGRAPHS / "train", folder / "train.pack")
 
@@ -239,7 +240,7 @@ def loader_rows(folder: Path) -> list[Row]:
     source = folder / "png"
     source.mkdir()
     rng = np.random.default_rng(0)
-    base = Image.open(next((Path(checkpoint.__file__).parent / "photos/train").glob("wine.webp")))
+    base = Image.open(next((checkpoint.BUNDLED.parents[1] / "photos/train").glob("wine.webp")))
     for i in range(10):
         grain = rng.normal(0, 4, (1224, 1632, 3))
         pixels = np.asarray(base.convert("RGB").resize((1632, 1224)), dtype=float) + grain

@@ -26,9 +26,10 @@ import torch
 import yaml
 from PIL import Image
 
-from liif import checkpoint, device
+from liif.checkpoints import format as checkpoint
 from liif.config import Architecture, Experiment, Recipe
-from liif.pack import pack
+from liif.data.pack import pack
+from liif.network import device
 
 ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "scaling.json"
@@ -104,8 +105,8 @@ def training(kind: str) -> Numbers:
     """A step of the documented recipe, by all cores, and what is kept of a training."""
     from run import bundled
 
-    from liif.samples import TrainingBatches
-    from liif.train import train_step
+    from liif.data.patches import TrainingBatches
+    from liif.training.train import train_step
 
     device.keep_freed_memory()  # as the commands do
     recipe = Recipe.model_validate({"encoder": {"name": kind}})
@@ -132,7 +133,7 @@ def processes() -> Numbers:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("train", "valid"):
-            pack(ROOT / "liif/photos" / part, folder / f"{part}.pack")
+            pack(ROOT / "liif/assets/photos" / part, folder / f"{part}.pack")
         for count in (1, 2):
             out = folder / f"{count}" / "m.safetensors"
             words = ["--data", f"{folder}/train.pack", "--valid", f"{folder}/valid.pack"]
@@ -147,7 +148,7 @@ def photographs() -> Numbers:
     """Packing, degrading and measuring photographs of 2 megapixels, one core; seconds each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        base = Image.open(ROOT / "liif/photos/train/wine.webp").convert("RGB")
+        base = Image.open(ROOT / "liif/assets/photos/train/wine.webp").convert("RGB")
         (folder / "hr").mkdir()
         for i in range(10):
             base.resize((1632 + 4 * i, 1224)).save(folder / "hr" / f"{i}.png")
@@ -194,7 +195,7 @@ def pictures() -> Numbers:
         one, _ = run(*upscale, "--bucket", "0/200")
         result = {key: value / FEW for key, value in result.items()}
         (folder / "photos").mkdir()
-        for path in (ROOT / "liif/photos").rglob("*.webp"):
+        for path in (ROOT / "liif/assets/photos").rglob("*.webp"):
             small = Image.open(path).convert("RGB").resize((100, 100))
             for i in range(10):
                 small.rotate(i).save(folder / "photos" / f"{path.stem}{i}.png")
@@ -221,7 +222,7 @@ def many(folder: Path, count: int, side: int) -> None:
 
 def plan() -> Numbers:
     """A dry run of the workflow over 100,000 pictures."""
-    from liif.download import PHOTOGRAPHS
+    from liif.data.download import PHOTOGRAPHS
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

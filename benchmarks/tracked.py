@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from liif import train
 from liif.config import Recipe, experiment, read_yaml
-from liif.courier import NoTracker, Tracker
-from liif.download import PHOTOGRAPHS
-from liif.pack import pack
+from liif.data.download import PHOTOGRAPHS
+from liif.data.pack import pack
+from liif.tracking.tracker import NoTracker, Tracker
+from liif.training import train
 
 DEMO = Path(__file__).parent.parent / "config" / "demo.yaml"
 EPOCHS = 6

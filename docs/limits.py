@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import liif
-from liif.download import PHOTOGRAPHS
-from liif.metrics import psnr_of_error
-from liif.strips import side_by_side
+from liif.data.download import PHOTOGRAPHS
+from liif.images.metrics import psnr_of_error
+from liif.training.preview import side_by_side
 
 SCALE, SIDE = 4, 240
 AT = (390, 470)

@@ -6,14 +6,18 @@ The public names are loaded when first used, so that ``import liif`` costs nothi
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from liif.checkpoint import load as load
-    from liif.model import LIIF as LIIF
-    from liif.resize import imresize as imresize
+    from liif.checkpoints.format import load as load
+    from liif.images.imresize import imresize as imresize
+    from liif.network.model import LIIF as LIIF
 
 __all__ = ["LIIF", "__version__", "imresize", "load"]
 __version__ = "0.1.0"
 
-_HOMES = {"LIIF": "liif.model", "imresize": "liif.resize", "load": "liif.checkpoint"}
+_HOMES = {
+    "LIIF": "liif.model",
+    "imresize": "liif.images.imresize",
+    "load": "liif.checkpoints.format",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,8 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from liif.errors import UserError
-from liif.validation import one_line
+from liif.config_file import one_line
+from liif.system.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Scale = Annotated[float, Field(ge=1, le=64)]

@@ -13,10 +13,10 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from liif.checkpoint import build
+from liif.checkpoints.format import build
 from liif.config import Architecture, EDSREncoder, RDNEncoder
-from liif.courier import Tracker
-from liif.model import LIIF
+from liif.network.model import LIIF
+from liif.tracking.tracker import Tracker
 
 # The same examples at every run, so that a test fails by a change and not by chance; `make fuzz`
 # looks for more.

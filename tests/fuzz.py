@@ -24,16 +24,19 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(
-    include=["liif", "PIL", "tifffile"], exclude=["liif.courier", "liif.tracking"]
+    include=["liif", "PIL", "tifffile"], exclude=["liif.tracking.tracker", "liif.tracking.store"]
 ):
-    from liif import checkpoint, deep, foreign, images, metadata  # noqa: F401 (instrumented)
+    from liif.checkpoints import authors  # noqa: F401 (instrumented)
+    from liif.checkpoints import format as checkpoint
+    from liif.images import metadata, sixteen_bit  # noqa: F401 (instrumented)
+    from liif.images import read as images
 
 import numpy as np
 import torch
 from PIL import Image
 
 from liif.config import Architecture, EDSREncoder, RDNEncoder
-from liif.errors import UserError
+from liif.system.errors import UserError
 
 _FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect")
 """What no file may bring about."""

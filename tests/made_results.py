@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 from conftest import SMALL, photograph
 
-from liif import checkpoint, evaluate, images, metrics
-from liif.checkpoint import build
-from liif.files import write_json, write_text
-from liif.images import RGB8
-from liif.outputs import Outputs, history_csv
-from liif.resize import imresize
+from liif.checkpoints import format as checkpoint
+from liif.checkpoints.format import build
+from liif.checkpoints.outputs import Outputs, history_csv
+from liif.images import metrics
+from liif.images import read as images
+from liif.images.imresize import imresize
+from liif.images.read import RGB8
+from liif.inference import evaluate
+from liif.system.files import write_json, write_text
 
 MODELS = ("good", "better")
 SCALE = 8

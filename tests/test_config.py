@@ -6,7 +6,7 @@ import yaml
 
 from liif import config
 from liif.config import Experiment, Training
-from liif.errors import UserError
+from liif.system.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 

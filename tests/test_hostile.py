@@ -15,16 +15,16 @@ import pytest
 from conftest import Folder, photograph
 from PIL import Image
 
-from liif import images
 from liif.config import Training
-from liif.errors import PictureError, UserError
-from liif.gather import gather
-from liif.images import LIMIT
-from liif.pack import Pack, pack
-from liif.pictures import open_set
-from liif.samples import TrainingBatches
-from liif.upscale import Job, Size, upscale
-from liif.upscaler import open_upscaler
+from liif.data.collection import open_set
+from liif.data.pack import Pack, pack
+from liif.data.patches import TrainingBatches
+from liif.images import read as images
+from liif.images.read import LIMIT
+from liif.inference.gather import gather
+from liif.inference.upscale import Job, Size, upscale
+from liif.inference.upscaler import open_upscaler
+from liif.system.errors import PictureError, UserError
 
 
 def png(pixels: np.ndarray | None = None) -> bytes:

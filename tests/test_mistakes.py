@@ -12,9 +12,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from liif import buckets, config, metrics, runs, upscale
+from liif import config
 from liif.cli import app
-from liif.errors import UserError
+from liif.data import manifests as buckets
+from liif.images import metrics
+from liif.inference import upscale
+from liif.system.errors import UserError
+from liif.tracking import entries as runs
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTED: dict[str, Any] = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())

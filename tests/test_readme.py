@@ -72,5 +72,5 @@ def test_every_package_file_is_shipped() -> None:
 
     package = Path(liif.__file__).parent
     assert (package / "py.typed").exists()
-    assert len(list((package / "photos").rglob("*.webp"))) == 15
+    assert len(list((package / "assets" / "photos").rglob("*.webp"))) == 15
     assert (package / "weights" / "edsr-baseline-liif.safetensors").stat().st_size > 6_000_000

@@ -8,13 +8,15 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import NoReturn
 
-from liif import progress, ranks
-from liif.cli import pictures, stages
+from liif.cli import pictures
+from liif.cli import workflow as stages
 from liif.cli.app import app
-from liif.cli.records import killed_runs_noted
-from liif.errors import UserError
-from liif.interrupt import Interrupted, Stopped, unwinding
-from liif.progress import say
+from liif.cli.tracking import killed_runs_noted
+from liif.system import progress
+from liif.system.errors import UserError
+from liif.system.progress import say
+from liif.system.signals import Interrupted, Stopped, unwinding
+from liif.training import ranks
 
 __all__ = ["app", "main", "pictures", "stages"]
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from liif.errors import UserError
-from liif.project import TRACKING
+from liif.system.errors import UserError
+from liif.system.project import TRACKING
 
 MACHINE = "Machine"
 JOBS = "Parts of a larger job"
@@ -89,6 +89,6 @@ def a_path(word: str) -> Path:
 
 def known_weights(incomplete: str) -> list[str]:
     """What a shell may complete to."""
-    from liif.known import WEIGHTS
+    from liif.checkpoints.catalog import WEIGHTS
 
     return [name for name in ("bundled", *WEIGHTS) if name.startswith(incomplete)]

@@ -25,10 +25,10 @@ from liif.cli.options import (
     known_weights,
     to_bytes,
 )
-from liif.cli.records import tracking
-from liif.errors import UserError
-from liif.files import require_writable
-from liif.locks import beside, lock
+from liif.cli.tracking import tracking
+from liif.system.errors import UserError
+from liif.system.files import require_writable
+from liif.system.locks import beside, lock
 
 
 @app.command(rich_help_panel=PICTURES)
@@ -112,9 +112,9 @@ def upscale(
 
     liif upscale holiday -r -o enlarged --scale 2.5 --format webp
     """
-    from liif import buckets
-    from liif import upscale as stage
-    from liif.upscaler import open_upscaler
+    from liif.data import manifests as buckets
+    from liif.inference import upscale as stage
+    from liif.inference.upscaler import open_upscaler
 
     asked = stage.parse_size(scale, size, width, height)
     suffix = ".png" if format_ is None else stage.parse_format(format_, out)
@@ -175,8 +175,8 @@ def import_(
     track: Track = False,
 ) -> None:
     """Convert weights to our format; nothing in the file is executed."""
-    from liif import convert as stage
-    from liif import runs
+    from liif.checkpoints import convert as stage
+    from liif.tracking import entries as runs
 
     require_writable(out)
     with lock(beside(out), f"importing {out.name}"):
@@ -199,7 +199,7 @@ def info(
     """Tell what a checkpoint is: network, origin, training, metrics."""
     import json
 
-    from liif import info as stage
+    from liif.checkpoints import describe as stage
 
     facts = stage.info(weights)
     if as_json:
@@ -219,7 +219,7 @@ app.add_typer(weights_app, name="weights", rich_help_panel=WEIGHTS)
 @weights_app.command(name="list")
 def list_() -> None:
     """List the weights that can be had by name."""
-    from liif import known
+    from liif.checkpoints import catalog as known
 
     columns = [("name", "network", "from", "sha256", "here")]
     for name, weights in known.WEIGHTS.items():
@@ -242,7 +242,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
-    from liif import known
+    from liif.checkpoints import catalog as known
 
     known.require(name)
     require_writable(known.folder())
@@ -275,7 +275,7 @@ def export(
     missing = [m for m in ("onnx", "onnxruntime", "onnxscript") if not importlib.util.find_spec(m)]
     if missing:
         raise UserError(f"{', '.join(missing)} not installed: pip install 'liif[onnx]'")
-    from liif import export as stage
+    from liif.checkpoints import onnx as stage
 
     require_writable(out or Path.cwd())
     made = stage.export(weights, out)

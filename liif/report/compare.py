@@ -10,13 +10,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from liif import images
-from liif.errors import UserError
-from liif.metrics import quality
-from liif.pictures import OneFile, PictureSet, open_set
-from liif.report import page
-from liif.report.page import Shown, Version
-from liif.report.words import both
+from liif.data.collection import OneFile, PictureSet, open_set
+from liif.images import read as images
+from liif.images.metrics import quality
+from liif.report import render as page
+from liif.report.render import Shown, Version
+from liif.report.translations import both
+from liif.system.errors import UserError
 
 MOST_BYTES = 100_000_000
 """Of all pictures together; browsers become slow above."""

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from liif.report.words import both, spans
-from liif.upscaler import BICUBIC
+from liif.inference.upscaler import BICUBIC
+from liif.report.translations import both, spans
 
 _SERIES = 6
 _COLOURS = {

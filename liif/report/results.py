@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from liif import buckets, images
+from liif.checkpoints.outputs import Outputs
 from liif.config import Experiment, TestLR
-from liif.errors import UserError
-from liif.evaluate import Result
-from liif.outputs import Outputs
-from liif.pictures import open_set
-from liif.upscaler import BICUBIC
+from liif.data import manifests as buckets
+from liif.data.collection import open_set
+from liif.images import read as images
+from liif.inference.evaluate import Result
+from liif.inference.upscaler import BICUBIC
+from liif.system.errors import UserError
 
 LR, TRUTH = "lr", "truth"
 """The versions of a test picture that no model made."""

@@ -6,14 +6,15 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from liif import buckets, versions
+from liif.data import manifests as buckets
+from liif.data import versions
 from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
-from liif.errors import UserError
-from liif.files import require_writable
-from liif.jobs import WORKFLOW, pass_on_sigterm, started_by_dvc, this_workflow
-from liif.locks import hold, is_held
-from liif.progress import say
-from liif.project import PROJECT, TRACKING
+from liif.system.errors import UserError
+from liif.system.files import require_writable
+from liif.system.processes import WORKFLOW, pass_on_sigterm, started_by_dvc, this_workflow
+from liif.system.locks import hold, is_held
+from liif.system.progress import say
+from liif.system.project import PROJECT, TRACKING
 
 try:
     # Snakemake's own merging would mix the keys of values that are one thing or another.

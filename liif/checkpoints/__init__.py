@@ -1,0 +1,1 @@
+"""Weights files of any origin, and the networks they hold."""

@@ -1,0 +1,67 @@
+"""The files that a training leaves: weights, the best of them, history, sidecar."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from liif.system.files import replacing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Where the results of a training go."""
+
+    weights: Path
+    """The last weights: the result."""
+
+    @property
+    def best(self) -> Path:
+        """The weights best by validation, for inspection."""
+        return self.weights.with_suffix(".best.safetensors")
+
+    @property
+    def history(self) -> Path:
+        """A row for each epoch."""
+        return self.weights.with_suffix(".history.csv")
+
+    @property
+    def sidecar(self) -> Path:
+        """When, where and how long: what differs between equal trainings."""
+        return self.weights.with_suffix(".run.json")
+
+    @property
+    def all(self) -> list[Path]:
+        """Every file."""
+        return [self.weights, self.best, self.history, self.sidecar]
+
+    def exist(self) -> bool:
+        """Whether every file is there."""
+        return all(path.is_file() for path in self.all)
+
+    def read_history(self) -> list[dict[str, float]]:
+        """The rows of the history."""
+        rows = csv.DictReader(io.StringIO(self.history.read_text(encoding="utf-8")))
+        return [{key: float(value) for key, value in row.items()} for row in rows]
+
+    def copy_to(self, other: Outputs) -> None:
+        """Copy every file; the weights come last, so that they vouch for the rest."""
+        for source, target in reversed(list(zip(self.all, other.all, strict=True))):
+            with replacing(target) as part:
+                shutil.copyfile(source, part)
+
+
+def history_csv(rows: list[dict[str, float]]) -> str:
+    """The history as a table, a row for each epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {k: v if isinstance(v, int) else f"{v:.10g}" for k, v in row.items()}
+        | {"timestamp": f"{row['timestamp']:.3f}"}
+        for row in rows
+    )
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Photographs, LR sets, packs, patches, and data versions."""

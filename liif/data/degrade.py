@@ -1,0 +1,88 @@
+"""Degrading: HR photographs → LR pictures by MATLAB's bicubic imresize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from liif.data import manifests as buckets
+from liif.data.collection import open_set
+from liif.data.manifests import EVERYTHING, Bucket, Manifest
+from liif.images import read as images
+from liif.images.imresize import imresize
+from liif.images.read import RGB8
+from liif.system.errors import UserError
+
+
+def degrade(
+    source: Path,
+    out: Path,
+    *,
+    scale: float,
+    crop: int | None = None,
+    truth: Path | None = None,
+    bucket: Bucket = EVERYTHING,
+) -> Manifest:
+    """Make the LR set of a folder or an archive of HR photographs.
+
+    Parameters
+    ----------
+    out
+        Folder for the LR pictures, named as their photographs.
+    scale
+        LR is 1/scale of HR. For a whole number, HR is first cropped (top left kept) to a
+        multiple of it.
+    crop
+        Cut the centred square of this side out of each photograph first.
+    truth
+        Folder for the HR pictures that the LR ones were made from, if they are wanted.
+
+    Raises
+    ------
+    UserError
+        An unreadable source or picture, or one smaller than the crop or the scale.
+    """
+    pictures = open_set(source)
+
+    def make(name: str, path: Path) -> None:
+        tag = buckets.tag_of("degrade", pictures.digest(name), scale, crop)
+        truth_path = None if truth is None else truth / path.name
+        if all(buckets.is_current(p, tag) for p in (path, truth_path) if p is not None):
+            return
+        hr = pictures.read(name)
+        try:
+            hr = to_multiple(centre_crop(hr, crop), scale)
+        except ValueError as error:
+            raise UserError(f"{pictures.label(name)}: {error}") from None
+        if truth_path is not None:
+            images.write_png(truth_path, hr, text={buckets.TAG: tag})
+        images.write_png(path, imresize(hr, 1 / scale), text={buckets.TAG: tag})
+
+    names = [n for n in pictures.names if n in bucket]
+    return buckets.make_all(
+        f"degrading {source} ×1/{scale:g}", names, lambda name: out / f"{name}.png", make
+    )
+
+
+def centre_crop(hr: RGB8, side: int | None) -> RGB8:
+    """The centred square of that side; None takes all."""
+    if side is None:
+        return hr
+    height, width = hr.shape[:2]
+    if min(height, width) < side:
+        raise ValueError(
+            f"is {height}×{width}, smaller than the crop of {side}×{side}; "
+            "remove it or lower `data.crop`"
+        )
+    row, col = (height - side) // 2, (width - side) // 2
+    return hr[row : row + side, col : col + side]
+
+
+def to_multiple(hr: RGB8, scale: float) -> RGB8:
+    """Cropped to a multiple of a whole-number scale, the top left kept; other scales take all."""
+    height, width = hr.shape[:2]
+    if min(height, width) < scale:
+        raise ValueError(f"is {height}×{width}, too small to be reduced by {scale:g}")
+    if not float(scale).is_integer():
+        return hr
+    whole = int(scale)
+    return hr[: height - height % whole, : width - width % whole]

@@ -1,0 +1,195 @@
+"""Training samples: photographs → (LR patch, coordinates, cells, RGB) batches.
+
+There is no hidden state: patch i of epoch e is a function of (seed, e, i) alone, so that any
+number of workers gives the same batches and a resumed training goes on with the very next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from liif.config import Training
+from liif.data.pack import Pack
+from liif.images.imresize import imresize
+from liif.images.read import RGB8
+from liif.network import coords
+from liif.system.signals import STOPPING
+
+LARGEST = "the largest HR patch, patch × scale"
+"""What a photograph must at least be as large as."""
+_TRAIN, _VALID, _ORDER = 0, 1, 2
+"""Separate streams of random numbers."""
+
+
+class Batch(NamedTuple):
+    """Patches and what is asked of them."""
+
+    lr: Float[Tensor, "b 3 p p"]
+    """LR patches, RGB in 0..1."""
+    queries: Float[Tensor, "b q 2"]
+    """Coordinates (row, column) of the HR pixels asked for."""
+    cells: Float[Tensor, "b 2"]
+    """Height and width of an HR pixel."""
+    rgb: Float[Tensor, "b q 3"]
+    """The truth at the queries, RGB in 0..1."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(t.to(device, non_blocking=True) for t in self))
+
+
+class Patch(NamedTuple):
+    """An LR patch with its HR pixels, both uint8."""
+
+    lr: RGB8
+    hr: RGB8
+    chosen: np.ndarray
+    """Flat indices of the HR pixels asked for."""
+
+
+def cut(photograph: RGB8, settings: Training, rng: np.random.Generator, *, augment: bool) -> Patch:
+    """Cut an HR patch at a random scale and place, and shrink it by MATLAB's rule."""
+    scale = rng.uniform(*settings.scales)
+    side = round(settings.patch * scale)
+    row = rng.integers(photograph.shape[0] - side + 1)
+    col = rng.integers(photograph.shape[1] - side + 1)
+    hr = np.ascontiguousarray(photograph[row : row + side, col : col + side])
+    # Shrunk before it is turned: rows come first in imresize, so the order shows in its rounding.
+    lr = imresize(hr, (settings.patch, settings.patch))
+    if augment:
+        rows_flipped, cols_flipped, transposed = (bool(r) for r in rng.integers(2, size=3))
+        lr, hr = (_turn(x, rows_flipped, cols_flipped, transposed) for x in (lr, hr))
+    return Patch(lr, hr, rng.choice(side * side, settings.queries, replace=False))
+
+
+def _turn(x: RGB8, rows_flipped: bool, cols_flipped: bool, transposed: bool) -> RGB8:
+    if rows_flipped:
+        x = x[::-1]
+    if cols_flipped:
+        x = x[:, ::-1]
+    return x.transpose(1, 0, 2) if transposed else x
+
+
+@lru_cache(maxsize=64)
+def _order(seed: int, epoch: int, visit: int, n: int) -> np.ndarray:
+    """The order in which a visit of an epoch goes through the photographs."""
+    return np.random.default_rng([seed, _ORDER, epoch, visit]).permutation(n)
+
+
+def _which(photographs: Pack, settings: Training, epoch: int, i: int) -> int:
+    """The photograph that patch i of epoch e is cut from."""
+    n = len(photographs)
+    return int(_order(settings.seed, epoch, i // n, n)[i % n])
+
+
+def training_patch(photographs: Pack, settings: Training, epoch: int, i: int) -> Patch:
+    """Patch i of epoch e."""
+    which = _which(photographs, settings, epoch, i)
+    rng = np.random.default_rng([settings.seed, _TRAIN, epoch, i])
+    return cut(photographs.photograph(which), settings, rng, augment=settings.augment)
+
+
+def validation_patch(photographs: Pack, settings: Training, i: int) -> Patch:
+    """Validation patch i: the same at every epoch, never turned."""
+    rng = np.random.default_rng([settings.seed, _VALID, i])
+    return cut(photographs.photograph(i % len(photographs)), settings, rng, augment=False)
+
+
+def collate(patches: list[Patch]) -> Batch:
+    """Patches of one LR size → a batch."""
+    lr = np.stack([p.lr for p in patches]).transpose(0, 3, 1, 2)
+    rgb = np.stack([p.hr.reshape(-1, 3)[p.chosen] for p in patches])
+    queries, cells = [], []
+    for patch in patches:
+        side = patch.hr.shape[0]
+        centres = coords.centres(side)
+        chosen = torch.from_numpy(patch.chosen)
+        queries.append(torch.stack([centres[chosen // side], centres[chosen % side]], dim=-1))
+        cells.append(coords.cell((side, side)))
+    return Batch(_unit(lr), torch.stack(queries), torch.stack(cells), _unit(rgb))
+
+
+def _unit(pixels: RGB8) -> Tensor:
+    """0..255 → 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Batch number s of a whole training, counted over all epochs.
+
+    Parameters
+    ----------
+    share
+        Which part of each batch is made: every `share[1]`-th patch from `share[0]` on.
+    """
+
+    def __init__(
+        self, photographs: Pack, settings: Training, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        photographs.require(settings.largest_side, LARGEST)
+        self.photographs, self.settings, self.share = photographs, settings, share
+        self.steps_per_epoch = settings.steps_per_epoch(len(photographs))
+
+    def __len__(self) -> int:
+        return self.settings.epochs * self.steps_per_epoch
+
+    def __getitem__(self, step: int) -> Batch:
+        epoch, patches = self._patches(step)
+        first, every = self.share
+        mine = patches[first::every]
+        return collate([training_patch(self.photographs, self.settings, epoch, i) for i in mine])
+
+    def names(self, step: int) -> list[str]:
+        """The photographs that a step's patches are cut from, each once."""
+        epoch, patches = self._patches(step)
+        chosen = {_which(self.photographs, self.settings, epoch, i) for i in patches}
+        return [self.photographs.entries[which].name for which in sorted(chosen)]
+
+    def _patches(self, step: int) -> tuple[int, range]:
+        """The step's epoch, and its patches in it."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        first = within * self.settings.batch
+        return epoch, range(first, first + self.settings.batch)
+
+    def from_step(self, start: int, workers: int) -> Iterator[Batch]:
+        """All batches from a step on, made ahead by that many processes (0: by none)."""
+        loader: DataLoader[Batch] = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(start, len(self)),
+            num_workers=workers,
+            worker_init_fn=_quiet_worker if workers else None,
+            prefetch_factor=4 if workers else None,
+        )
+        return iter(loader)
+
+
+def _quiet_worker(_: int) -> None:
+    """Being asked to stop is for the training, which saves and then ends its workers."""
+    import signal
+
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def validation_batches(
+    photographs: Pack, settings: Training, share: tuple[int, int] = (0, 1)
+) -> Iterator[tuple[range, Batch]]:
+    """The fixed validation patches with their numbers, in batches; the last may be smaller.
+
+    With a share, every `share[1]`-th of these batches from `share[0]` on.
+    """
+    photographs.require(settings.largest_side, LARGEST)
+    batches = range(0, settings.validation_patches, settings.batch)
+    for first in batches[share[0] :: share[1]]:
+        numbers = range(first, min(first + settings.batch, settings.validation_patches))
+        yield numbers, collate([validation_patch(photographs, settings, i) for i in numbers])

@@ -1,0 +1,173 @@
+"""Which version of the data it is: fingerprints of contents, not of times."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import md5, sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from liif.data.download import ARCHIVES
+
+UNKNOWN = "unknown"
+Known = dict[str, list[object]]
+"""File → what it was like when it was read, and its digests."""
+
+
+class Digests(NamedTuple):
+    """Of a file's bytes."""
+
+    md5: str
+    """DVC's."""
+    sha256: str
+
+
+class DataVersion(NamedTuple):
+    """The version of a project's data, as DVC counts it."""
+
+    actual: str
+    """Of what is there."""
+    recorded: str
+    """Of what `data.dvc` says; both are `unknown` without DVC."""
+
+    @property
+    def matches(self) -> bool:
+        """Whether that is the same."""
+        return self.actual == self.recorded
+
+    @property
+    def known(self) -> str | None:
+        """What is there, if that is known."""
+        return None if self.actual == UNKNOWN else self.actual
+
+    @property
+    def warning(self) -> str:
+        """A line for the user if it is not; or nothing."""
+        if self.matches:
+            return ""
+        return (
+            f"the data is version {self.actual}, but data.dvc records {self.recorded}. To record "
+            "what is there: dvc add data (dvc repro does so too). To get what is recorded: "
+            "dvc checkout"
+        )
+
+
+def fingerprint(path: Path, cache: Path) -> str:
+    """The hash of a file's bytes, or of all files below a folder with their names.
+
+    A file that has not changed by size, times and inode since `cache` was written is not read
+    again. DIV2K's archives have their published hash before they are there, so that downloading
+    them changes nothing; anything else that is missing has the version "missing".
+    """
+    with _cached(cache) as known:
+        if path.is_dir():
+            digest = sha256()
+            for name, file in _below(path):
+                if not any(part.startswith(".") for part in Path(name).parts):
+                    digest.update(f"{name}\0{_of_file(file, known).sha256}\n".encode())
+            return digest.hexdigest()
+        if path.is_file():
+            return _of_file(path, known).sha256
+    archive = ARCHIVES.get(path.stem) if path.suffix == ".zip" else None
+    return archive.sha256 if archive is not None else "missing"
+
+
+def data_version(project: Path, awaited: Iterable[Path] = ()) -> DataVersion:
+    """The version of the folder that `data.dvc` in the project's folder is about.
+
+    It is computed as DVC does, from what is there, so that a result is never recorded under the
+    version of other data. `awaited` are archives of DIV2K that count as if they were there.
+    """
+    recorded, folder = _recorded(project)
+    if folder is None:
+        return DataVersion(UNKNOWN, UNKNOWN)
+    ignored = _ignored(project)
+    listed: dict[str, str] = {}
+    with _cached(project / "results" / "work" / "versions.json") as known:
+        for name, file in _below(folder):
+            if not ignored(file.relative_to(project).as_posix()):
+                with suppress(FileNotFoundError):  # taken away just now
+                    listed[name] = _of_file(file, known).md5
+    for path in awaited:
+        archive = ARCHIVES.get(path.stem)
+        if archive is not None and not path.exists() and path.parent == folder:
+            listed[path.name] = archive.md5
+    return DataVersion(dvc_folder_md5(listed) if listed else "missing", recorded)
+
+
+def dvc_folder_md5(files: dict[str, str]) -> str:
+    """DVC's version of a folder, from the md5 of each file by its path."""
+    entries = [{"md5": digest, "relpath": name} for name, digest in sorted(files.items())]
+    return f"{md5(json.dumps(entries).encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def _recorded(project: Path) -> tuple[str, Path | None]:
+    """What `data.dvc` says, and of which folder; without git, DVC knows no versions."""
+    above = [project, *project.parents]
+    if not all(any((folder / name).exists() for folder in above) for name in (".git", ".dvc")):
+        return UNKNOWN, None
+    try:
+        (out,) = yaml.safe_load((project / "data.dvc").read_text(encoding="utf-8"))["outs"]
+        return str(out["md5"]), project / out["path"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return UNKNOWN, None
+
+
+def _ignored(project: Path) -> Callable[[str], bool]:
+    """Which paths `.dvcignore` leaves out; it is written as `.gitignore` is."""
+    try:
+        lines = (project / ".dvcignore").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return lambda _: False
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(lines).match_file
+
+
+def _below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """All files in a folder and below, by their path in it."""
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        yield file.relative_to(folder).as_posix(), file
+
+
+@contextmanager
+def _cached(cache: Path) -> Iterator[Known]:
+    """What is known of files; kept for the next time."""
+    try:
+        known: Known = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    before = dict(known)
+    yield known
+    if known != before:
+        # Of several processes that write it at once any may win; without it files are read again.
+        part = cache.with_name(f".{cache.name}.{socket.gethostname()}.{os.getpid()}")
+        with suppress(OSError):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(known), encoding="utf-8")
+            part.replace(cache)
+
+
+def _of_file(path: Path, known: Known) -> Digests:
+    stat = path.stat()
+    state: list[object] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    key = str(path)
+    if key not in known or known[key][:-2] != state:
+        known[key] = [*state, *digests(path)]
+    return Digests(*map(str, known[key][-2:]))
+
+
+def digests(path: Path) -> Digests:
+    """Both digests of a file, read once."""
+    first, second = md5(usedforsecurity=False), sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            first.update(block)
+            second.update(block)
+    return Digests(first.hexdigest(), second.hexdigest())

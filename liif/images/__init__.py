@@ -1,0 +1,1 @@
+"""Pictures in and out, MATLAB's imresize, and metrics."""

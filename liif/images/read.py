@@ -1,0 +1,219 @@
+"""Reading pictures of any kind, and writing the workflow's PNGs."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from liif.images import metadata
+from liif.images import sixteen_bit as deep
+from liif.images.metadata import Metadata, png_colours, turned
+from liif.images.pixels import channels_of, scale_transparency
+from liif.system.errors import PictureError, UserError
+from liif.system.files import replacing
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+"""Endings of files that count as pictures."""
+
+MAX_PIXELS = 250_000_000
+"""Above this a picture is taken for a bomb: a small file that fills all memory."""
+LIMIT = "LIIF_MAX_PIXELS"
+"""The variable that sets another number."""
+
+RGB8 = NDArray[np.uint8]
+
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError),
+    *(AttributeError, RuntimeError, struct.error, zlib.error),
+)
+"""What Pillow and its plugins raise for damaged files."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it is to be seen: its orientation applied."""
+
+    pixels: NDArray[Any]
+    """(H, W, C) uint8 or uint16; C is 1 for grey, 2 with alpha, 3 for RGB, 4 with alpha."""
+    metadata: Metadata = field(default_factory=Metadata)
+    frames: int = 1
+    """How many pictures the file has, of which this is the first."""
+
+    @property
+    def rgb(self) -> RGB8:
+        """(H, W, 3) in 0..255, whatever the depth; without transparency."""
+        eight = _eight_bits(self.pixels)
+        colour = eight[..., :-1] if eight.shape[2] in (2, 4) else eight
+        return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
+
+    @property
+    def alpha(self) -> RGB8 | None:
+        """(H, W) in 0..255, where there is transparency."""
+        return _eight_bits(self.pixels[..., -1]) if self.pixels.shape[2] in (2, 4) else None
+
+
+def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    return np.floor(pixels / 257 + 0.5).astype(np.uint8)
+
+
+def read(source: Path | BytesIO, name: str | None = None) -> Picture:
+    """Read a picture of any kind that Pillow knows, and those of 16 bits a channel.
+
+    A palette becomes RGB; CMYK and LAB are converted to sRGB, by the file's profile.
+
+    Raises
+    ------
+    PictureError
+        The file is missing, no picture, cut short or damaged, or has values whose range is not
+        known (32 bits); `name` is what it is called.
+    """
+    name, limit = name or str(source), max_pixels()
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source.read()
+        with _refusing_more(limit), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF, which is left behind
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            try:
+                image = Image.open(BytesIO(data))
+            except UnidentifiedImageError:
+                if (unknown := deep.read_unknown(data, limit)) is None:
+                    raise
+                return _unknown(unknown, data)
+            with image:
+                return _convert(image, data)
+    except FileNotFoundError:
+        raise PictureError(f"{name}: no such file") from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{name}: is no picture") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise PictureError(
+            f"{name}: has more than {limit:,} pixels; if it is meant, set {LIMIT}"
+        ) from None
+    except _BROKEN as error:
+        raise PictureError(f"{name}: is damaged or cut short ({error})") from None
+
+
+def max_bytes() -> int:
+    """Above so many bytes a file cannot be a picture of few enough pixels.
+
+    That many pixels of four channels of 16 bits, not compressed, with as much metadata as the
+    formats hold.
+    """
+    return 8 * max_pixels() + (64 << 20)
+
+
+def max_pixels() -> int:
+    """Above so many pixels a picture is refused."""
+    text = os.environ.get(LIMIT, str(MAX_PIXELS))
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{LIMIT} (={text}) must be a number of pixels")
+    return int(text)
+
+
+@contextmanager
+def _refusing_more(pixels: int) -> Iterator[None]:
+    """Pillow warns above so many pixels, before any is decoded, and refuses twice as many."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _convert(image: Image.Image, data: bytes) -> Picture:
+    scale_transparency(image)
+    # Asked before Pillow, in loading a TIFF, turns it upright and forgets that it did.
+    turn = metadata.orientation(image) if image.format == "TIFF" else 1
+    image.load()
+    icc = image.info.get("icc_profile")
+    frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+    pixels = deep.read(image, data, turn)
+    if pixels is None and image.mode in ("CMYK", "LAB"):
+        pixels, icc = channels_of(_to_srgb(image, icc)), None
+    elif pixels is None and image.mode in ("I", "F"):
+        raise ValueError("32-bit pictures have no known range; convert it to 8 or 16 bits")
+    elif pixels is None:
+        pixels = channels_of(image.convert("RGB") if image.mode in ("YCbCr", "HSV") else image)
+    upright = turned(pixels, metadata.orientation(image))
+    chunks = png_colours(data) if image.format == "PNG" else ()
+    about = metadata.of(image, icc=_fitting(icc, pixels), png=chunks)
+    return Picture(upright, about, frames)
+
+
+def _unknown(unknown: deep.Unknown, data: bytes) -> Picture:
+    """A picture that Pillow does not know, with the metadata that it would have found."""
+    turn, about = metadata.of_tiff(data, icc=_fitting(unknown.icc, unknown.pixels))
+    return Picture(turned(unknown.pixels, turn), about, unknown.frames)
+
+
+def _fitting(icc: bytes | None, pixels: NDArray[Any]) -> bytes | None:
+    """The profile, unless it is of values that are gone, or of others than these."""
+    space = b"GRAY" if pixels.shape[2] <= 2 else b"RGB "
+    return icc if icc is not None and icc[16:20] == space else None
+
+
+def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """CMYK or LAB by its profile; CMYK without one by the plain complement."""
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        if image.mode == "LAB":
+            source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        elif icc is None:
+            return image.convert("RGB")
+        else:
+            source = ImageCms.ImageCmsProfile(BytesIO(icc))
+        converted = ImageCms.profileToProfile(
+            image,
+            source,
+            srgb,
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except ImageCms.PyCMSError as error:
+        if image.mode == "LAB":
+            raise ValueError(str(error)) from None
+        return image.convert("RGB")  # a profile of something else, or damaged
+    assert converted is not None  # not in place
+    return converted
+
+
+def write_png(path: Path, rgb: RGB8, *, text: dict[str, str] | None = None) -> None:
+    """Write an 8-bit PNG whole or not at all, with text chunks."""
+    info = PngInfo()
+    for key, value in (text or {}).items():
+        info.add_text(key, value)
+    with replacing(path) as part:
+        Image.fromarray(rgb).save(part, format="PNG", pnginfo=info)
+
+
+def png_text(path: Path) -> dict[str, str]:
+    """The text before a PNG's pixels, without reading those; nothing of any other file."""
+    text: dict[str, str] = {}
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return text
+        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+            (length,) = struct.unpack(">I", head[:4])
+            if head[4:] == b"tEXt":
+                key, _, value = file.read(length).partition(b"\0")
+                text[key.decode("latin-1")] = value.decode("latin-1")
+                length = 0
+            file.seek(length + 4, 1)  # over the checksum too
+    return text

@@ -1,0 +1,145 @@
+"""Pixels of 16 bits a channel, of which Pillow keeps 8 where there is more than grey."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from liif.images.metadata import turned
+
+_GREY, _WHITE_IS_ZERO, _RGB = 1, 0, 2
+"""TIFF's photometric interpretations."""
+_ICC = 34675
+"""TIFF's tag of a colour profile."""
+_BROKEN = (RuntimeError, ValueError, IndexError, KeyError, TypeError, struct.error)
+"""What tifffile raises for damaged files, beside its own."""
+_PREMULTIPLIED = 1
+"""TIFF's kind of extra sample."""
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # we say in one line what is wrong
+
+
+class Unknown(NamedTuple):
+    """A picture that Pillow does not know, as it lies in its file."""
+
+    pixels: NDArray[np.uint16]
+    """(H, W, C), not turned upright."""
+    icc: bytes | None
+    frames: int
+
+
+def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | None:
+    """(H, W, C) uint16 of a picture whose file has 16 bits a channel; None of all others.
+
+    Parameters
+    ----------
+    image
+        The picture as Pillow loaded it: a TIFF upright, all others as they lie in the file.
+    data
+        Its file.
+    turn
+        A TIFF's orientation, 1 to 8, from before it was loaded.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged.
+    """
+    if image.format == "PPM" and image.mode == "I":  # grey of more than 8 bits, scaled to 16
+        return np.asarray(image).astype(np.uint16)[..., None]
+    if image.format == "PNG" and data[24:25] == b"\x10":
+        pixels = _png(data)
+    elif image.format == "TIFF" and _bits(image) == {16} and _is_plain(image):
+        pixels = turned(_tiff(data), turn)  # as Pillow has turned its own
+    elif image.mode.startswith("I;16"):
+        pixels = np.asarray(image).astype(np.uint16)
+    else:
+        return None
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[:2] != (image.height, image.width) or pixels.dtype != np.uint16:
+        raise ValueError(f"its pixels are {pixels.shape} {pixels.dtype}")
+    return pixels
+
+
+def _png(data: bytes) -> NDArray[np.uint16]:
+    from imagecodecs import PngError, png_decode
+
+    try:
+        pixels: NDArray[np.uint16] = np.asarray(png_decode(data))
+    except PngError as error:
+        raise ValueError(str(error)) from None
+    return pixels
+
+
+def _bits(image: Image.Image) -> set[int]:
+    tags: Any = getattr(image, "tag_v2", {})
+    return set(tags.get(258, ()))
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Grey or RGB, as unsigned integers."""
+    tags: Any = getattr(image, "tag_v2", {})
+    kinds = set(tags.get(339, (1,)))
+    return tags.get(262) in (_GREY, _WHITE_IS_ZERO, _RGB) and kinds == {1}
+
+
+def read_unknown(data: bytes, max_pixels: int) -> Unknown | None:
+    """A TIFF of 16 bits that Pillow does not know, such as grey with transparency.
+
+    Raises
+    ------
+    ValueError
+        It is damaged.
+    """
+    import tifffile
+
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    try:
+        with tifffile.TiffFile(BytesIO(data)) as file:
+            page = file.pages.first
+            known = page.dtype == np.uint16 and int(page.photometric) in (_GREY, _WHITE_IS_ZERO)
+            if not known:
+                return None
+            if page.imagewidth * page.imagelength > max_pixels:
+                raise Image.DecompressionBombError
+            profile, frames = page.tags.valueof(_ICC), len(file.pages)
+    except (tifffile.TiffFileError, *_BROKEN) as error:
+        raise ValueError(str(error)) from None
+    return Unknown(_tiff(data), profile if isinstance(profile, bytes) else None, frames)
+
+
+def _tiff(data: bytes) -> NDArray[np.uint16]:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(BytesIO(data)) as file:
+            page = file.pages.first
+            pixels = np.asarray(page.asarray())
+            separate = int(page.planarconfig) == 2 and pixels.ndim == 3
+            kind, extra = int(page.photometric), [int(e) for e in page.extrasamples]
+    except (tifffile.TiffFileError, *_BROKEN) as error:
+        raise ValueError(str(error)) from None
+    if separate:
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise ValueError(f"its pixels are {pixels.shape}")
+    colours = 3 if kind == _RGB else 1
+    if kind == _WHITE_IS_ZERO:
+        pixels = np.concatenate([65535 - pixels[..., :1], pixels[..., 1:]], axis=2)
+    if not extra or extra[0] not in (1, 2):  # 0 is of no stated meaning
+        return np.ascontiguousarray(pixels[..., :colours])
+    pixels = pixels[..., : colours + 1]
+    if extra[0] == _PREMULTIPLIED:
+        alpha = pixels[..., -1:].astype(np.float64)
+        colour = np.floor(pixels[..., :-1] * (65535 / np.maximum(alpha, 1)) + 0.5)
+        pixels = np.concatenate([np.minimum(colour, 65535), alpha], axis=2).astype(np.uint16)
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,1 @@
+"""Pictures to larger pictures, and their measurement."""

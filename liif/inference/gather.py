@@ -1,0 +1,50 @@
+"""Gathering: the upscaled pictures of all models side by side, by hard links."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from liif.data import manifests as buckets
+from liif.data.manifests import Manifest
+from liif.system.errors import UserError
+from liif.system.files import replacing
+
+
+def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manifest]:
+    """Manifests named MODEL/BUCKET.json (or folders of so many), put together for each model."""
+    by_model: dict[str, list[Path]] = {}
+    for path in buckets.bucket_files(paths, count):
+        by_model.setdefault(path.parent.name, []).append(path)
+    return {model: buckets.read_manifests(found) for model, found in by_model.items()}
+
+
+def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:
+    """Put the pictures of several models side by side: `out/<model>/<name>.png`, by hard links.
+
+    `out` is replaced whole.
+    """
+    strange = [p for p in out.rglob("*") if p.is_file() and p.suffix != ".png"]
+    if strange:
+        raise UserError(f"{out}: would be replaced, but holds {strange[0]}; give another folder")
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    try:
+        for model, manifest in models.items():
+            (part / model).mkdir(parents=True)
+            for name in manifest:
+                source, target = upscaled / model / f"{name}.png", part / model / f"{name}.png"
+                try:
+                    os.link(source, target)
+                except FileNotFoundError:
+                    raise UserError(f"{source}: is missing; upscale it again") from None
+                except OSError:  # another file system, or one without hard links
+                    with replacing(target) as copy:
+                        shutil.copyfile(source, copy)
+        if out.exists():
+            shutil.rmtree(out)
+        part.replace(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""LIIF itself: encoders, decoder, geometry, tiles."""

@@ -1,0 +1,130 @@
+"""Which device a job computes on."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from liif.system.errors import UserError
+from liif.system.locks import for_this_process
+
+_KINDS = ("cpu", "cuda", "mps", "xpu")
+"""Devices that networks run on."""
+_held: list[IO[str]] = []
+"""Locks of GPUs that this process has taken; the kernel releases them when it ends."""
+
+
+def choose(name: str = "auto", *, share: bool = True) -> torch.device:
+    """The device of that name; `auto` takes a free GPU where there is one, else the CPU.
+
+    A GPU is free when no other liif job on this machine has taken it. If all are taken, the one
+    with the most free memory is shared, unless that is not wanted. With CUDA_VISIBLE_DEVICES only
+    those it names count.
+
+    Raises
+    ------
+    UserError
+        No such device here, or none that is free.
+    """
+    if name != "auto":
+        return named(name)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    gpus = range(torch.cuda.device_count())
+    for index in gpus:
+        if _take(index):
+            return torch.device("cuda", index)
+    if not share:
+        raise UserError(
+            f"each process of a training needs a GPU of its own, and none of {len(gpus)} is free "
+            "any more; take fewer processes, or wait for the other jobs"
+        )
+    # Only now, since asking a GPU for its memory takes some of it.
+    return torch.device("cuda", max(gpus, key=_free_memory))
+
+
+def named(name: str | torch.device) -> torch.device:
+    """The device of that name.
+
+    Raises
+    ------
+    UserError
+        No such device here, or none that networks run on.
+    """
+    try:
+        device = torch.device(name)
+        if device.type not in _KINDS:  # PyTorch has others, on which nothing is computed
+            raise NotImplementedError
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+        raise UserError(f"device `{name}` is not available here; try auto, cpu or cuda") from None
+    return device
+
+
+def _free_memory(index: int) -> int:
+    try:
+        return int(torch.cuda.mem_get_info(index)[0])
+    except RuntimeError:  # of another's alone
+        return -1
+
+
+def _take(index: int) -> bool:
+    """Whether the GPU's lock could be taken."""
+    uuid = torch.cuda.get_device_properties(index).uuid
+    path = Path(tempfile.gettempdir()) / f"liif-gpu-{uuid}-{os.getuid()}.lock"
+    file = for_this_process(path.open("a"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _held.append(file)
+    return True
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with that many threads on the CPU; None keeps PyTorch's choice."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def use_share_of_threads(threads: int | None, processes: int) -> None:
+    """Compute with an equal part of those threads, or of all cores, where processes share them."""
+    if processes > 1:
+        threads = max(1, (threads or _cores()) // processes)
+    use_threads(threads)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, for the next tensor; for processes of our own.
+
+    glibc gives large blocks back to the kernel at every free; getting them again by page faults
+    took a third of a training step on a CPU, and as much of encoding large pictures. Elsewhere
+    than on glibc this does nothing.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
+    mallopt(trim_threshold, 1 << 30)
+    mallopt(top_pad, 64 << 20)
+    mallopt(mmap_max, 0)
+
+
+def loader_workers(device: torch.device) -> int:
+    """Processes that make batches: none on a CPU, which they would only take from training."""
+    return 0 if device.type == "cpu" else min(8, torch.get_num_threads())

@@ -1,0 +1,143 @@
+"""Encoding large pictures tile by tile, in memory that is bounded.
+
+Tiles overlap by the encoder's reach, so that what is kept of each is what it is without tiles.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from liif.network.edsr import EDSR
+from liif.network.rdn import RDN
+
+
+def encode(
+    encoder: EDSR | RDN,
+    lr: Float[Tensor, "b 3 h w"],
+    *,
+    max_memory: int | None = None,
+    rows: slice | None = None,
+) -> Float[Tensor, "b c r w"]:
+    """Features of normalised pictures, or of some of their rows; for inference.
+
+    `max_memory` in bytes bounds what a tile takes; half of what is free when not given.
+    """
+    b, _, h, w = lr.shape
+    first, stop = (0, h) if rows is None else (rows.start, rows.stop)
+    side = tile_side(encoder, available(lr.device) // 2 if max_memory is None else max_memory)
+    if h <= side and w <= side and stop - first == h:
+        features: Tensor = encoder(lr)
+        return features
+    out = torch.empty(
+        b, encoder.channels, stop - first, w, device=lr.device, memory_format=torch.channels_last
+    )
+    reach = encoder.reach
+    # Of equal size, so that the last of a row is no sliver.
+    height, width = (-(-n // -(-n // side)) for n in (stop - first, w))
+    for i in range(b):
+        for top in range(first, stop, height):
+            for left in range(0, w, width):
+                bottom, right = min(top + height, stop), min(left + width, w)
+                above, before = max(0, top - reach), max(0, left - reach)
+                part = lr[i : i + 1, :, above : bottom + reach, before : right + reach]
+                tile = encoder(part)[0]
+                kept = tile[:, top - above : bottom - above, left - before : right - before]
+                out[i, :, top - first : bottom - first, left:right] = kept
+    return out
+
+
+@runtime_checkable
+class FeatureRows(Protocol):
+    """The features of one picture, to be had row by row from the first to the last."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns in all."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+
+    def rows(self, first: int, stop: int) -> Float[Tensor, "1 c r w"]:
+        """Rows first … stop − 1; asked for in order."""
+
+
+class Whole:
+    """Features that are there already."""
+
+    def __init__(self, features: Float[Tensor, "1 c h w"]) -> None:
+        self._features = features
+        self.size = (features.shape[2], features.shape[3])
+        self.device = features.device
+
+    def rows(self, first: int, stop: int) -> Float[Tensor, "1 c r w"]:
+        """Rows first … stop − 1."""
+        return self._features[:, :, first:stop]
+
+
+class Banded:
+    """Features that are encoded as they are asked for, and forgotten when they are past.
+
+    So a picture's features, 80 times its own size, never exist as a whole.
+    """
+
+    def __init__(
+        self,
+        encoder: EDSR | RDN,
+        lr: Float[Tensor, "1 3 h w"],
+        *,
+        max_memory: int | None = None,
+    ) -> None:
+        self.size = (lr.shape[2], lr.shape[3])
+        self.device = lr.device
+        self._encoder, self._lr = encoder, lr
+        memory = available(lr.device) // 2 if max_memory is None else max_memory
+        # A quarter is for the band, twice while it moves on; the rest for a tile being encoded.
+        self._memory = memory // 2
+        row = 4 * encoder.channels * lr.shape[3]
+        side = tile_side(encoder, self._memory)
+        self._height = min(side, max(memory // 4 // row, 16))
+        self._first, self._band = 0, lr.new_empty(1, encoder.channels, 0, lr.shape[3])
+
+    def rows(self, first: int, stop: int) -> Float[Tensor, "1 c r w"]:
+        """Rows first … stop − 1."""
+        have = self._first + self._band.shape[2]
+        if stop > have or first < self._first:
+            kept = self._band[:, :, max(0, first - self._first) :] if first < have else None
+            if first < self._first:  # begun anew
+                kept = None
+            start = first if kept is None else have
+            bottom = min(self.size[0], max(stop, start + self._height))
+            if self.size[0] - bottom < self._height // 4:  # no sliver at the end
+                bottom = self.size[0]
+            new = encode(
+                self._encoder, self._lr, max_memory=self._memory, rows=slice(start, bottom)
+            )
+            self._band = new if kept is None else torch.cat([kept, new], dim=2)
+            self._first = first
+        return self._band[:, :, first - self._first : stop - self._first]
+
+
+def tile_side(encoder: EDSR | RDN, max_memory: int) -> int:
+    """The largest tile that takes at most so many bytes to encode; not below the reach."""
+    with_overlap = isqrt(max(0, max_memory - encoder.fixed_bytes) // encoder.bytes_per_pixel)
+    return min(encoder.best_tile, max(with_overlap - 2 * encoder.reach, encoder.reach, 16))
+
+
+def available(device: torch.device) -> int:
+    """Bytes of memory that are free for use on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4 << 30  # of a machine that does not say

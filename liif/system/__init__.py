@@ -1,0 +1,1 @@
+"""Errors, files, locks, signals and progress: the parts that know nothing of pictures."""

@@ -1,0 +1,119 @@
+"""Checks of what the Python functions are given: each mistake names the argument and its value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_SHOWN = 60
+"""Characters of a value that a message has."""
+
+
+def picture(image: object, *, channels: int | None = None) -> NDArray[Any]:
+    """A picture (H, W) or (H, W, C) as an array of this machine's byte order.
+
+    Parameters
+    ----------
+    channels
+        How many there may be; any number where it is None.
+
+    Raises
+    ------
+    TypeError
+        It is no array, or of other numbers than uint8, uint16 and floating point.
+    ValueError
+        Its shape is that of no picture.
+    """
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            f"`image` must be a NumPy array or a PIL picture, not {shown(image)}; "
+            "PIL.Image.open or liif.images.read.read reads a file"
+        )
+    kind = image.dtype
+    if kind.newbyteorder("=") not in (np.uint8, np.uint16) and not np.issubdtype(kind, np.floating):
+        raise TypeError(f"`image` must be uint8, uint16 or floating point, not {kind}")
+    many = image.ndim == 3 and channels is not None and not 1 <= image.shape[2] <= channels
+    if image.ndim not in (2, 3) or 0 in image.shape or many:
+        of = "C" if channels is None else f"1 to {channels}"
+        raise ValueError(f"`image` must be (H, W) or (H, W, {of}) and not empty, not {image.shape}")
+    return np.asarray(image).astype(kind.newbyteorder("="), copy=False)
+
+
+def number(name: str, value: object, *, others: str = "") -> float:
+    """A finite number; `others` is what else may be given, for the message.
+
+    Raises
+    ------
+    TypeError
+        It is none.
+    ValueError
+        It is infinite, or not a number.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
+        raise TypeError(f"`{name}` must be a number{others}, not {shown(value)}")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = float("inf")
+    if not isfinite(found):
+        raise ValueError(f"`{name}` (={shown(value)}) must be a finite number")
+    return found
+
+
+def size(name: str, value: object) -> tuple[int, int]:
+    """Rows and columns, both at least 1; from a pair of any kind of whole numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no pair, or of other numbers.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
+        raise TypeError(f"`{name}` must be two whole numbers (rows, columns), not {shown(value)}")
+    if len(np.shape(value)) != 1 or len(value) != 2 or not all(map(_is_whole, value)):
+        raise ValueError(f"`{name}` (={shown(value)}) must be two whole numbers (rows, columns)")
+    rows, cols = (int(n) for n in value)
+    if rows < 1 or cols < 1:
+        raise ValueError(f"`{name}` (={shown(value)}) must be two positive whole numbers")
+    return rows, cols
+
+
+def max_memory(value: object) -> int | None:
+    """Bytes that may be taken; None where nothing is said.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no whole number, or below 0.
+    """
+    if value is None:
+        return None
+    if not _is_whole(value):
+        raise TypeError(f"`max_memory` (={shown(value)}) must be a whole number of bytes")
+    bytes_ = int(value)  # type: ignore[call-overload]
+    if bytes_ < 0:
+        raise ValueError(f"`max_memory` (={bytes_}) must not be below 0")
+    return int(bytes_)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def shown(value: object) -> str:
+    """A value as messages show it, with its kind where that tells more."""
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return str(value.tolist()) if value.size <= 4 else f"an array of {value.shape}"
+    if isinstance(value, Image.Image) or not isinstance(value, int | float | str | tuple | list):
+        return type(value).__name__
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({type(value).__name__})"

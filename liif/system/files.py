@@ -1,0 +1,128 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from liif.system.errors import UserError
+from liif.system.locks import attempt
+from liif.system.signals import STOPPING
+
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+_DENIED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    errno.ENAMETOOLONG,
+}
+
+
+_LONGEST_NAME = 255
+"""Bytes that the common file systems allow a name."""
+
+
+class DiskFull(UserError):
+    """No file that is written after this one will do better."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when the block ends well.
+
+    Whatever goes wrong, `path` is either as it was or complete; a full disk is said plainly.
+    """
+    # One name for each file, so that what a killed process left is replaced by the next one. The
+    # suffix stays, since some writers choose the format by it.
+    part = path.with_name(_temporary(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A signal that comes while the file is made is heeded where it is taken away again.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            claim = attempt(part)
+            if claim is None:
+                raise UserError(f"{path}: is being written by another process; wait for it")
+        except BaseException:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            raise
+        with claim:
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                yield part
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+                part.chmod(0o666 & ~_UMASK)  # some writers make files that only their owner reads
+                part.replace(path)
+            except BaseException:
+                with suppress(OSError):
+                    part.unlink()
+                raise
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def _temporary(path: Path) -> str:
+    name = f".{path.stem}.part{path.suffix}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:  # by a few bytes, where the name itself is not
+        name = f".{sha256(os.fsencode(path.name)).hexdigest()[:32]}.part{path.suffix}"
+    return name
+
+
+def cannot_write(path: Path, error: OSError) -> Exception:
+    """What to raise when writing failed: a line for the user where the reason is the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"{path}: the disk is full; make room and run it again")
+    if error.errno in _DENIED:
+        return UserError(f"{path}: cannot be written: {error.strerror}")
+    return error
+
+
+def require_writable(*places: Path) -> None:
+    """Refuse places for files or folders where nothing can be written, before any work is done.
+
+    Raises
+    ------
+    UserError
+        The nearest folder that exists takes no file: it is read-only, another's, full, or a file.
+    """
+    for place in places:
+        folder = place.absolute()
+        try:
+            while not folder.is_dir() and folder != folder.parent:
+                folder = folder.parent
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            within = "" if folder == place.absolute() else f" in {folder}"
+            raise UserError(
+                f"{place}: cannot be written{within}: {error.strerror}; "
+                "give another place, or make that one writable"
+            ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole: sorted, so that equal values are equal bytes."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,37 @@
+"""Running out of memory, told as what can be lowered."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from liif.system.errors import UserError
+
+_SAID = re.compile(
+    "out of memory|can't allocate memory|not enough memory|bad_alloc|_ALLOC_FAILED|shared memory"
+    "|DataLoader worker .* killed by signal: Killed",
+    re.IGNORECASE,
+)
+"""What PyTorch's errors say of it, of a GPU and of the CPU."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether it is for want of memory that this was raised."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and bool(_SAID.search(str(error)))
+    )
+
+
+@contextmanager
+def told(task: str, remedy: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Make running out of memory within the block one line of that kind."""
+    try:
+        yield
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        raise kind(f"{task}: there is not enough memory; {remedy}") from None

@@ -1,0 +1,1 @@
+"""Runs: kept on disk, delivered to MLflow."""

@@ -1,0 +1,1 @@
+"""Photographs to weights, resumable at any step."""

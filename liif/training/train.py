@@ -1,0 +1,419 @@
+"""Training: photographs → weights, resumable at any moment.
+
+The loop reads top to bottom in ``Trainer.run``: set the rate, step, and after every epoch
+validate, keep the best, keep the state, say how it goes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from liif.checkpoints import format as checkpoint
+from liif.checkpoints.outputs import Outputs, history_csv
+from liif.config import Recipe
+from liif.data.pack import Pack, is_pack, pack
+from liif.data.patches import LARGEST, Batch, TrainingBatches, validation_batches
+from liif.images.metrics import psnr_of_error
+from liif.network.model import LIIF, Encoded
+from liif.system import memory
+from liif.system.errors import UserError
+from liif.system.files import replacing, write_json, write_text
+from liif.system.locks import lock
+from liif.system.progress import duration, say
+from liif.system.signals import Interrupted, stop_asked
+from liif.tracking import entries as runs
+from liif.tracking.run import Run
+from liif.tracking.tracker import NoTracker
+from liif.training.group import ALONE, Group, Replica
+from liif.training.preview import Strips
+from liif.training.state import Origin, State, all_finite, resume, save, tell_of_others, tensors_of
+from liif.training.throughput import Pace
+
+NO_TRACKER, NO_RUN = NoTracker(), Run()
+EXPLODED = 1000.0
+"""Above this loss a training has gone wrong: RGB lie in −1..1, so a useful loss is below 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How a training runs here; none of it changes what it ends in, but for rounding."""
+
+    device: torch.device
+    workers: int = 0
+    """Processes that make batches ahead."""
+    save_minutes: float = 5
+    """Time between saves of the state within an epoch."""
+    group: Group = ALONE
+    """The processes that share each step. Only the first needs `out`, `state` and `store`; each
+    needs the photographs, and where they are no packs, the pack that the first makes of them."""
+
+
+def train(
+    name: str,
+    recipe: Recipe,
+    *,
+    data: Path,
+    valid: Path,
+    out: Path,
+    state: Path,
+    store: Path,
+    limits: Limits,
+    tracker: NoTracker = NO_TRACKER,
+) -> Outputs:
+    """Train a model, or find it already trained, or go on where it was interrupted.
+
+    Parameters
+    ----------
+    name
+        What to call it in messages.
+    data, valid
+        Photographs: a pack, a folder or an archive.
+    out
+        The weights file; history, best weights and a sidecar are put beside it.
+    state
+        Folder for what is needed to go on; it must outlive interruptions.
+    store
+        Folder of finished trainings, each under the key of its settings and data.
+    tracker
+        Keeps a record of it.
+
+    Raises
+    ------
+    UserError
+        Unusable photographs, a loss that is no number, a second training of the same.
+    Interrupted
+        By SIGINT or SIGTERM, after saving.
+    """
+    outputs, group = Outputs(weights=out), limits.group
+    photographs = _packed(data, state / "train.pack", group)
+    validation = _packed(valid, state / "valid.pack", group)
+    key = recipe.key(photographs.fingerprint)
+    group.agreed(
+        (key, validation.fingerprint), f"the settings or the photographs ({data}, {valid})"
+    )
+    finished = Outputs(weights=store / f"{key}.safetensors")
+    folder = state / key[:16]
+    if group.first(finished.exist):
+        say(f"{name}: these settings and data are trained already; no step is needed")
+        runs.trained(tracker.run(name, key), recipe, finished)
+    else:
+        with group.led(lambda: lock(state / f"{folder.name}.lock", f"the training of {name}")):
+            # An orphan may have come to its end just now.
+            if not group.first(finished.exist):
+                trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
+                anew = trainer.state.step == 0
+                if anew and group.leads:
+                    tell_of_others(state, folder, name, trainer.origin)
+                run = tracker.run(name, key, anew=anew)
+                runs.training(
+                    run,
+                    recipe,
+                    parameters=sum(p.numel() for p in trainer.parameters.values()),
+                    device=str(limits.device),
+                    threads=torch.get_num_threads(),
+                    data={
+                        "training": (str(data), photographs),
+                        "validation": (str(valid), validation),
+                    },
+                )
+                with run.live():
+                    trainer.run(finished, run, tracker.begin)
+                    runs.trained(run, recipe, finished)
+            if group.leads:
+                shutil.rmtree(folder, ignore_errors=True)
+    if group.leads:
+        finished.copy_to(outputs)
+    return outputs
+
+
+def _packed(source: Path, out: Path, group: Group) -> Pack:
+    """The pack of the photographs, made by the first process unless they are one already."""
+    if is_pack(source):
+        group.first(lambda: Pack(source) and None)  # which tells what is wrong with it
+        return Pack(source)
+    return group.first(lambda: pack(source, out))
+
+
+class Trainer:
+    """One training, or one process's share of it."""
+
+    def __init__(
+        self,
+        name: str,
+        recipe: Recipe,
+        key: str,
+        photographs: Pack,
+        validation: Pack,
+        folder: Path,
+        limits: Limits,
+    ) -> None:
+        self.name, self.recipe, self.settings = name, recipe, recipe.train
+        self.folder, self.limits, self.validation = folder, limits, validation
+        self.group = limits.group
+        self.group.first(lambda: photographs.require(self.settings.largest_side, LARGEST))
+        self.group.first(lambda: validation.require(self.settings.largest_side, LARGEST))
+        share = (self.group.rank, self.group.size)
+        self.batches = TrainingBatches(photographs, self.settings, share)
+        self.per_epoch = self.batches.steps_per_epoch
+        self.provenance = {
+            "recipe": recipe.model_dump(mode="json"),
+            "data": photographs.fingerprint,
+        }
+        if photographs.data_version is not None:
+            self.provenance["data_version"] = photographs.data_version
+        torch.manual_seed(self.settings.seed)
+        self.model = checkpoint.build(recipe.architecture)
+        if self.settings.init == "he":
+            checkpoint.initialise_he(self.model)
+        self.model.to(limits.device)
+        self.parameters = dict(self.model.named_parameters())
+        optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+        self.optimizer = optimizers[self.settings.optimizer](
+            self.parameters.values(), lr=self.settings.learning_rate
+        )
+        self.strips: Strips | None = None
+        self.origin = Origin(recipe=recipe, data=photographs.fingerprint)
+        self.state = self._resume(key)
+        self.replica = Replica(self.model, self.group, self.settings.batch)
+
+    def run(
+        self, finished: Outputs, run: Run = NO_RUN, begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """Train to the end and put the results under their key.
+
+        `begin` is called when the loader has forked its workers, so that threads may be started.
+        """
+        state, total = self.state, len(self.batches)
+        # From before the loader's workers are forked: an exception within a fork would be lost.
+        with stop_asked() as stop, memory.told(f"{self.name}: training", self._smaller):
+            run.epochs(state.history)  # a killed process may have saved more than it recorded
+            batches = self.batches.from_step(state.step, self.limits.workers)
+            begin()
+            if state.step == 0:
+                self.group.first(partial(self._draw, run, 0))
+            pace = Pace(
+                self.name,
+                self.settings,
+                self.per_epoch,
+                state.step,
+                on_cpu=self.limits.device.type == "cpu",
+            )
+            saved = time.monotonic()
+            for batch in batches:
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.settings.rate(state.step, self.per_epoch)
+                mine = train_step(
+                    self.replica,
+                    self.optimizer,
+                    batch.to(self.limits.device),
+                    self.settings.loss,
+                    self.settings.precision,
+                )
+                due = time.monotonic() - saved > 60 * self.limits.save_minutes
+                # What one process has found all must do, or they would wait for each other.
+                found = (bool(stop), due and self.group.leads)
+                loss, *together = self.group.sums(mine, *found)
+                stopping, due = (count > 0 for count in together)
+                self._check(loss)
+                state.step += 1
+                at_end = state.step % self.per_epoch == 0
+                keep = at_end or due or stopping
+                if keep:
+                    self._check(loss, weights=True)  # before anything of them is kept
+                state.loss_sum += loss
+                pace.step(loss)
+                if at_end:
+                    self._end_epoch(pace)
+                    self.group.first(partial(self._draw, run, state.step // self.per_epoch))
+                if keep and state.step < total:
+                    state.seconds += pace.lap()
+                    self.group.first(self._save)  # all wait, for none must leave before it
+                    run.epochs(state.history)  # after saving, or a resumed one would double it
+                    saved = time.monotonic()
+                if stopping and state.step < total:
+                    raise Interrupted(
+                        f"{self.name}: stopped and saved at step {state.step} of {total}; "
+                        "the same command goes on from there",
+                        stop[0] if stop else signal.SIGTERM,
+                    )
+        state.seconds += pace.lap()
+        if self.group.leads:
+            self._finish(finished)
+
+    def _end_epoch(self, pace: Pace) -> None:
+        """Validate, keep the best, add to the history, say how it goes."""
+        state = self.state
+        psnr = validate(self.model, self.validation, self.recipe, self.limits.device, self.group)
+        if psnr > state.best:
+            state.best = psnr
+            if self.group.leads:
+                self._write_model(self.folder / "best.safetensors", valid_psnr=round(psnr, 4))
+        state.history.append(
+            {
+                "epoch": state.step // self.per_epoch,
+                "step": state.step,
+                "loss": state.loss_sum / self.per_epoch,
+                "valid_psnr": psnr,
+                "learning_rate": self.settings.rate(state.step - 1, self.per_epoch),
+                "patches_per_second": pace.patches_per_second,
+                "timestamp": round(time.time(), 3),
+            }
+        )
+        state.loss_sum = 0.0
+        if self.group.leads:
+            write_text(self.folder / "history.csv", history_csv(state.history))
+        pace.say(state.history[-1]["loss"], psnr)
+
+    def _draw(self, run: Run, epoch: int) -> None:
+        """Show how the model enlarges now, where anyone will look at it."""
+        if not run.kept:
+            return
+        try:
+            if self.strips is None:
+                self.strips = Strips(self.name, self.validation, self.settings)
+            for key, strip in self.strips.draw(self.model).items():
+                run.image(key, strip, step=epoch)
+        except Exception as error:  # no training fails for want of a picture
+            run.problem(error)
+
+    def _check(self, loss: float, *, weights: bool = False) -> None:
+        """Stop before what went wrong is kept: the loss of a step, or the weights after it."""
+        wrong = "" if loss <= EXPLODED else f"the loss is {loss:g}"  # NaN is not below it either
+        if weights and not wrong and not all_finite(self.parameters.values()):
+            wrong = "weights are no numbers any more"
+        if wrong:
+            step = self.state.step - weights  # which is counted already when weights are looked at
+            rate = self.settings.rate(step, self.per_epoch)
+            error = UserError(
+                f"{self.name}: {wrong} at step {step} with learning rate {rate:g}, in the batch of "
+                f"{', '.join(self.batches.names(step))}; the last good state is kept in "
+                f"{self.folder}; lower `learning_rate`, change `init`, or look at these photographs"
+            )
+            raise self.group.known_to_all(error)
+
+    @property
+    def _smaller(self) -> str:
+        """What takes less memory."""
+        s = self.settings
+        return (
+            f"lower `batch` (={s.batch}), `queries` (={s.queries}) or `patch` (={s.patch}), take a "
+            "smaller encoder, or leave more memory free; the last good state is kept in "
+            f"{self.folder}"
+        )
+
+    def _write_model(self, path: Path, **provenance: Any) -> None:
+        checkpoint.save(
+            path, self.model, self.recipe.architecture, {**self.provenance, **provenance}
+        )
+
+    def _finish(self, finished: Outputs) -> None:
+        """Put the results under their key, the weights last."""
+        state = self.state
+        write_text(finished.history, history_csv(state.history))
+        best = self.folder / "best.safetensors"
+        with replacing(finished.best) as part:
+            shutil.copyfile(best, part)
+        write_json(
+            finished.sidecar,
+            {
+                "name": self.name,
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "seconds": round(state.seconds, 1),
+                "steps": state.step,
+                "device": str(self.limits.device),
+                "threads": torch.get_num_threads(),
+                "processes": self.group.size,
+                "torch": torch.__version__,
+            },
+        )
+        self._write_model(finished.weights)
+        say(f"{self.name}: {state.step} steps in {duration(state.seconds)}")
+
+    def _save(self) -> None:
+        save(self.folder, self.state, self.origin, self.parameters, self.optimizer)
+
+    def _resume(self, key: str) -> State:
+        """The state of an interrupted run, or that of the beginning; the first process has it."""
+
+        def here() -> State | None:
+            return resume(self.folder, key, self.origin, self.parameters, self.optimizer)
+
+        state = self.group.first(here)
+        if state is None:
+            return State(key)
+        self.group.give(tensors_of(self.parameters, self.optimizer, state.step))
+        say(f"{self.name}: goes on after step {state.step} of {len(self.batches)}")
+        return state
+
+
+def train_step(
+    model: LIIF | Replica,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    kind: Literal["l1", "l2"] = "l1",
+    precision: Literal["float32", "bf16"] = "float32",
+) -> float:
+    """One step of the L1 (or L2) loss on normalised RGB; returns the loss before it.
+
+    With bf16 the products of both passes are taken in bfloat16, while weights, sums and loss
+    stay in float32.
+
+    On a CPU the patches are decoded one after the other, each with its own backward pass down
+    to the encoder's features: their tensors stay small enough to be reused from the heap instead of
+    being given back to the kernel, which otherwise takes half of the time.
+
+    Of a replica the batch is this process's part, and so is the loss: their sum is the step's.
+    """
+    replica = model if isinstance(model, Replica) else Replica(model)
+    optimizer.zero_grad(set_to_none=True)
+    low = torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=precision == "bf16")
+    with low:
+        encoded = replica.encode(batch.lr)
+    std, values = replica.model.std, replica.values(batch.rgb)
+    patches = 1 if batch.lr.device.type == "cpu" else len(batch.lr)
+    total = torch.zeros((), device=batch.lr.device)
+    gradients = []
+    for i in range(0, len(batch.lr), patches):
+        part = slice(i, i + patches)
+        features = encoded.features[part].detach().requires_grad_()
+        with replica.unsummed(last=part.stop >= len(batch.lr)):
+            with low:
+                rgb = replica.decode(
+                    Encoded(features, encoded.lr[part]), batch.queries[part], batch.cells[part]
+                )
+            error = (rgb - batch.rgb[part]) / std
+            loss = (error.abs() if kind == "l1" else error**2).sum() / values
+            replica.backward(loss)
+        assert features.grad is not None
+        gradients.append(features.grad)
+        total += loss.detach()
+    encoded.features.backward(torch.cat(gradients))
+    optimizer.step()
+    return float(total)
+
+
+@torch.inference_mode()
+def validate(
+    model: LIIF, validation: Pack, recipe: Recipe, device: torch.device, group: Group = ALONE
+) -> float:
+    """Mean PSNR in dB over the fixed validation patches, which the processes share out."""
+    values = torch.zeros(recipe.train.validation_patches, dtype=torch.float64)
+    share = (group.rank, group.size)
+    for numbers, batch in validation_batches(validation, recipe.train, share):
+        lr, queries, cells, truth = batch.to(device)
+        encoded = model.encode(lr)
+        for i, number in enumerate(numbers):
+            one = slice(i, i + 1)
+            part = Encoded(encoded.features[one], encoded.lr[one])
+            rgb = model.decode(part, queries[one], cells[one]).clamp(0, 1)
+            values[number] = psnr_of_error(float(((rgb - truth[one]) ** 2).double().mean()))
+    return sum(map(float, group.total(values))) / len(values)

@@ -1,0 +1,128 @@
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from liif.checkpoints import catalog as known
+from liif.checkpoints import format as checkpoint
+from liif.checkpoints.format import build
+from liif.cli import app
+from liif.config import Architecture
+from liif.system.errors import UserError
+from liif.system.files import file_sha256
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The authors' layout of fresh EDSR-baseline weights on a server, known as `edsr`."""
+    served = tmp_path / "served"
+    served.mkdir()
+    torch.manual_seed(0)
+    state = build(Architecture()).state_dict()
+    encoder = {"name": "edsr-baseline", "args": {"no_upsampling": True}}
+    imnet = {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [256, 256, 256, 256]}}
+    args = {"encoder_spec": encoder, "imnet_spec": imnet}
+    content = {"model": {"name": "liif", "args": args, "sd": state}, "epoch": 1000}
+    torch.save(content, served / "a.pth")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args, directory=str(served))  # type: ignore[arg-type]
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/a.pth"
+    digest = file_sha256(served / "a.pth")
+    monkeypatch.setenv(known.CACHE, str(tmp_path / "cache"))
+    entries = {
+        "edsr": known.Known("EDSR-baseline-LIIF", "the test", url, digest[:8]),
+        "without": known.Known("EDSR-baseline-LIIF", "the test", url),
+        "rdn": known.Known("RDN-LIIF", "the test", url, digest),
+        "other": known.Known("EDSR-baseline-LIIF", "the test", url, "0" * 64),
+    }
+    monkeypatch.setattr(known, "WEIGHTS", entries)
+    yield served / "a.pth"
+    server.shutdown()
+    server.server_close()
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(app, list(words))
+    if isinstance(result.exception, UserError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_fetched_once_and_used_by_name(published: Path) -> None:
+    with pytest.raises(UserError, match="liif weights fetch edsr"):
+        checkpoint.load("edsr")
+    assert "no" in run("weights", "list").splitlines()[1].split()
+    output = run("weights", "fetch", "edsr")
+    assert f"what came has {file_sha256(published)}" in output
+    assert "yes" in run("weights", "list").splitlines()[1].split()
+    published.unlink()
+    run("weights", "fetch", "edsr")  # is there
+    torch.manual_seed(0)
+    expected = build(Architecture()).state_dict()
+    state = checkpoint.load("edsr").state_dict()
+    assert all(torch.equal(state[key], expected[key]) for key in expected)
+    assert "converted from  the authors' format" in run("info", "edsr")
+    left = [p for p in (known.folder() / ".partial").iterdir() if p.suffix != ".lock"]
+    assert left == []
+
+
+def test_a_checksum_that_nobody_published_is_told(published: Path) -> None:
+    assert "no checksum of it is published; what came has" in run("weights", "fetch", "without")
+
+
+def test_another_file_is_refused(published: Path) -> None:
+    digest = file_sha256(published)
+    with pytest.raises(UserError, match="another checksum"):
+        run("weights", "fetch", "other")
+    with pytest.raises(UserError, match="its sha256 begins with"):
+        run("weights", "fetch", "edsr", "--sha256", "f" * 64)
+    with pytest.raises(UserError, match="another checksum"):
+        run("weights", "fetch", "without", "--sha256", "f" * 64)
+    assert digest in known.fetch("without", sha256=digest).read_bytes().decode("latin-1")
+    with pytest.raises(UserError, match="is no RDN-LIIF, but EDSR-baseline-LIIF"):
+        run("weights", "fetch", "rdn")
+    with pytest.raises(UserError, match="`nothing` is none of edsr, without"):
+        run("weights", "fetch", "nothing")
+    assert sorted(p.stem for p in known.folder().glob("*.safetensors")) == ["without"]
+
+
+def test_a_web_page_is_no_checkpoint(published: Path) -> None:
+    published.write_text("<html>Sign in</html>")
+    with pytest.raises(UserError):
+        run("weights", "fetch", "without")
+    assert list(known.folder().glob("*.safetensors")) == []
+
+
+def test_an_unknown_name_leaves_nothing_behind(published: Path) -> None:
+    with pytest.raises(UserError, match=r"`\.\./x` is none of"):
+        run("weights", "fetch", "../x")
+    assert not known.folder().exists()
+
+
+def test_what_is_bundled_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(known.CACHE, str(tmp_path))
+    (row,) = (r for r in run("weights", "list").splitlines() if r.startswith("edsr-baseline"))
+    assert row.endswith("yes")
+    assert run("weights", "fetch", "edsr-baseline").strip() == str(checkpoint.BUNDLED)
+
+
+def test_the_list_is_whole() -> None:
+    assert list(known.WEIGHTS) == ["edsr-baseline", "rdn", "mmagic-edsr-baseline", "mmagic-rdn"]
+    for weights in known.WEIGHTS.values():
+        assert weights.url.startswith("https://")
+        name = weights.url.rsplit("/", 1)[1]
+        if "mmagic" in weights.origin:
+            assert name.endswith(f"-{weights.sha256}.pth")

@@ -1,0 +1,223 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from conftest import Folder
+from typer.testing import CliRunner
+
+from liif import __version__, cli
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> str:
+    """What a command prints."""
+    monkeypatch.setattr(sys, "argv", ["liif", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    captured = capsys.readouterr()
+    assert end.value.code == 0, captured.err
+    return captured.out
+
+
+def mistake(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
+) -> str:
+    """What a command that fails says at its end: one line."""
+    monkeypatch.setattr(sys, "argv", ["liif", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.startswith("liif: ") for line in said] == [False] * (len(said) - 1) + [True]
+    assert not any("Traceback" in line for line in said)
+    return said[-1]
+
+
+Capture = pytest.CaptureFixture[str]
+Patch = pytest.MonkeyPatch
+
+
+def test_version_and_help_import_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['liif', '--version']\n"
+        "from liif.cli import main\n"
+        "try: main()\n"
+        "finally: print({'torch', 'numpy', 'scipy', 'snakemake', 'liif.config'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [f"liif {__version__}", "set()"]
+
+
+def test_chain_of_commands(
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
+) -> None:
+    """Degrade, evaluate, upscale, gather and tabulate as the rules call them."""
+    hr, lr, up = folder("hr", a=(40, 40), b=(48, 32)), tmp_path / "lr", tmp_path / "up"
+    manifest, result = tmp_path / "m" / "bicubic" / "0.json", tmp_path / "r.json"
+    words = ["degrade", hr, "-o", lr, "--scale", 4, "--truth", tmp_path / "truth"]
+    run(capsys, monkeypatch, *words, "--manifest", tmp_path / "lr.json")
+    words = ["evaluate", "--hr", hr, "--lr", lr, "--scale", 4, "--weights", "bicubic"]
+    words += ["--channel", "y", "--border", 4, "--json", result, "--name", "plain"]
+    shown = run(capsys, monkeypatch, *words)
+    measured = json.loads(result.read_text())
+    assert f"{measured['psnr']:.3f}" in shown
+    assert measured["model"] == "plain"
+    words = ["upscale", lr, "-o", up / "bicubic", "--scale", 4, "--weights", "bicubic"]
+    run(capsys, monkeypatch, *words, "--only", tmp_path / "lr.json", "--manifest", manifest)
+    words = ["evaluate", "--hr", tmp_path / "truth", "--sr", up / "bicubic", "--scale", 4]
+    run(capsys, monkeypatch, *words, "--channel", "y", "--border", 4, "--json", tmp_path / "s.json")
+    again = json.loads((tmp_path / "s.json").read_text())
+    assert again["psnr"] == pytest.approx(measured["psnr"])
+    run(capsys, monkeypatch, "gather", up, manifest, "-o", tmp_path / "sr")
+    assert sorted(p.name for p in (tmp_path / "sr" / "bicubic").iterdir()) == ["a.png", "b.png"]
+    words = ["table", result, "--metrics", tmp_path / "metrics", "--csv", tmp_path / "t.csv"]
+    assert "no truth" in run(capsys, monkeypatch, *words, "--note", "no truth")
+    assert (tmp_path / "metrics" / "plain.json").exists()
+
+
+def test_import_of_released_weights(tmp_path: Path, capsys: Capture, monkeypatch: Patch) -> None:
+    out = tmp_path / "w.safetensors"
+    run(capsys, monkeypatch, "import", "bundled", out)
+    from liif.checkpoints.format import BUNDLED, read
+
+    assert read(out)[2] == read()[2]
+    assert out.read_bytes() == BUNDLED.read_bytes()
+
+
+def test_mistakes_are_one_line(
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
+) -> None:
+    hr = folder("hr", a=(20, 20))
+    out, file = tmp_path / "out", tmp_path / "file"
+    file.touch()
+    cases = {
+        "no such folder": ["degrade", tmp_path / "none", "-o", out, "--scale", 2],
+        "too small to be reduced": ["degrade", hr, "-o", out, "--scale", 30],
+        "bucket `9/3`": ["degrade", hr, "-o", out, "--scale", 2, "--bucket", "9/3"],
+        "give either --weights with --lr, or --sr": ["evaluate", "--hr", hr, "--scale", 2],
+        "no such weights file": ["upscale", hr, "--weights", tmp_path / "none.pth"],
+        "`DIV8K` is none of": ["download", "DIV8K", "--to", out],
+        "give its --sha256": ["import", "https://example.org/a.pth", out],
+        "device `tpu` is not available": ["upscale", hr, "--device", "tpu"],
+        "cannot be written: Not a directory": [
+            "train",
+            *["--data", hr, "--valid", hr, "-o", file / "x"],
+        ],
+        "cannot be written: File exists": ["download", "photographs", "--to", file],
+        "unknown key `epochs`": [
+            *["train", "--data", hr, "--valid", hr, "-o", out, "--settings", "{epochs: 3}"]
+        ],
+        "is smaller than the largest HR patch": ["train", "--data", hr, "--valid", hr, "-o", out],
+    }
+    for message, words in cases.items():
+        assert message in mistake(capsys, monkeypatch, *words), words
+
+
+def test_no_picture_is_written_for_a_mistake(
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
+) -> None:
+    folder("lr", a=(6, 6))
+    (tmp_path / "lr" / "b.png").write_text("text")
+    line = mistake(
+        capsys, monkeypatch, "upscale", tmp_path / "lr" / "b.png", "--weights", "bicubic"
+    )
+    assert "b.png: is no picture" in line
+    assert sorted(p.name for p in (tmp_path / "lr").iterdir()) == ["a.png", "b.png"]
+
+
+def test_threads_are_followed(
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        words = ["upscale", folder("lr", a=(3, 3)), "-o", tmp_path / "o", "--scale", 2]
+        run(capsys, monkeypatch, *words, "--threads", 1, "--device", "cpu")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def commands() -> list[list[str]]:
+    """Every subcommand as it is called."""
+    group = typer.main.get_command(cli.app)
+    names = [[name] for name in group.commands]  # type: ignore[attr-defined]
+    weights = group.commands["weights"].commands  # type: ignore[attr-defined]
+    return [*names, *(["weights", name] for name in weights)]
+
+
+@pytest.mark.parametrize("words", [[], *commands()], ids=" ".join)
+def test_help_says_what_each_option_does(words: list[str]) -> None:
+    shown = CliRunner().invoke(cli.app, [*words, "--help"], terminal_width=100)
+    assert shown.exit_code == 0
+    assert f"liif {' '.join(words)}".strip() in shown.output.replace("root", "liif")
+    command = typer.main.get_command(cli.app)
+    for word in words:
+        command = command.commands[word]  # type: ignore[attr-defined]
+    assert command.help
+    for parameter in command.params:
+        if getattr(parameter, "hidden", False):
+            continue
+        assert getattr(parameter, "help", None), parameter.name
+
+
+def test_nothing_given_shows_the_help() -> None:
+    bare = CliRunner().invoke(cli.app, [])
+    assert bare.output.rstrip() == CliRunner().invoke(cli.app, ["--help"]).output.rstrip()
+    for panel in ("Your pictures", "Weights", "Stages of the workflow"):
+        assert panel in bare.output
+    assert "Did you mean 'upscale'" in CliRunner().invoke(cli.app, ["upscal"]).output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("liif up", ["upscale"]),
+        ("liif upscale --self", ["--self-ensemble"]),
+        ("liif upscale --weights mm", ["mmagic-edsr-baseline", "mmagic-rdn"]),
+        ("liif weights fetch r", ["rdn"]),
+    ],
+)
+def test_completion_in_a_shell(typed: str, offered: list[str]) -> None:
+    at = str(len(typed.split()) - 1)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("liif"))],
+        env={
+            **os.environ,
+            "_LIIF_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": at,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == offered
+
+
+def test_options_that_exclude_each_other(capsys: Capture, monkeypatch: Patch) -> None:
+    words = ["upscale", "a.png", "--scale", 2, "--width", 100]
+    assert "give one of --scale, --size" in mistake(capsys, monkeypatch, *words)
+    words = ["upscale", "a.png", "--size", "big"]
+    assert "must look like 1920x1080" in mistake(capsys, monkeypatch, *words)
+    words = ["upscale", "a.png", "--format", "gif"]
+    assert "none of png, jpg" in mistake(capsys, monkeypatch, *words)
+
+
+def test_words_of_upscale_that_are_mistakes(
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
+) -> None:
+    a = folder("lr", a=(4, 4)) / "a.png"
+    cases: dict[str, list[object]] = {
+        "an empty word is given": ["", "-o", tmp_path / "x"],
+        "an empty word": [a, "-o", ""],
+        "--max-memory (=inf) must be a number": [a, "--max-memory", "inf"],
+        "device `meta` is not available": [a, "--device", "meta"],
+        "is to be JPEG by its ending": [a, "-o", tmp_path / "x.jpg", "--format", "webp"],
+    }
+    for message, words in cases.items():
+        assert message in mistake(capsys, monkeypatch, "upscale", *words), words
+    assert [p.name for p in a.parent.iterdir()] == ["a.png"]

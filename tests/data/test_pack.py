@@ -1,0 +1,64 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Folder, photograph
+from safetensors.numpy import load_file
+
+from liif.data.pack import Pack, pack
+from liif.system.errors import UserError
+
+
+def test_pixels_come_back(folder: Folder, tmp_path: Path) -> None:
+    packed = pack(folder("set", b=(5, 6), a=(7, 3)), tmp_path / "set.pack")
+    assert [e.name for e in packed.entries] == ["a", "b"]
+    np.testing.assert_array_equal(packed.photograph(0), photograph(7, 3, seed=1))
+    np.testing.assert_array_equal(packed.photograph(1), photograph(5, 6, seed=0))
+
+
+def test_a_pack_is_a_safetensors_file(folder: Folder, tmp_path: Path) -> None:
+    pack(folder("set", a=(7, 3)), tmp_path / "set.pack")
+    np.testing.assert_array_equal(load_file(tmp_path / "set.pack")["a"], photograph(7, 3))
+
+
+def test_fingerprint_is_of_pixels_and_names(folder: Folder, tmp_path: Path) -> None:
+    a = pack(folder("one", a=(5, 5), b=(6, 6)), tmp_path / "1.pack").fingerprint
+    same = folder("two", a=(5, 5), b=(6, 6))
+    (same / "a.png").touch()
+    assert pack(same, tmp_path / "2.pack").fingerprint == a
+    (same / "a.png").rename(same / "c.png")
+    assert pack(same, tmp_path / "3.pack").fingerprint != a
+
+
+def test_a_bad_picture_leaves_nothing(folder: Folder, tmp_path: Path) -> None:
+    path = folder("set", a=(5, 5))
+    (path / "b.png").write_text("no picture")
+    with pytest.raises(UserError, match=r"b\.png: is no picture"):
+        pack(path, tmp_path / "out" / "set.pack")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_small_photographs_are_named(folder: Folder, tmp_path: Path) -> None:
+    packed = pack(folder("set", big=(50, 60), flat=(20, 90)), tmp_path / "set.pack")
+    packed.require(20, "x")
+    with pytest.raises(UserError, match=r"photograph flat \(20×90\) is smaller than x \(21×21\)"):
+        packed.require(21, "x")
+
+
+def test_cut_or_foreign_files_are_named(folder: Folder, tmp_path: Path) -> None:
+    pack(folder("set", a=(50, 60)), tmp_path / "set.pack")
+    content = (tmp_path / "set.pack").read_bytes()
+    for name, data in {"cut": content[:-9], "head": content[:100], "text": b"hello"}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=rf"{name}: is (cut short|no pack)"):
+            Pack(tmp_path / name)
+    with pytest.raises(UserError, match="no such pack"):
+        Pack(tmp_path / "none")
+
+
+def test_another_process_gets_the_path_not_the_pixels(folder: Folder, tmp_path: Path) -> None:
+    packed = pack(folder("set", a=(90, 90)), tmp_path / "set.pack")
+    sent = pickle.dumps(packed)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent).photograph(0), packed.photograph(0))

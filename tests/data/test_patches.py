@@ -1,0 +1,142 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Folder
+
+from liif import imresize
+from liif.config import Training
+from liif.data.pack import Pack, pack
+from liif.data.patches import TrainingBatches, collate, training_patch, validation_batches
+from liif.images.read import RGB8
+from liif.system.errors import UserError
+
+Make = Callable[..., Training]
+
+
+@pytest.fixture
+def packed(folder: Folder, tmp_path: Path) -> Pack:
+    return pack(folder("hr", a=(60, 70), b=(64, 64), c=(50, 90)), tmp_path / "hr.pack")
+
+
+def settings(**changes: object) -> Training:
+    base = {"patch": 12, "scales": [1, 4], "queries": 100, "batch": 4, "visits": 3, "epochs": 5}
+    return Training.model_validate({**base, "validation_patches": 6, **changes})
+
+
+def test_shapes_and_ranges(packed: Pack) -> None:
+    batch = TrainingBatches(packed, settings())[0]
+    assert batch.lr.shape == (4, 3, 12, 12)
+    assert batch.queries.shape == (4, 100, 2)
+    assert batch.rgb.shape == (4, 100, 3)
+    assert batch.queries.abs().max() < 1
+    assert batch.lr.min() >= 0
+    assert batch.rgb.max() <= 1
+    sides = 2 / batch.cells
+    assert torch.allclose(sides, sides.round(), atol=1e-4)
+    assert sides.min() >= 12
+    assert sides.max() <= 48
+
+
+def test_truth_lies_at_its_coordinates(packed: Pack) -> None:
+    patch = training_patch(packed, settings(), 0, 0)
+    batch = collate([patch])
+    side = patch.hr.shape[0]
+    pixel = ((batch.queries[0] + 1) / 2 * side - 0.5).round().long()
+    expected = torch.from_numpy(patch.hr.copy())[pixel[:, 0], pixel[:, 1]].float() / 255
+    torch.testing.assert_close(batch.rgb[0], expected)
+    assert len(set(patch.chosen.tolist())) == 100  # without replacement
+
+
+def test_lr_is_matlabs_imresize_of_hr(packed: Pack) -> None:
+    plain = settings(augment=False)
+    for i in range(6):
+        patch = training_patch(packed, plain, 2, i)
+        np.testing.assert_array_equal(patch.lr, imresize(patch.hr, (12, 12)))
+
+
+def turns(x: RGB8) -> list[RGB8]:
+    """The picture in all eight flips and rotations, itself first."""
+    flipped = [x, x[::-1], x[:, ::-1], x[::-1, ::-1]]
+    return [*flipped, *(f.transpose(1, 0, 2) for f in flipped)]
+
+
+def test_augmentation_turns_both_alike(packed: Pack) -> None:
+    turned = 0
+    for i in range(30):
+        patch = training_patch(packed, settings(), 0, i)
+        plain = training_patch(packed, settings(augment=False), 0, i)
+        matches = [
+            np.array_equal(patch.lr, lr) and np.array_equal(patch.hr, hr)
+            for lr, hr in zip(turns(plain.lr), turns(plain.hr), strict=True)
+        ]
+        assert sum(matches) == 1
+        turned += not matches[0]
+    assert turned > 20
+
+
+def test_every_photograph_is_visited_equally_often(packed: Pack) -> None:
+    plain = settings(visits=4, augment=False)
+    batches = TrainingBatches(packed, plain)
+    assert batches.steps_per_epoch == 3
+    assert len(batches) == 15
+    for epoch in (0, 1):
+        seen = [training_patch(packed, plain, epoch, i).hr for i in range(12)]
+        homes = [[_contains(packed.photograph(k), hr) for k in range(3)].index(True) for hr in seen]
+        assert sorted(homes) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def _contains(photograph: np.ndarray, hr: np.ndarray) -> bool:
+    windows = np.lib.stride_tricks.sliding_window_view(photograph, hr.shape)
+    return bool((windows == hr).all(axis=(-1, -2, -3)).any())
+
+
+def test_a_patch_is_a_function_of_seed_epoch_and_number(packed: Pack) -> None:
+    a = training_patch(packed, settings(), 3, 7)
+    training_patch(packed, settings(), 1, 2)
+    b = training_patch(packed, settings(), 3, 7)
+    np.testing.assert_array_equal(a.lr, b.lr)
+    np.testing.assert_array_equal(a.chosen, b.chosen)
+    for epoch, i, seed in ((4, 7, 0), (3, 8, 0), (3, 7, 1)):
+        c = training_patch(packed, settings(seed=seed), epoch, i)
+        assert not np.array_equal(a.lr, c.lr)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_any_number_of_workers_gives_the_same_batches(packed: Pack, workers: int) -> None:
+    batches = TrainingBatches(packed, settings())
+    resumed = batches.from_step(4, workers)
+    for step in range(4, 9):
+        for ours, expected in zip(next(resumed), batches[step], strict=True):
+            assert torch.equal(ours, expected)
+
+
+def test_validation_is_the_same_every_time(packed: Pack) -> None:
+    first = list(validation_batches(packed, settings()))
+    again = list(validation_batches(packed, settings()))
+    assert [len(b.lr) for _, b in first] == [4, 2]
+    assert all(torch.equal(a.rgb, b.rgb) for (_, a), (_, b) in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_shares_of_processes_are_the_whole(packed: Pack, size: int) -> None:
+    whole = TrainingBatches(packed, settings())
+    shares = [TrainingBatches(packed, settings(), (rank, size)) for rank in range(size)]
+    for step in (0, 4):
+        parts = [share[step] for share in shares]
+        for field, expected in enumerate(whole[step]):
+            joined = torch.empty_like(expected)
+            for rank, part in enumerate(parts):
+                joined[rank::size] = part[field]
+            assert torch.equal(joined, expected)
+    numbers = [list(validation_batches(packed, settings(), (rank, size))) for rank in range(size)]
+    found = {n: b.rgb[i] for share in numbers for some, b in share for i, n in enumerate(some)}
+    together = torch.cat([b.rgb for _, b in validation_batches(packed, settings())])
+    assert torch.equal(torch.stack([found[n] for n in range(6)]), together)
+
+
+def test_photographs_smaller_than_a_patch_are_named(packed: Pack) -> None:
+    with pytest.raises(UserError, match=r"photograph c \(50×90\) .*patch × scale"):
+        TrainingBatches(packed, settings(scales=[1, 5]))

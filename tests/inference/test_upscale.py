@@ -1,0 +1,350 @@
+import errno
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL, Folder, photograph
+from PIL import Image
+
+from liif import imresize
+from liif.checkpoints.format import build, load, save
+from liif.images import read as images
+from liif.inference.upscale import Job, Size, parse_format, parse_size, upscale
+from liif.inference.upscaler import open_upscaler
+from liif.system.errors import UserError
+from liif.system.files import DiskFull, replacing
+from liif.system.locks import attempt
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    save(path, build(SMALL["edsr"]), SMALL["edsr"])
+    return path
+
+
+def job(weights: Path | str, scale: float = 2, overwrite: bool = False) -> Job:
+    size = Size(scale=scale)
+    return Job(upscaler=open_upscaler(weights, "cpu"), size=size, overwrite=overwrite)
+
+
+def test_model_output_is_rounded_to_grey_levels(
+    folder: Folder, tmp_path: Path, weights: Path
+) -> None:
+    upscale([folder("lr", a=(9, 6))], tmp_path / "sr", job(weights, scale=2.5))
+    expected = load(weights).upscale(photograph(9, 6), size=(23, 15))
+    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, expected)
+
+
+def test_bicubic_is_imresize(folder: Folder, tmp_path: Path) -> None:
+    upscale([folder("lr", a=(9, 6))], tmp_path / "sr", job("bicubic"))
+    expected = imresize(photograph(9, 6), 2.0)
+    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, expected)
+
+
+def test_here_and_folders_with_dots(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder("trip.2023", a=(4, 4))
+    monkeypatch.chdir(source)
+    upscale([Path()], None, job("bicubic"))
+    assert (tmp_path / "trip.2023_x2" / "a.png").exists()
+
+
+def test_a_large_result_is_recognised_again(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder("lr", a=(9, 9))
+    upscale([source], tmp_path / "sr", job("bicubic"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # of which the result has 324
+    upscale([source], tmp_path / "sr", job("bicubic"))
+
+
+def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("text")
+    with pytest.raises(UserError, match=r"a\.png: is no picture"):
+        upscale([tmp_path / "a.png"], None, job("bicubic"))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_bad_picture_does_not_keep_the_others(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = folder("lr", a=(4, 4), c=(4, 4), e=(4, 4)), tmp_path / "sr"
+    (source / "b.png").write_text("text")
+    (source / "d.png").write_bytes((source / "e.png").read_bytes()[:60])
+    Image.fromarray(photograph(4, 4)).save(source / "e.jpg")
+    with pytest.raises(UserError) as told:
+        upscale([source], out, job("bicubic"))
+    first, *lines = str(told.value).splitlines()
+    assert first == "3 of 6 pictures were not enlarged:"
+    expected = ("b.png: is no picture", "d.png: is damaged", "e.png: ")
+    for line, start in zip(lines, expected, strict=True):
+        assert start in line
+    assert lines[2].endswith("e.png is already that of " + str(source / "e.jpg") + "; rename one")
+    assert sorted(p.name for p in out.iterdir()) == ["a.png", "c.png", "e.png"]
+    assert capsys.readouterr().err.count("; going on with the others") == 3
+
+
+def test_what_is_there_is_left_alone(
+    folder: Folder, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = folder("lr", a=(6, 6)), tmp_path / "sr" / "a.png"
+    first = upscale([source], out.parent, job(weights))
+    time = out.stat().st_mtime_ns
+    capsys.readouterr()
+    assert upscale([source], out.parent, job(weights, overwrite=True)) == first
+    assert f"upscaling: 1 there already → {out.parent} (" in capsys.readouterr().err
+    assert upscale([source], out.parent, job("bicubic")) == first
+    assert "made of something else" in capsys.readouterr().err
+    assert out.stat().st_mtime_ns == time
+    assert upscale([source], out.parent, job("bicubic", overwrite=True)) != first
+
+
+def test_one_bad_input_does_not_keep_the_others(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = folder("lr", a=(4, 4)), tmp_path / "sr"
+    empty, notes = tmp_path / "empty", tmp_path / "notes.txt"
+    empty.mkdir()
+    notes.write_text("no picture")
+    strange = folder("strange", b=(4, 4))
+    (strange / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.png")
+    bad = [notes, tmp_path / "none.png", empty, tmp_path / "pipe.png"]
+    with pytest.raises(UserError) as told:
+        upscale([*bad, source / "a.png", strange], out, job("bicubic"))
+    first, *lines = str(told.value).splitlines()
+    assert first == "5 of 7 pictures were not enlarged:"
+    reasons = ("neither a picture", "no such", "has no pictures", "neither a file", "not UTF-8")
+    for line, reason in zip(lines, reasons, strict=True):
+        assert reason in line
+    assert sorted(p.name for p in out.iterdir()) == ["a.png", "b.png"]
+    err = capsys.readouterr().err
+    assert err.count("; going on with the others") == 5
+    assert f"upscaling: 2 made, 5 failed → {out} (" in err
+    for single in bad:
+        with pytest.raises(UserError) as told:
+            upscale([single], out, job("bicubic"))
+        assert "\n" not in str(told.value)
+
+
+def test_a_bad_target_does_not_keep_the_others(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = "n" * 251  # with its ending all that a name may have
+    source, out = folder("lr", a=(4, 4), b=(4, 4), c=(4, 4), **{longest: (4, 4)}), tmp_path / "sr"
+    (out / "a.png").mkdir(parents=True)
+    busy = attempt(out / ".b.part.png")
+    assert busy is not None
+    with busy, pytest.raises(UserError) as told:
+        upscale([source], out, job("bicubic"))
+    first, *lines = str(told.value).splitlines()
+    assert first == "2 of 4 pictures were not enlarged:"
+    assert "a.png: is a folder" in lines[0]
+    assert "b.png: is being written by another process" in lines[1]
+    made = {p.name for p in out.iterdir() if p.is_file() and not p.name.startswith(".")}
+    assert made == {"c.png", f"{longest}.png"}
+    # Beside it there is no room for the name.
+    with pytest.raises(UserError, match=r"1 of 2 .*\n.*n_x2\.png: cannot be written: File name"):
+        upscale([source / f"{longest}.png", source / "c.png"], None, job("bicubic"))
+    assert (source / "c_x2.png").is_file()
+
+
+def test_a_folder_that_takes_nothing_does_not_keep_the_others(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = folder("a", x=(4, 4)), folder("b", y=(4, 4))
+
+    def denied(*places: Path) -> None:
+        if a in places:
+            raise UserError(f"{a}: cannot be written")
+
+    monkeypatch.setattr("liif.inference.upscale.require_writable", denied)
+    with pytest.raises(UserError, match="1 of 2 pictures was not"):
+        upscale([a / "x.png", b / "y.png"], None, job("bicubic"))
+    assert (b / "y_x2.png").is_file()
+    with pytest.raises(UserError, match=f"^{a}: cannot be written$"):
+        upscale([a / "x.png"], None, job("bicubic"))
+
+
+def test_a_full_disk_stops_at_once(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        tried.append(path)
+        with replacing(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("liif.images.write.write", full)
+    with pytest.raises(DiskFull, match=r"a\.png: the disk is full"):
+        upscale([folder("lr", a=(4, 4), b=(4, 4))], tmp_path / "sr", job("bicubic"))
+    assert len(tried) == 1
+
+
+def test_running_out_of_memory_is_told_as_it_is(
+    folder: Folder, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder("lr", a=(4, 4))
+
+    def none(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("liif.images.write.write", none)
+    with pytest.raises(UserError, match="bicubic makes the whole picture at once"):
+        upscale([source], tmp_path / "sr", job("bicubic"))
+    with pytest.raises(UserError, match="lower --max-memory"):
+        upscale([source], tmp_path / "sr", job(weights))
+
+
+def test_bicubic_tells_what_it_does_not_heed(capsys: pytest.CaptureFixture[str]) -> None:
+    open_upscaler("bicubic", threads=1)
+    assert capsys.readouterr().err == ""
+    open_upscaler("bicubic", "cpu", self_ensemble=True)
+    assert "without effect: --device, --self-ensemble" in capsys.readouterr().err
+
+
+def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 4), b=(4, 4))
+    folder("lr/inner", a=(4, 4))
+    bicubic = job("bicubic")
+    upscale([source / "a.png"], None, bicubic)
+    assert (source / "a_x2.png").exists()
+    (source / "a_x2.png").unlink()
+    upscale([source], None, bicubic)
+    assert sorted(p.name for p in (tmp_path / "lr_x2").iterdir()) == ["a.png", "b.png"]
+    upscale([source / "a.png"], tmp_path / "one.png", bicubic)
+    assert images.read(tmp_path / "one.png").rgb.shape == (8, 8, 3)
+    with pytest.raises(UserError, match=r"one\.png: cannot hold 2 pictures"):
+        upscale([source], tmp_path / "one.png", bicubic)
+    for ending in ("ppm", "gif", "jp2"):
+        with pytest.raises(UserError, match=rf"a\.{ending}: cannot be written; the ending must be"):
+            upscale([source / "a.png"], tmp_path / f"a.{ending}", bicubic)
+
+
+def test_folders_within_on_request(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 4))
+    folder("lr/inner/deep", a=(4, 4))
+    out = source / "enlarged"
+    recursive = replace(job("bicubic"), recursive=True, suffix=".webp")
+    made = upscale([source], out, recursive)
+    assert sorted(made) == ["a.png", "inner/deep/a.png"]
+    found = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*"))
+    assert found == ["a.webp", "inner/deep/a.webp"]
+    assert sorted(upscale([source], out, recursive)) == sorted(made)  # what it made is not input
+
+
+def test_a_picture_never_replaces_itself(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 4))
+    before = (source / "a.png").read_bytes()
+    always = job("bicubic", overwrite=True)
+    with pytest.raises(UserError, match="is the picture itself"):
+        upscale([source / "a.png"], source / "a.png", always)
+    with pytest.raises(UserError, match="is the folder that the pictures come from"):
+        upscale([source], source, always)
+    assert (source / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (33, 57)])
+@pytest.mark.parametrize("scale", [1, 1.37, 8, 30])
+def test_any_size_at_any_scale(
+    folder: Folder, tmp_path: Path, weights: Path, shape: tuple[int, int], scale: float
+) -> None:
+    source = folder("lr", a=shape)
+    upscale([source], tmp_path / "sr", job(weights, scale=scale))
+    big = images.read(tmp_path / "sr" / "a.png").rgb
+    assert big.shape == (ceil(shape[0] * scale), ceil(shape[1] * scale), 3)
+
+
+def test_sizes_asked_for() -> None:
+    assert parse_size(None, None, None, None) == Size(scale=8)
+    assert parse_size(None, "1920x1080", None, None).of((100, 100)) == (1080, 1920)
+    assert parse_size(None, None, 300, None).of((100, 200)) == (150, 300)
+    assert parse_size(None, None, None, 300).of((100, 200)) == (300, 600)
+    assert parse_size(None, None, 30, 40).of((10, 10)) == (40, 30)
+    assert Size(scale=1.37).of((33, 57)) == (46, 79)
+    labels = [Size(scale=2.5), Size(width=3, height=4), Size(width=3), Size(height=4)]
+    assert [size.label for size in labels] == ["x2.5", "3x4", "w3", "h4"]
+    with pytest.raises(ValueError, match=r"50x100 is less than its 200x100 pixels"):
+        Size(width=50, height=100).of((100, 200))
+    for bad in ("1920", "x", "0x5", "-3x4", "3x4x5", "²x4"):
+        with pytest.raises(UserError, match="must look like 1920x1080"):
+            parse_size(None, bad, None, None)
+    with pytest.raises(UserError, match="give one of"):
+        parse_size(2, None, 100, None)
+    with pytest.raises(UserError, match="format `gif` is none of png, jpg"):
+        parse_format("gif")
+    assert parse_format("JPG") == ".jpg"
+    assert parse_format("jpeg", Path("a.jpg")) == ".jpeg"
+    with pytest.raises(UserError, match=r"a\.jpg: is to be JPEG by its ending, and `webp` by"):
+        parse_format("webp", Path("a.jpg"))
+
+
+def test_what_is_smaller_than_the_picture_is_refused(folder: Folder, tmp_path: Path) -> None:
+    source = folder("lr", a=(4, 9), b=(4, 6))
+    narrow = replace(job("bicubic"), size=Size(width=8))
+    with pytest.raises(
+        UserError, match=r"1 of 2 pictures was.*\n.*a\.png: 8x4 is less than its 9x4 p"
+    ):
+        upscale([source], tmp_path / "sr", narrow)
+    assert images.read(tmp_path / "sr" / "b.png").rgb.shape == (5, 8, 3)
+
+
+def test_other_proportions_are_told(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stretched = replace(job("bicubic"), size=Size(width=400, height=100))
+    upscale([folder("lr", a=(40, 40))], tmp_path / "sr", stretched)
+    assert "a.png: 40x40 is stretched to 400x100" in capsys.readouterr().err
+
+
+def test_self_ensemble_is_another_picture(folder: Folder, tmp_path: Path, weights: Path) -> None:
+    source, out = folder("lr", a=(5, 6)), tmp_path / "sr"
+    once = upscale([source], out, job(weights))
+    way = open_upscaler(weights, "cpu", self_ensemble=True)
+    eightfold = replace(job(weights, overwrite=True), upscaler=way)
+    assert upscale([source], out, eightfold) != once
+    expected = load(weights).upscale(photograph(5, 6), scale=2, self_ensemble=True)
+    np.testing.assert_array_equal(images.read(out / "a.png").rgb, expected)
+
+
+def test_only_the_first_of_several_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (Image.fromarray(photograph(4, 4, seed=i)) for i in range(2))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    upscale([tmp_path / "a.tif"], tmp_path / "sr", job("bicubic", scale=1))
+    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, photograph(4, 4))
+    assert "has 2 frames; only the first is enlarged" in capsys.readouterr().err
+
+
+def test_fifty_pictures_killed_in_the_middle(folder: Folder, tmp_path: Path, weights: Path) -> None:
+    source, out = folder("lr", **{f"p{i}": (24, 24) for i in range(50)}), tmp_path / "sr"
+    words = ["upscale", str(source), "-o", str(out), "--weights", str(weights), "--threads", "1"]
+    command = [sys.executable, "-m", "liif", *words]
+    rng = np.random.default_rng(0)
+    times: dict[Path, int] = {}
+    for stop_at in sorted(rng.choice(np.arange(5, 45), 2, replace=False)):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while len(list(out.glob("p*.png"))) < stop_at:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        for path in out.glob("p*.png"):
+            assert images.read(path).rgb.shape == (192, 192, 3)
+            assert times.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+    assert 0 < len(times) < 50
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    summary = f"upscaling: {50 - len(times)} made, {len(times)} there already → {out} ("
+    assert summary in done.stderr
+    assert sorted(p.name for p in out.iterdir()) == sorted(f"p{i}.png" for i in range(50))
+    assert all(path.stat().st_mtime_ns == then for path, then in times.items())

@@ -1,0 +1,460 @@
+"""The report: what it collects and computes. Of the page, test_report_page tells."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SMALL, Folder, photograph
+from made_results import gains, make_results
+from PIL import Image
+
+import liif
+from liif import config
+from liif.checkpoints import published
+from liif.checkpoints.format import BUNDLED
+from liif.config import Architecture, EDSREncoder, RDNEncoder
+from liif.data.download import ARCHIVES
+from liif.images import metrics
+from liif.images import read as images
+from liif.images.imresize import cubic, imresize
+from liif.report import build as stage
+from liif.report import downscaling as reduction
+from liif.report import provenance as origin
+from liif.report import render as page
+from liif.report import results
+from liif.report import rule_graph as graph
+from liif.report import spectra as blur
+from liif.report import tables as numbers
+from liif.report import translations as words
+from liif.report.build import report
+from liif.report.compare import compare
+from liif.system.errors import UserError
+from liif.system.files import file_sha256
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    return make_results(tmp_path / "results", ["a", "b", "c"], 48)
+
+
+def html(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def viewer_data(text: str) -> dict[str, Any]:
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
+    data: dict[str, Any] = json.loads(found)
+    return data
+
+
+# --- the folder ------------------------------------------------------------------------------
+
+
+def test_a_folder_is_enough(made: Path) -> None:
+    found = results.collect(made)
+    assert found.models == ["better", "good"]
+    assert found.names == ["a", "b", "c"]
+    assert found.scale == 8
+    assert found.gains("good") == pytest.approx(gains(made, "good"))
+    rows = {row.model: row for row in numbers.on_test(found)}
+    assert list(rows) == ["bicubic", "better", "good"]
+    assert rows["good"].gain == pytest.approx(np.mean(list(gains(made, "good").values())))
+    assert (rows["good"].better, rows["good"].compared) == (3, 3)
+    report(made, made.parent)
+    text = html(made)
+    assert "The configuration was not given to this report" in text
+    assert 'src="lr/test/x8/b.png"' in text
+    assert "encoder: {blocks: 2, channels: 8, name: edsr}" in text  # of the weights
+
+
+def test_pictures_that_are_no_longer_test_pictures_are_left_out(made: Path) -> None:
+    images.write_png(made / "upscaled" / "good" / "old.png", photograph(48, 48))
+    assert results.collect(made).names == ["a", "b", "c"]
+
+
+def test_only_the_models_of_the_experiment_in_its_order(made: Path) -> None:
+    settings = config.experiment({"models": {"good": {"weights": "bundled"}}, "scale": 8})
+    found = results.collect(made, settings)
+    assert found.models == ["good"]
+    assert {r["model"] for r in found.evaluations} == {"good", "bicubic"}
+
+
+def test_lr_pictures_without_truth(made: Path, folder: Folder) -> None:
+    lr = folder("mine", one=(6, 6), two=(7, 5))
+    for version in ("good", "bicubic"):
+        for name in ("one", "two"):
+            images.write_png(made / "upscaled" / version / f"{name}.png", photograph(48, 48))
+    models = {"good": {"weights": "bundled"}}
+    settings = config.experiment({"models": models, "data": {"test": {"lr": str(lr)}}})
+    report(made, made.parent, settings)
+    text = html(made)
+    assert '<p class="note"><span lang="en">The test pictures have no original' in text
+    assert "a photograph that comes with liif: “brushes”, 800×800, by Trevor “Freespace”" in text
+    credits = (Path(liif.__file__).parent / "assets/photos/CREDITS.md").read_text("utf-8")
+    assert '| test/brushes | Picture 1A | Trevor "Freespace" | CC BY 4.0 |' in credits
+    data = viewer_data(text)
+    assert data["truth"] is None
+    pictures = data["pictures"]
+    assert [p["name"] for p in pictures] == ["one", "two"]
+    assert pictures[0]["files"] == {
+        "lr": "report/lr/one.png",  # a copy, since a page may not link out of its folder
+        "bicubic": "upscaled/bicubic/one.png",
+        "good": "upscaled/good/one.png",
+    }
+    copy = images.read(made / "report" / "lr" / "one.png").rgb
+    assert np.array_equal(copy, images.read(lr / "one.png").rgb)
+
+
+def test_steps_add_up_their_jobs(made: Path) -> None:
+    found = {s.name: s for s in results.steps(results.collect(made))}
+    assert list(found) == ["train better", "upscale better", "table"]
+    upscale = found["upscale better"]
+    assert (upscale.jobs, upscale.seconds, upscale.memory) == (2, 30.0, 200.0)
+    assert found["table"].memory == 0  # too short to be measured
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda folder: folder.rename(folder.with_name("moved")), "results: no such folder"),
+        (
+            lambda folder: [f.unlink() for f in folder.rglob("*.*")],
+            "holds no enlarged pictures and no metrics; run the workflow",
+        ),
+        (
+            lambda folder: (folder / "metrics" / "good.json").write_text('{"results": [{}]}'),
+            "good.json: holds no metrics; delete it and run the same again",
+        ),
+        (
+            lambda folder: (folder / "models" / "good.safetensors").write_text("nothing"),
+            "good.safetensors: is no readable safetensors file",
+        ),
+        (
+            lambda folder: (folder / "hr" / "test" / "x8" / "a.png").write_text("no picture"),
+            "a.png: is no picture",
+        ),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(made: Path, break_it: object, message: str) -> None:
+    break_it(made)  # type: ignore[operator]
+    with pytest.raises(UserError, match=re.escape(message)):
+        report(made, made.parent)
+    assert not (made / "report.html").exists()
+
+
+def test_a_page_of_very_many_pictures_shows_some_of_them(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "MOST", 2)
+    report(made, made.parent)
+    assert "2 of 3 pictures are shown here" in html(made)
+    assert len(viewer_data(html(made))["pictures"]) == 2
+
+
+def test_a_hundred_thumbnails_of_anything_stay_small() -> None:
+    # Noise, which cannot be made any smaller, in the size of the experiment.
+    picture = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
+    assert 100 * len(page.thumbnail(picture)) < 2_000_000
+
+
+# --- the numbers -----------------------------------------------------------------------------
+
+
+def test_published_networks_are_known_by_their_size() -> None:
+    edsr = Architecture(encoder=EDSREncoder())
+    assert published.network(edsr) == "EDSR-baseline-LIIF"
+    assert published.network(edsr.model_copy(update={"mean": (0.4, 0.4, 0.4)})) is not None
+    assert published.network(Architecture(encoder=RDNEncoder())) == "RDN-LIIF"
+    assert published.network(edsr.model_copy(update={"skip": "bicubic"})) is None
+    assert published.network(Architecture(encoder=EDSREncoder(blocks=15))) is None
+
+
+def test_measured_beside_published(made: Path) -> None:
+    (made / "models" / "good.safetensors").write_bytes(BUNDLED.read_bytes())
+    found = results.collect(made)
+    (table,) = numbers.tables(found, None, {"valid": "of other pictures"})
+    assert not table.same_pictures
+    assert table.same_convention
+    assert table.scales == [2, 3, 4, 6, 12, 18, 24, 30]
+    rows = {row.model: row for row in table.rows}
+    assert list(rows) == ["bicubic", "better", "good"]
+    assert rows["good"].network == "EDSR-baseline-LIIF"
+    at = dict(zip(table.scales, rows["good"].cells, strict=True))
+    assert at[2].published == 34.67
+    assert at[2].difference == pytest.approx(32.4 - 34.67)
+    assert at[30].published == 20.48
+    assert at[30].difference is None
+    assert all(cell.published is None for cell in rows["better"].cells)
+    assert rows["bicubic"].cells[2].published == 26.66
+    div2k = ARCHIVES["DIV2K_valid_HR"].sha256
+    (table,) = numbers.tables(found, None, {"valid": div2k})
+    assert table.same_pictures
+    report(made, made.parent, sources={"valid": ("data/DIV2K_valid_HR.zip", div2k)})
+    note = '<p class="note"><span lang="en">These are not DIV2K'
+    assert note not in html(made)
+    report(made, made.parent)
+    assert note in html(made)
+    assert '<span class="down">−2.27</span>' in html(made)
+
+
+def test_another_border_is_told(made: Path) -> None:
+    path = made / "metrics" / "good.json"
+    found = json.loads(path.read_text())
+    for result in found["results"]:
+        result["border"] = 0
+    path.write_text(json.dumps(found))
+    (table,) = numbers.tables(results.collect(made), None, {})
+    assert not table.same_convention
+    report(made, made.parent)
+    assert '<p class="note"><span lang="en">The published values were measured with' in html(made)
+
+
+def test_benchmarks_are_compared_on_luma() -> None:
+    assert published.scores("Set5", "y")["RDN-LIIF"][8] == 27.14
+    assert published.scores("Set5", "rgb") == {}
+    assert published.scores("valid", "y") == {}
+
+
+# --- the analysis ----------------------------------------------------------------------------
+
+
+def test_opencv_style_is_opencvs() -> None:
+    # cv2.resize(picture, (4, 3), interpolation=cv2.INTER_CUBIC) of OpenCV 5.0.0.
+    picture = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    expected = [
+        [[107, 174, 82], [98, 59, 66], [105, 216, 186], [94, 177, 182]],
+        [[200, 104, 188], [48, 80, 195], [130, 201, 90], [169, 78, 104]],
+        [[169, 145, 203], [106, 6, 161], [76, 38, 132], [114, 167, 90]],
+    ]
+    assert reduction.opencv_style(picture, (3, 4)).tolist() == expected
+
+
+def test_reductions_differ_as_they_should() -> None:
+    hr = photograph(160, 160)
+    found = reduction.reductions(hr, 8)
+    assert found["with_antialiasing"].largest == 0
+    assert np.array_equal(found["with_antialiasing"].picture, imresize(hr, 1 / 8))
+    assert 0 < found["pillow"].largest < found["without_antialiasing"].largest
+    assert found["pillow"].psnr > 40 > found["opencv"].psnr
+
+
+def test_kernels_pass_through_the_taps() -> None:
+    for scale in (2.0, 2.5, 8.0):
+        found = reduction.kernels(scale)
+        for key, (x, y, _, weights) in found.items():
+            assert weights.sum() == pytest.approx(1, abs=1e-9), key
+            assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01)
+        taps, weights = found["with_antialiasing"][2:]
+        assert len(taps) == pytest.approx(4 * scale, abs=1)
+        assert np.allclose(weights, cubic(taps / scale) / scale, atol=2e-3)
+        assert len(found["without_antialiasing"][2]) <= 5
+
+
+def test_power_is_where_the_wave_is() -> None:
+    rows = np.arange(128)[:, None] * np.ones((1, 128))
+    wave = (127.5 + 100 * np.sin(2 * np.pi * rows / 8))[..., None].repeat(3, axis=2)
+    spectrum = blur.power(np.round(wave).astype(np.uint8))
+    assert spectrum.argmax() in (16 * 128, 112 * 128)
+    # Parseval: the mean of the power is the variance.
+    assert spectrum.sum() / spectrum.size == pytest.approx((100 / 255) ** 2 / 2, rel=0.05)
+
+
+def test_plain_enlargements_have_little_beyond_the_limit(made: Path) -> None:
+    found = results.collect(made)
+    example = blur.choose(found)
+    assert not example.bundled
+    shown = blur.blur(example, found)
+    assert shown.lr.shape == (6, 6, 3)
+    assert list(shown.parts) == ["original", "nearest", "bilinear", "bicubic"]
+    assert shown.details["bicubic"].beyond < 0.2 < shown.details["good"].below
+    assert shown.pictures == 3
+    exact, given = (
+        images.read(made / p / f"{example.name}.png").rgb
+        for p in ("hr/test/x8", "upscaled/bicubic")
+    )
+    assert np.array_equal(shown.parts["bicubic"], given)
+    assert np.array_equal(shown.parts["original"], exact)
+
+
+# --- how it was made -------------------------------------------------------------------------
+
+
+def test_the_configuration_that_is_shown_makes_the_same_experiment() -> None:
+    import yaml
+
+    for values in (
+        {},
+        {"data": {"crop": None, "test": {"from": "valid"}}, "train": {"epochs": 7}},
+        {
+            "models": {
+                "small": {"encoder": {"name": "rdn", "blocks": 2}, "train": {"patch": 24}},
+                "given": {"weights": {"url": "https://example.org/w?key=p", "sha256": "0" * 64}},
+            },
+            "train": {"learning_rate": 2e-3, "visits": 3, "queries": 500},
+        },
+    ):
+        settings = config.experiment(values)
+        text = origin.configuration(settings)
+        assert "key=p" not in text
+        again = config.experiment(yaml.safe_load(text) or {})
+        assert [again.recipe(n) for n in again.trained] == [
+            settings.recipe(n) for n in settings.trained
+        ]
+        assert again.data == settings.data
+
+
+def test_the_command_that_repeats_it() -> None:
+    documented = config.experiment(config.read_yaml("config/config.yaml"))
+    assert origin.is_documented(documented)
+    assert origin.commands(documented, "unknown")[-1].endswith("--cores all results/sr_800")
+    other = config.experiment({"train": {"epochs": 3}})
+    lines = origin.commands(other, "abc.dir")
+    assert lines[-1].endswith("results/sr_800 --configfile experiment.yaml")
+    assert any("abc.dir" in line for line in lines)
+
+
+def test_weights_are_named_by_their_hash(made: Path) -> None:
+    report(made, made.parent)
+    for model in ("good", "better"):
+        digest = file_sha256(made / "models" / f"{model}.safetensors")
+        assert digest in html(made)
+    assert "30 steps in 1 min 1 s on cpu" in html(made)
+
+
+DOT = """digraph snakemake_dag {
+    graph[bgcolor=white, margin=0];
+\t0[label = "sr_800", color = "0.1 0.6 0.85", style="rounded"];
+\t1[label = "train", color = "0.2 0.6 0.85", style="rounded"];
+\t2[label = "upscale", color = "0.3 0.6 0.85", style="rounded"];
+\t1 -> 0
+\t2 -> 0
+\t1 -> 2
+}
+"""
+
+
+def test_the_graph_leaves_out_what_others_imply() -> None:
+    edges = graph.parse(DOT)
+    assert edges == [("train", "sr_800"), ("upscale", "sr_800"), ("train", "upscale")]
+    svg = graph.svg(edges)
+    assert svg.count("<rect") == 3
+    assert svg.count("marker-end") == 2
+
+
+def test_the_graph_is_the_workflows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    snakefile = Path(stage.__file__).parent.parent.parent / "Snakefile"
+    edges = graph.rules(snakefile, "{}", "results/sr_800")
+    assert {("pack", "train"), ("table", "report"), ("report", "sr_800")} <= set(edges)
+
+
+def test_a_graph_that_snakemake_cannot_tell_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert graph.rules(tmp_path / "no such file", "{}", "results/sr_800") == []
+    assert "the graph of the rules is left out" in capsys.readouterr().err
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def test_every_word_is_there_in_both_languages_and_used() -> None:
+    sources = [p for p in words.PAGE.iterdir() if p.suffix in (".html", ".js")]
+    sources += list(words.PAGE.parent.glob("*.py"))
+    code = "\n".join(p.read_text(encoding="utf-8") for p in sources)
+    built = {"valid_set", "test_set", "left_short", "right_short"}
+    built |= {"convention_rgb", "convention_y"}
+    for key, (english, chinese) in words.dictionary().items():
+        assert re.search(rf"\b{key}\b", code) or key in built, f"{key} is not used"
+        fields = [{f for _, f, *_ in Formatter().parse(t) if f} for t in (english, chinese)]
+        assert fields[0] == fields[1], key
+        assert re.search("[\u4e00-\u9fff]", chinese) or english == chinese or "PSNR" in chinese
+        assert not re.search("[\u4e00-\u9fff]", english), key
+
+
+def test_words_are_escaped() -> None:
+    assert "<b>" not in words.html("recipe_of", model="<b>")
+    assert words.html("run_note").count("<code>mlflow ui</code>") == 2
+
+
+# --- compare ---------------------------------------------------------------------------------
+
+
+def test_compare_pictures_of_any_kind(tmp_path: Path) -> None:
+    small, big = photograph(10, 8), photograph(40, 32)
+    Image.fromarray(big).save(tmp_path / "a.png")
+    Image.fromarray(small).save(tmp_path / "b.tif")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn
+    Image.fromarray(np.rot90(big).copy()).save(tmp_path / "c.jpg", exif=turned)
+    inputs = [tmp_path / n for n in ("a.png", "b.tif", "c.jpg")]
+    text = compare(inputs, tmp_path / "page.html", inputs[0]).read_text(encoding="utf-8")
+    data = viewer_data(text)
+    (shown,) = data["pictures"]
+    assert (shown["rows"], shown["cols"]) == (40, 32)
+    assert [a[:15] for a in shown["files"].values()] == [
+        "data:image/png;",
+        "data:image/png;",  # browsers do not show TIFF
+        "data:image/jpeg",
+    ]
+    expected = metrics.quality(big, images.read(inputs[2]).rgb, channel="rgb", border=0)
+    assert shown["quality"] == {
+        "c.jpg": [pytest.approx(expected.psnr), pytest.approx(expected.ssim)]
+    }
+    assert data["truth"] == "a.png"
+
+
+def test_compare_folders_by_names_in_common(folder: Folder, tmp_path: Path) -> None:
+    a, b = folder("x/out", p=(8, 8), q=(8, 8)), folder("y/out", q=(8, 8), r=(8, 8))
+    data = viewer_data(compare([a, b], tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert [v["label"] for v in data["versions"]] == ["x/out", "y/out"]
+    assert [p["name"] for p in data["pictures"]] == ["q"]
+
+
+def test_compare_says_what_is_wrong(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = folder("a", p=(8, 8)), folder("b", q=(8, 8))
+    (tmp_path / "bad.png").write_text("no picture")
+    out = tmp_path / "page.html"
+    for inputs, message in (
+        ([a], "at least two"),
+        ([a, b / "q.png"], "either pictures or folders"),
+        ([a, b], "no picture's name in common"),
+        ([a / "p.png", a / "p.png"], "is given twice"),
+        ([a / "p.png", tmp_path / "bad.png"], "bad.png: is no picture"),
+        ([a / "p.png", tmp_path / "none.png"], "none.png: no such"),
+    ):
+        with pytest.raises(UserError, match=message):
+            compare(inputs, out)
+    monkeypatch.setattr("liif.report.build.compare.MOST_BYTES", 100)
+    with pytest.raises(UserError, match="more than the 0 MB that a page can hold"):
+        compare([a / "p.png", b / "q.png"], out)
+    assert not out.exists()
+
+
+def test_command_line(made: Path, folder: Folder, tmp_path: Path) -> None:
+    def run(*args: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "liif", *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    assert run("report", made).returncode == 0
+    assert "good" in html(made)
+    done = run("report", tmp_path / "nothing")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no such folder of results" in done.stderr
+    pictures = folder("pictures", a=(8, 8), b=(8, 8))
+    done = run("compare", pictures / "a.png", pictures / "b.png", "--truth", pictures / "a.png")
+    assert done.stdout == "compare.html\n"
+    assert (tmp_path / "compare.html").exists()
+
+
+def test_small_networks_have_no_published_values() -> None:
+    assert [published.network(a) for a in SMALL.values()] == [None, None]

@@ -1,0 +1,484 @@
+"""The report's page in a real browser: Chromium, without a window."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from made_results import gains, make_results
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from liif.images import read as images
+from liif.report.build import report
+from liif.report.compare import compare
+from liif.report.render import heat_map
+
+SIDE = 160
+DESKTOP = {"width": 1400, "height": 900}
+PHONE = {"width": 390, "height": 844}
+COUNT = 100
+
+
+def chromium() -> str | None:
+    """Where Chromium is, by whatever name."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    if path is None:
+        reason = "there is no Chromium; on Debian: apt-get install chromium"
+        if os.environ.get("LIIF_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    options = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb", *quiet]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=options)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with 100 pictures and its report."""
+    project = tmp_path_factory.mktemp("project")
+    results = make_results(project / "results", [f"{i:04}" for i in range(COUNT)], SIDE)
+    report(results, project)
+    return results
+
+
+class Shown:
+    """A page in a window of its own, all that it asks for and complains of being noted."""
+
+    def __init__(self, browser: Browser, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **options})
+        self.page: Page = self.context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda said: self.complaints.append(said.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, path: Path, hash_: str = "") -> "Shown":
+        self.page.goto(path.as_uri() + hash_)
+        self.page.wait_for_selector("html[data-ready=true]")
+        self.settle()
+        return self
+
+    def settle(self) -> None:
+        """Until every canvas that is seen shows what it is to show."""
+        self.page.wait_for_function(
+            """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() =>
+               done([...document.querySelectorAll('.viewer canvas')]
+                 .filter(c => c.offsetParent && c.clientWidth)
+                 .every(c => c.dataset.drawn))))) """
+        )
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.settle()
+
+    def choose(self, name: str, value: str) -> None:
+        self.page.select_option(f"select[name={name}]", value)
+        self.settle()
+
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    @property
+    def zoom(self) -> int:
+        return int(self.text(".zoom").split()[0])
+
+    def pixels(self, place: str | Locator) -> NDArray[np.uint8]:
+        """What is seen of an element, (H, W, 3)."""
+        element = self.page.locator(place) if isinstance(place, str) else place
+        shot = Image.open(BytesIO(element.screenshot()))
+        return np.asarray(shot.convert("RGB"))
+
+
+@pytest.fixture
+def shown(browser: Browser) -> Iterator[Any]:
+    opened: list[Shown] = []
+
+    def make(**options: Any) -> Shown:
+        opened.append(Shown(browser, **options))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.context.close()
+
+
+def enlarged(picture: NDArray[np.uint8], zoom: int, size: tuple[int, int]) -> NDArray[np.int16]:
+    """What a pane of that size shows of a picture in its middle: squares, and -1 beside it."""
+    big = np.repeat(np.repeat(picture, zoom, axis=0), zoom, axis=1).astype(np.int16)
+    canvas = np.full((*size, 3), -1, np.int16)
+    place, part = [], []
+    for pane, length in zip(size, big.shape[:2], strict=True):
+        start = round(pane / 2 + 1e-9 - length / 2)
+        place.append(slice(max(0, start), min(pane, start + length)))
+        part.append(slice(max(0, -start), max(0, -start) + place[-1].stop - place[-1].start))
+    canvas[tuple(place)] = big[tuple(part)]
+    return canvas
+
+
+def apart(seen: NDArray[np.uint8], expected: NDArray[np.int16], where: slice) -> NDArray[np.int16]:
+    """How far what is seen in those columns is from the expected picture, in grey levels.
+
+    An element may lie between pixels of the screen, so that a shot of it has a row or a column
+    more: of the places next to each other the best counts.
+    """
+    found = []
+    for rows in (-1, 0, 1):
+        for cols in (-1, 0, 1):
+            moved = np.roll(expected, (rows, cols), axis=(0, 1))[:, where]
+            inside = moved[..., 0] >= 0
+            inside[:10] = inside[-10:] = False  # corners of the pane are round
+            assert inside.sum() > 1000
+            found.append(np.abs(seen[:, where].astype(np.int16) - moved)[inside])
+    return min(found, key=lambda errors: float(errors.mean()))
+
+
+def assert_shows(seen: NDArray[np.uint8], expected: NDArray[np.int16], where: slice) -> None:
+    """Pixel for pixel in those columns, where the picture is."""
+    assert apart(seen, expected, where).max() == 0
+
+
+def versions(folder: Path, name: str) -> dict[str, NDArray[np.uint8]]:
+    places = {
+        "lr": "lr/test/x8",
+        "truth": "hr/test/x8",
+        **{m: f"upscaled/{m}" for m in ("bicubic", "good", "better")},
+    }
+    return {k: images.read(folder / place / f"{name}.png").rgb for k, place in places.items()}
+
+
+def test_divider_shows_left_and_right_of_it_pixel_by_pixel(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html", "#picture=0007")
+    window.choose("left", "bicubic")
+    window.choose("right", "truth")
+    window.page.focus(".stage")
+    window.press("1")
+    assert window.zoom == 100
+    pictures = versions(folder, "0007")
+    for share in (0.5, 0.47):
+        box = window.page.locator(".pane").bounding_box()
+        assert box is not None
+        handle = window.page.locator(".divider").bounding_box()
+        assert handle is not None
+        middle = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] * 0.8
+        window.page.mouse.move(*middle)
+        window.page.mouse.down()
+        window.page.mouse.move(box["x"] + box["width"] * share, middle[1], steps=4)
+        window.page.mouse.up()
+        window.settle()
+        seen = window.pixels(".pane")
+        size = (seen.shape[0], seen.shape[1])
+        at = round(seen.shape[1] * share)
+        left, right = slice(0, at - 25), slice(at + 25, seen.shape[1])
+        assert_shows(seen, enlarged(pictures["bicubic"], 1, size), left)
+        assert_shows(seen, enlarged(pictures["truth"], 1, size), right)
+    assert window.page.get_attribute(".divider", "aria-valuenow") == "47"
+
+
+def test_divider_by_keyboard(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    window.page.focus(".divider")
+
+    def value() -> int:
+        return int(window.page.get_attribute(".divider", "aria-valuenow"))
+
+    for key, expected in (
+        ("ArrowRight", 51),
+        ("Shift+ArrowLeft", 41),
+        ("PageUp", 51),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("End", 100),
+    ):
+        window.press(key)
+        assert value() == expected, key
+
+
+def test_zoom_and_place_are_the_same_in_all_versions(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html", "#picture=0003")
+    window.page.check("input[value=tiles]")
+    window.settle()
+    window.page.focus(".stage")
+    window.press("1")
+    for _ in range(3):
+        window.page.click("button.in")
+    window.settle()
+    assert window.zoom == 800
+    pictures = versions(folder, "0003")
+    pictures["lr"] = np.repeat(np.repeat(pictures["lr"], 8, axis=0), 8, axis=1)
+    tiles = window.page.locator(".card:visible .tile").all()
+    assert len(tiles) == 5
+    for tile, key in zip(tiles, ("lr", "bicubic", "better", "good", "truth"), strict=True):
+        seen = window.pixels(tile)
+        size = (seen.shape[0], seen.shape[1])
+        assert_shows(seen, enlarged(pictures[key], 8, size), slice(10, size[1] - 10))
+    # Dragging one moves all.
+    before = [window.pixels(tile) for tile in tiles]
+    box = tiles[1].bounding_box()
+    window.page.mouse.move(box["x"] + 100, box["y"] + 100)
+    window.page.mouse.down()
+    window.page.mouse.move(box["x"] + 60, box["y"] + 84, steps=3)
+    window.page.mouse.up()
+    window.settle()
+    for tile, old in zip(tiles, before, strict=True):
+        new = window.pixels(tile)
+        assert np.array_equal(new[20:-40, 20:-60], old[36:-24, 60:-20])
+
+
+def test_wheel_zooms_only_after_a_click(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    fitted = window.zoom
+    window.page.hover(".pane")
+    window.page.mouse.wheel(0, -300)
+    window.page.wait_for_timeout(200)
+    assert window.zoom == fitted
+    window.page.evaluate("window.scrollTo(0, 0)")
+    box = window.page.locator(".pane").bounding_box()
+    window.page.mouse.click(box["x"] + 40, box["y"] + 40)
+    window.page.mouse.wheel(0, -300)
+    window.settle()
+    assert window.zoom == pytest.approx(2 * fitted, abs=1)
+
+
+def test_keyboard(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    window.page.focus(".stage")
+    fitted = window.zoom
+    window.press("+", "+")
+    assert window.zoom == pytest.approx(2 * fitted, abs=1)
+    seen = window.pixels(".pane")
+    window.press("ArrowRight")
+    assert not np.array_equal(window.pixels(".pane"), seen)
+    window.press("-", "0")
+    assert window.zoom == fitted
+    assert window.text(".title") == "0000"
+    window.press("n", "n", "p")
+    assert window.text(".title") == "0001"
+    assert window.page.url.endswith("#picture=0001")
+    captions = [window.text(f".caption.{side}") for side in ("left", "right")]
+    assert captions[0].startswith("bicubic ")
+    window.press("x")
+    assert [window.text(f".caption.{side}") for side in ("right", "left")] == captions
+    window.press("d")
+    assert window.page.is_checked("input[name=difference]")
+    window.press("d", "m")
+    assert window.page.is_checked("input[value=tiles]")
+    assert not window.page.is_visible(".pane")
+    # No key does anything outside of the viewer.
+    window.page.focus(".languages button")
+    window.press("n", "m")
+    assert window.text(".title") == "0001"
+
+
+def test_addresses_of_pictures_and_sections(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html", "#numbers")
+    assert window.page.url.endswith("#numbers")
+    assert window.page.evaluate("scrollY") > 300
+    window.page.evaluate("location.hash = '#picture=0042'")
+    window.settle()
+    assert window.text(".title") == "0042"
+
+
+def test_zoom_ends_where_a_pixel_fills_the_hand(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    window.page.focus(".stage")
+    window.press(*["+"] * 30)
+    assert window.zoom == 12800
+    picture = versions(folder, "0000")[window.page.input_value("select[name=right]")]
+    seen = window.pixels(".pane")
+    middle = SIDE // 2
+    row, col = seen.shape[0] // 2 + 40, seen.shape[1] // 2 + 60
+    assert np.array_equal(seen[row, col], picture[middle, middle])
+    window.press(*["-"] * 60)
+    assert window.zoom <= 100
+
+
+def test_sorting(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+
+    def order() -> list[str]:
+        return [
+            str(e.text_content()) for e in window.page.query_selector_all(".thumbnails button span")
+        ]
+
+    assert order() == [f"{i:04}" for i in range(COUNT)]
+    for model in ("good", "better"):
+        by_gain = gains(folder, model)
+        window.choose("sort", f"best {model}")
+        assert order() == sorted(by_gain, key=lambda n: -by_gain[n])
+        window.choose("sort", f"worst {model}")
+        assert order() == sorted(by_gain, key=by_gain.__getitem__)
+        first = window.page.text_content(".thumbnails small")
+        assert first == f"{min(by_gain.values()):+.2f} dB".replace("-", "−")
+    # What comes next follows the order.
+    window.page.focus(".stage")
+    window.page.click(".thumbnails li:first-child button")
+    window.page.click("button.next")
+    assert window.text(".title") == order()[1]
+
+
+def test_differences_are_drawn_in_the_colours_of_the_legend(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html", "#picture=0002")
+    window.choose("left", "bicubic")
+    window.choose("right", "good")
+    window.page.focus(".stage")
+    window.press("1", "d")
+    window.choose("strength", "4")
+    assert window.text(".legend .most") == "64 grey levels"
+    pictures = versions(folder, "0002")
+    seen = window.pixels(".pane")
+    size = (seen.shape[0], seen.shape[1])
+    for key, where in (
+        ("bicubic", slice(0, size[1] // 2 - 25)),
+        ("good", slice(size[1] // 2 + 25, size[1])),
+    ):
+        error = np.abs(pictures[key].astype(float) - pictures["truth"]).mean(axis=2)
+        expected = enlarged(heat_map(np.minimum(error * 4 / 255, 1)), 1, size)
+        errors = apart(seen, expected, where)
+        assert errors.mean() < 2, key  # the filter works in whole grey levels
+        assert errors.max() < 16, key
+
+
+def test_psnr_and_ssim_stand_under_each(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html", "#picture=0005")
+    cards = [card.inner_text() for card in window.page.locator(".card:visible button").all()]
+    psnr = {m: gains(folder, m)["0005"] for m in ("better", "good")}
+    assert len(cards) == 5
+    found = [float(card.split(" dB")[0].split()[-1]) for card in cards[1:4]]
+    assert found[1] - found[0] == pytest.approx(psnr["better"], abs=0.011)
+    assert found[2] - found[0] == pytest.approx(psnr["good"], abs=0.011)
+    assert all("SSIM 0." in card for card in cards[1:4])
+    assert "dB" not in cards[0] + cards[4]
+
+
+def test_nothing_is_asked_for_outside_of_the_folder_and_nothing_goes_wrong(
+    shown: Any, folder: Path
+) -> None:
+    window = shown().open(folder / "report.html")
+    window.page.focus(".stage")
+    window.press("m", "d", "n", "d", "m", "x", "1", "0")
+    window.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    window.page.wait_for_timeout(300)
+    assert window.complaints == []
+    home = folder.as_uri() + "/"
+    files = [r for r in window.requests if not r.startswith("data:")]
+    assert all(unquote(r).startswith(unquote(home)) for r in files)
+    # Full-size pictures come when they are looked at: two of them at first, and the next.
+    assert 3 < len({r for r in files if "/lr/" not in r}) < 20
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
+def test_accessible_and_no_wider_than_the_screen(
+    shown: Any, folder: Path, scheme: str, size: dict[str, int], language: str
+) -> None:
+    window = shown(viewport=size, color_scheme=scheme, locale=language)
+    window.open(folder / "report.html")
+    violations = Axe().run(window.page).response["violations"]
+    serious = [v for v in violations if v["impact"] in ("serious", "critical")]
+    assert not serious, [(v["id"], v["nodes"][0]["html"]) for v in serious]
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_phone_by_touch(shown: Any, folder: Path) -> None:
+    window = shown(viewport=PHONE, has_touch=True, is_mobile=True).open(folder / "report.html")
+    window.page.tap(".thumbnails li:nth-child(2) button")
+    assert window.text(".title") == "0001"
+    window.page.tap(".card:nth-child(5) button")
+    assert window.text(".caption.right").strip() == "original"
+    window.page.tap("button.in")
+    box = window.page.locator(".pane").bounding_box()
+    assert box["width"] > 0.9 * PHONE["width"] - 30
+    session = window.context.new_cdp_session(window.page)
+    middle = box["x"] + box["width"] / 2, box["y"] + 60
+
+    def touch(kind: str, *apart: float) -> None:
+        points = [{"x": middle[0] + d, "y": middle[1], "id": i} for i, d in enumerate(apart)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    before = window.zoom
+    touch("touchStart", -40, 40)
+    for spread in (60, 90, 120):
+        touch("touchMove", -spread, spread)
+    touch("touchEnd")
+    window.settle()
+    assert window.zoom > 2 * before
+
+
+def test_both_languages(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    assert window.text("#numbers") == "Numbers"
+    window.page.click("button[lang=zh-CN]")
+    assert window.page.get_attribute("html", "lang") == "zh-CN"
+    assert window.text("#numbers") == "数据"
+    assert window.page.title() == "×8 超分辨率：报告"
+    assert window.text(".caption.left").startswith("双三次")
+    english = window.page.evaluate(
+        """[...document.querySelectorAll('[lang=en]:not(button)')]
+           .filter(e => e.getClientRects().length).length"""
+    )
+    assert english == 0
+    window.page.reload()
+    window.page.wait_for_selector("html[data-ready=true]")
+    assert window.text("#numbers") == "数据"  # it is remembered
+    assert shown(locale="zh-TW").open(folder / "report.html").text("#numbers") == "数据"
+
+
+def test_names_that_would_break_addresses_and_scripts(
+    shown: Any, tmp_path: Path, browser: Browser
+) -> None:
+    names = ["a b#1?", "100 %", "</script><b>", "照片", 'it\'s "x"']
+    results = make_results(tmp_path / "re sults#1", names, 48)
+    report(results, tmp_path)
+    window = shown().open(results / "report.html")
+    assert sorted(window.page.locator(".thumbnails span").all_text_contents()) == sorted(names)
+    for _ in names:
+        window.page.click("button.next")
+        window.settle()
+    assert window.complaints == []
+
+
+def test_a_picture_that_is_not_there_is_named(shown: Any, tmp_path: Path) -> None:
+    results = make_results(tmp_path / "results", ["a", "b"], 48)
+    report(results, tmp_path)
+    shutil.rmtree(results / "upscaled" / "bicubic")
+    window = shown()
+    window.page.goto((results / "report.html").as_uri())
+    window.page.wait_for_function("document.querySelector('canvas.right').dataset.drawn === 'good'")
+    window.page.wait_for_timeout(200)
+    seen = window.pixels(".pane")
+    assert len(np.unique(seen[:, : seen.shape[1] // 2 - 30].reshape(-1, 3), axis=0)) > 5  # words
+
+
+def test_compare_is_one_file_with_the_same_viewer(shown: Any, folder: Path, tmp_path: Path) -> None:
+    inputs = [folder / "upscaled" / m for m in ("bicubic", "better")]
+    page = compare(inputs, tmp_path / "compare.html", truth=folder / "hr" / "test" / "x8")
+    assert len(list(tmp_path.iterdir())) == 1
+    window = shown().open(page)
+    assert window.page.locator(".thumbnails li").count() == COUNT
+    assert "dB" in window.text(".caption.left")
+    window.page.focus(".stage")
+    window.press("m", "d", "n")
+    assert window.complaints == []
+    assert all(r.startswith("data:") or r == page.as_uri() for r in window.requests)
+    violations = Axe().run(window.page).response["violations"]
+    assert not [v["id"] for v in violations if v["impact"] in ("serious", "critical")]

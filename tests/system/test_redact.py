@@ -1,0 +1,22 @@
+import pytest
+
+from liif.system.redact import without_secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:pass@host:5000/x", "http://host:5000/x"),
+        ("at https://token@host/a?key=1&b=2: refused", "at https://host/a refused"),
+        ("postgresql://u:p@db/name", "postgresql://db/name"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("sqlite:////home/me@work/a.db", "sqlite:////home/me@work/a.db"),
+        ("postgresql://u:pa/ss@db/name", "postgresql://db/name"),
+        ("postgresql://db/name?user=u&password=geheim", "postgresql://db/name"),
+        ("HTTPS://h/x?token=abc", "HTTPS://h/x"),
+        ("http://u:p@ss@host", "http://host"),
+        ("no address, a@b", "no address, a@b"),
+    ],
+)
+def test_what_opens_doors_is_not_shown(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown

@@ -1,0 +1,691 @@
+"""Against the real MLflow: its database, its server, its models."""
+
+import csv
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Folder, free_port, photograph
+from PIL import Image
+from servers import mlflow_server
+from test_train import SETTINGS
+
+from liif.checkpoints import convert
+from liif.checkpoints import format as checkpoint
+from liif.checkpoints.outputs import Outputs
+from liif.config import Recipe
+from liif.data.pack import pack
+from liif.inference.evaluate import write_tables
+from liif.system.errors import UserError
+from liif.tracking import entries as runs
+from liif.tracking import store as tracking
+from liif.tracking.tracker import NoTracker, Tracker
+from liif.training import train
+
+# MLflow warns of what others will change.
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationWarning")
+
+Packs = tuple[Path, Path]
+
+
+@pytest.fixture
+def packs(folder: Folder, tmp_path: Path) -> Packs:
+    pack(folder("train", a=(60, 70), b=(64, 64)), tmp_path / "train.pack")
+    pack(folder("valid", c=(50, 50)), tmp_path / "valid.pack")
+    return tmp_path / "train.pack", tmp_path / "valid.pack"
+
+
+class MLflow:
+    """What MLflow knows, asked as anyone would."""
+
+    def __init__(self, uri: str) -> None:
+        import mlflow
+
+        self.uri = uri
+        self.client = mlflow.MlflowClient(uri)
+
+    def runs(self, experiment: str = "sr_800") -> dict[str, Any]:
+        """Each run by its name; two of one name are an error."""
+        found: Any = self.client.get_experiment_by_name(experiment)
+        runs = self.client.search_runs([found.experiment_id])
+        by_name = {run.info.run_name: run for run in runs}
+        assert len(by_name) == len(runs)
+        return by_name
+
+    def curve(self, run: Any, key: str) -> list[tuple[int, int, float]]:
+        """(step, timestamp, value) of all points, as they lie in the database."""
+        points = self.client.get_metric_history(run.info.run_id, key)
+        return sorted((p.step, p.timestamp, p.value) for p in points)
+
+    def artifacts(self, run: Any, folder: str = "") -> list[str]:
+        return sorted(a.path for a in self.client.list_artifacts(run.info.run_id, folder))
+
+    def images(self, run: Any) -> list[tuple[str, int]]:
+        """(key, step) of the images in full size."""
+        names = [n for n in self.artifacts(run, "images") if n.endswith(".png")]
+        parts = [n.removeprefix("images/").split("+") for n in names]
+        return sorted((p[0].replace("~", "/"), int(p[2])) for p in parts)
+
+
+def here(folder: Path) -> MLflow:
+    """What a bare `mlflow ui` in a folder shows."""
+    return MLflow(f"sqlite:///{folder / 'mlflow.db'}")
+
+
+CPU = train.Limits(device=torch.device("cpu"), save_minutes=0)
+
+
+def do_train(base: Path, packs: Packs, tracker: NoTracker, **changes: Any) -> Outputs:
+    state, store = base / "state", base / "store"
+    recipe = Recipe.model_validate({**SETTINGS, **changes})
+    return train.train(
+        "small",
+        recipe,
+        data=packs[0],
+        valid=packs[1],
+        out=base / "models" / "small.safetensors",
+        state=state,
+        store=store,
+        limits=CPU,
+        tracker=tracker,
+    )
+
+
+def expected_points(outputs: Outputs, key: str) -> list[tuple[int, int, float]]:
+    rows = csv.DictReader(outputs.history.read_text().splitlines())
+    return [(int(r["epoch"]), round(float(r["timestamp"]) * 1000), float(r[key])) for r in rows]
+
+
+def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    outputs = do_train(tmp_path, packs, tracker)
+    tracker.close()
+    known: Any = here(tmp_path)
+    (run,) = known.runs().values()
+    assert (run.info.run_name, run.info.status) == ("small", "FINISHED")
+    assert run.info.end_time >= run.info.start_time
+    params = run.data.params
+    model = checkpoint.load(outputs.weights)
+    assert params["parameters"] == str(sum(p.numel() for p in model.parameters()))
+    assert params["encoder.name"] == "edsr"
+    assert params["train.schedule.every"] == "2"
+    assert params["device"] == "cpu"
+    assert params["version.torch"] == torch.__version__
+    assert len(run.data.tags["mlflow.source.git.commit"]) in (40, len("unknown"))
+    assert run.data.tags["data.version"] == "unknown"
+    assert run.data.tags["ended"] == "finished after 24 steps"
+    for key in ("loss", "valid_psnr", "learning_rate", "patches_per_second"):
+        assert known.curve(run, key) == expected_points(outputs, key)
+    assert known.images(run) == [("validation/c", epoch) for epoch in range(5)]
+    inputs = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
+    assert set(inputs) == {"training", "validation"}
+    assert json.loads(inputs["training"].profile)["photographs"] == 2
+    assert json.loads(inputs["training"].profile)["version"] == pack_fingerprint(packs[0])
+    assert known.artifacts(run) == ["history.csv", "images", "recipe.json", "run.json", "weights"]
+    assert known.artifacts(run, "weights") == [
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+    ]
+    assert (tmp_path / "mlruns" / "sr_800" / run.info.run_id).is_dir()
+    assert not list((tmp_path / "results" / "tracking").glob("*/*/files/*"))
+
+    import mlflow
+
+    mlflow.set_tracking_uri(known.uri)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # where it notes that too
+    served = mlflow.pyfunc.load_model("models:/liif-small/latest")
+    picture = photograph(7, 11)
+    big = served.predict(picture)
+    np.testing.assert_array_equal(big, model.upscale(picture, scale=8))
+    assert served.predict(picture, params={"scale": 1.5}).shape == (11, 17, 3)
+    logged = known.client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert {m.key for m in logged.metrics} >= {"loss", "valid_psnr"}
+    folder = Path(logged.artifact_location.removeprefix("file://"))
+    assert not [p for p in folder.rglob("*") if p.suffix in (".pkl", ".pth", ".webp")]
+
+    # The same again is trained already: nothing is added, and nothing twice.
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    again = Tracker(tmp_path)
+    do_train(tmp_path, packs, again)
+    again.close()
+    (same,) = known.runs().values()
+    assert same.info.run_id == run.info.run_id
+    assert known.curve(same, "loss") == expected_points(outputs, "loss")
+
+
+def pack_fingerprint(path: Path) -> str:
+    from liif.data.pack import Pack
+
+    return Pack(path).fingerprint
+
+
+def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    outputs = do_train(tmp_path, packs, tracker)
+    tracker.close()
+    models = outputs.weights.parent
+    given = models / "given.safetensors"
+    convert.import_weights(str(outputs.best), given, sha256=None, partial=tmp_path)
+    checkpoint.save(given, *checkpoint.read(given)[:2], {"format": "authors"})
+    upscaled = tmp_path / "upscaled"
+
+    def evaluate(psnr: float, grey: int) -> dict[str, Any]:
+        results: list[dict[str, Any]] = [
+            {"model": m, "set": "test", "scale": 8.0, "psnr": psnr, "ssim": None, "pictures": {}}
+            for m in ("small", "given", "bicubic")
+        ]
+        write_tables(results, tmp_path / "metrics", tmp_path / "metrics.csv")
+        from liif.images.read import write_png
+
+        for model in ("small", "given", "bicubic"):
+            write_png(upscaled / model / "x.png", np.full((8, 8, 3), grey, np.uint8))
+        job = Tracker(tmp_path)
+        runs.given(job, given, "http://me:secret@host/given.pth?token=1")
+        runs.evaluated(
+            job,
+            results,
+            models=models,
+            metrics=tmp_path / "metrics",
+            table=tmp_path / "metrics.csv",
+            data={"test": ("data/test", "2" * 64)},
+        )
+        runs.sampled(job, ["small", "given"], weights=models, upscaled=upscaled)
+        job.close()
+        return here(tmp_path).runs()
+
+    evaluate(30.0, 1)
+    found = evaluate(30.0, 1)  # nothing new
+    known = here(tmp_path)
+    assert set(found) == {"small", "given", "bicubic"}
+    for run in found.values():
+        assert [p[::2] for p in known.curve(run, "test/x8/psnr")] == [(0, 30.0)]
+        assert ("sample/x", 0) in known.images(run)
+        assert "metrics.csv" in known.artifacts(run)
+        assert run.info.status == "FINISHED"
+    assert found["given"].data.params["weights"] == "http://host/given.pth"
+    assert found["bicubic"].data.params["encoder.name"] == "bicubic"
+    assert found["small"].data.metrics["loss"] > 0  # still that of its training
+    version: Any = known.client.get_model_version("liif-small", "1")
+    logged: Any = known.client.get_logged_model(version.source.removeprefix("models:/"))
+    (measured,) = (m for m in logged.metrics if m.key == "test/x8/psnr")
+    assert (measured.value, measured.dataset_name) == (30.0, "test")
+    assert version.tags["test/x8/psnr"] == "30.0000"
+
+    found = evaluate(31.0, 2)  # other test pictures
+    assert [p[::2] for p in known.curve(found["small"], "test/x8/psnr")] == [(0, 30.0), (1, 31.0)]
+    assert ("sample/x", 1) in known.images(found["bicubic"])
+    secret = [p for p in tmp_path.rglob("*.jsonl") if "secret" in p.read_text()]
+    assert secret == []
+
+
+def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None:
+    """Of a training without tracking, evaluation and upscaling put all on record."""
+    outputs = do_train(tmp_path, packs, NoTracker())
+    job = Tracker(tmp_path)
+    result = {"model": "small", "set": "valid", "scale": 2.0, "psnr": 1.0, "ssim": 0.1}
+    write_tables([{**result, "pictures": {}}], tmp_path / "metrics", tmp_path / "metrics.csv")
+    runs.evaluated(
+        job,
+        [{**result, "pictures": {}}],
+        models=outputs.weights.parent,
+        metrics=tmp_path / "metrics",
+        table=tmp_path / "metrics.csv",
+        data={},
+    )
+    job.close()
+    known = here(tmp_path)
+    (run,) = known.runs().values()
+    assert known.curve(run, "loss") == expected_points(outputs, "loss")
+    assert run.data.params["train.epochs"] == "4"
+    assert known.client.search_model_versions("name = 'liif-small'")
+
+
+def test_what_was_delivered_is_known_after_a_kill(packs: Packs, tmp_path: Path) -> None:
+    """A process that dies between delivering something and noting so leaves nothing double."""
+    tracker = Tracker(tmp_path)
+    tracker.run("small", "key").params({"a": 1})
+    record = tracker.records.of("small", "key")
+    for epoch in (1, 2):
+        row = {"epoch": epoch, "step": 6 * epoch, "loss": 0.5, "timestamp": 1000.0 + epoch}
+        record.epochs([row])
+        picture = np.zeros((8, 8, 3), np.uint8)
+        record.image("validation/c", picture, step=epoch)
+    outputs = do_train(tmp_path, packs, NoTracker())
+    record.model(outputs.weights, 24)
+    record.status("FINISHED", "well")
+
+    def note(limit: int) -> Callable[..., None]:
+        count = iter(range(limit))
+
+        def noted(state: Any) -> None:
+            if next(count, None) is None:
+                raise KeyboardInterrupt  # as good as dead
+            type(record).note_delivered(record, state)
+
+        return noted
+
+    for limit in range(12):
+        record.note_delivered = note(limit)  # type: ignore[method-assign]
+        store = tracking.Store(tmp_path, None, "sr_800")
+        try:
+            tracking.deliver(record, store)
+        except KeyboardInterrupt:
+            continue
+        break
+    else:
+        pytest.fail("never came to the end")
+    assert limit >= 3  # so often it was killed, each time further on
+    known = here(tmp_path)
+    (run,) = known.runs().values()
+    assert known.images(run) == [("validation/c", 1), ("validation/c", 2)]
+    assert [p[0] for p in known.curve(run, "loss")] == [1, 2]
+    assert len(known.client.search_model_versions("name = 'liif-small'")) == 1
+    assert run.info.status == "FINISHED"
+
+
+def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    picture = photograph(40, 600)
+    tracker.run("small", "key").image("validation/c", picture, step=1)
+    record = tracker.records.of("small", "key")
+    ((*_, event),) = record.events(0)
+    file = record.folder / event["file"]
+    content = file.read_bytes()
+    tracker.deliver()
+    (small,) = (tmp_path / "mlruns").rglob("*.webp")
+    # The process died before the small version was stored, and before it noted anything.
+    small.unlink()
+    file.parent.mkdir()
+    file.write_bytes(content)
+    state = record.delivered()
+    state.offset = 0
+    record.note_delivered(state)
+    tracker.deliver()
+    assert small.exists()
+    (full,) = (tmp_path / "mlruns").rglob("*.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(full)), picture)
+
+
+def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    record = tracker.run("small", "key")
+    record.params({"a": 1})
+    tracker.close()
+    known = here(tmp_path)
+    (run,) = known.runs().values()
+    known.client.delete_run(run.info.run_id)
+    later = Tracker(tmp_path)
+    later.run("small", "key").tags({"b": "2"})
+    later.close()
+    (other,) = known.runs().values()
+    assert other.info.run_id != run.info.run_id
+    assert (other.data.params, other.data.tags["b"]) == ({"a": "1"}, "2")
+
+
+def test_a_run_that_is_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    record = tracker.run("small", "key")
+    record.params({"a": 1})
+    assert tracker.deliver() == 1
+    known = here(tmp_path)
+    (run,) = known.runs().values()
+    known.client.delete_run(run.info.run_id)
+    record.params({"b": 2})
+    with pytest.raises(UserError, match="active"):
+        tracker.deliver()
+    assert tracker.deliver() == 2
+    (other,) = known.runs().values()
+    assert other.data.params == {"a": "1", "b": "2"}
+
+
+def test_a_store_that_is_gone_keeps_nothing_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        for name in ("a", "b"):
+            Tracker(tmp_path).run(name, "key").params({"a": 1})
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        tracker = Tracker(tmp_path)
+        tracker.run("c", "key").params({"a": 1})
+        (tmp_path / "results/tracking/damaged/key").mkdir(parents=True)
+        (tmp_path / "results/tracking/damaged/key/events.jsonl").mkdir()
+        with pytest.raises(UserError, match="liif deliver"):
+            tracker.deliver()
+    assert set(here(tmp_path).runs()) == {"c"}
+
+
+def test_no_job_fails_for_want_of_a_record(
+    packs: Packs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").write_text("a file where the folder should be")
+    tracker = Tracker(tmp_path)
+    outputs = do_train(tmp_path, packs, tracker)
+    tracker.close()
+    assert outputs.exist()
+    assert capsys.readouterr().err.count("MLflow (") == 1
+
+
+def test_what_mlflow_refuses_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = Tracker(tmp_path)
+    record = tracker.run("small", "key")
+    record.params({"a": 1, "no: such/../name\n": 2})
+    record.params({"b": 3})
+    record.tags({"c": 4})
+    tracker.close()
+    (run,) = here(tmp_path).runs().values()
+    assert run.data.params == {"a": "1", "b": "3"}
+    assert run.data.tags["c"] == "4"
+    assert not tracker.records.of("small", "key").waits()
+    assert capsys.readouterr().err.count("MLflow (") == 1
+
+
+def test_settings_of_mlflows_own_are_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    tracker = Tracker(tmp_path)
+    tracker.run("small", "key").params({"a": 1})
+    tracker.close()
+    assert set(MLflow(uri).runs("mine")) == {"small"}
+    assert not (tmp_path / "mlflow.db").exists()
+    # Delivered by hand in another terminal, it goes there too.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    other = Tracker(tmp_path)
+    other.records.of("small", "key").params({"b": 2})
+    assert other.deliver() == 1
+    assert MLflow(uri).runs("mine")["small"].data.params == {"a": "1", "b": "2"}
+
+
+def test_a_full_disk_for_artifacts(
+    packs: Packs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Metrics go on; images and weights follow when there is room."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    mount = tmp_path / "mlruns"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(mount)]
+    subprocess.run(command, check=True)
+    try:
+        tracker = Tracker(tmp_path)
+        outputs = do_train(tmp_path, packs, tracker)
+        tracker.close()
+        error = capsys.readouterr().err
+        assert error.count("MLflow (") == 1
+        assert "No space left on device" in error
+        assert "liif deliver" in error
+        known = here(tmp_path)
+        (run,) = known.runs().values()
+        assert known.curve(run, "loss") == expected_points(outputs, "loss")
+        assert run.info.status == "FINISHED"
+        assert known.images(run) == []
+        subprocess.run(["mount", "-o", "remount,size=100m", str(mount)], check=True)
+        assert Tracker(tmp_path).deliver() > 4
+        assert known.images(run) == [("validation/c", epoch) for epoch in range(5)]
+        assert "weights" in known.artifacts(run)
+        assert known.client.search_model_versions("name = 'liif-small'")
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+def command(base: Path, packs: Packs, epochs: int = 40, **changes: Any) -> list[str]:
+    settings = {**SETTINGS, "train": {**SETTINGS["train"], "epochs": epochs}, **changes}
+    return [
+        *[sys.executable, "-m", "liif", "train", "--data", str(packs[0]), "--valid", str(packs[1])],
+        *["--out", str(base / "small.safetensors"), "--settings", json.dumps(settings)],
+        *["--threads", "1", "--device", "cpu", "--save-minutes", "0"],
+    ]
+
+
+HELD = """
+import sys
+import time
+from pathlib import Path
+
+from liif.cli import main
+from liif.records import Record
+
+write = Record.epochs
+epoch, until, *sys.argv[1:] = sys.argv[1:]
+
+
+def epochs(self, rows):
+    write(self, rows)
+    while rows and rows[-1]["epoch"] >= int(epoch) and not Path(until).exists():
+        time.sleep(0.01)
+
+
+Record.epochs = epochs
+main()
+"""
+
+
+def held(words: list[str], epoch: int, until: Path) -> list[str]:
+    """The command, but its training waits after an epoch until a file is there.
+
+    However fast the machine, it cannot be at its end before the test has done something to it.
+    """
+    assert words[:3] == [sys.executable, "-m", "liif"]
+    return [sys.executable, "-c", HELD, str(epoch), str(until), *words[3:]]
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert process is None or process.poll() is None, "ended too soon"
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def wait_for_epochs(folder: Path, number: int, process: subprocess.Popen[str]) -> None:
+    wait_for(lambda: len(events(folder, "epoch")) >= number, process)
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    lines = [
+        json.loads(line)
+        for path in folder.glob("results/tracking/*/*/events.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    return [event for event in lines if event["kind"] == kind]
+
+
+def delivered(folder: Path) -> int:
+    """Bytes of events that have gone out."""
+    paths = list(folder.glob("results/tracking/*/*/delivered.json"))
+    return sum(json.loads(path.read_text())["offset"] for path in paths)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_and_resumed_is_one_run(packs: Packs, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    words = command(tmp_path, packs, epochs=80)
+    for last in (40, 75):
+        target = len(events(tmp_path, "epoch")) + rng.randint(5, 30)
+        longest = held(words, last, tmp_path / "never")
+        process = subprocess.Popen(longest, stderr=subprocess.DEVNULL, text=True)
+        wait_for_epochs(tmp_path, target, process)
+        wait_for(lambda: delivered(tmp_path) > 0, process)
+        process.kill()
+        process.communicate()
+    known = here(tmp_path)
+    (run,) = known.runs().values()
+    assert run.info.status == "RUNNING"  # nobody has told otherwise
+    # Any job notes it.
+    job = [sys.executable, "-m", "liif", "degrade", str(tmp_path / "valid"), "--scale", "2"]
+    subprocess.run([*job, "-o", str(tmp_path / "lr")], check=True, capture_output=True)
+    (run,) = known.runs().values()
+    assert run.info.status == "KILLED"
+    assert "killed" in run.data.tags["ended"]
+    subprocess.run(words, check=True, capture_output=True)
+    (run,) = known.runs().values()
+    assert run.info.status == "FINISHED"
+    outputs = Outputs(weights=tmp_path / "small.safetensors")
+    for key in ("loss", "valid_psnr"):
+        points = known.curve(run, key)
+        assert points == expected_points(outputs, key)
+        assert [p[0] for p in points] == list(range(1, 81))
+    assert known.images(run) == [("validation/c", epoch) for epoch in range(81)]
+
+
+def test_sigterm_is_noted_with_how_to_go_on(packs: Packs, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(tmp_path, packs, epochs=100000), stderr=subprocess.PIPE, text=True
+    )
+    wait_for_epochs(tmp_path, 4, process)
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    (run,) = here(tmp_path).runs().values()
+    assert run.info.status == "KILLED"
+    assert "the same command goes on" in run.data.tags["ended"]
+
+
+def test_a_server_that_dies_and_comes_back(
+    packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, work = free_port(), tmp_path / "work"
+    work.mkdir()
+    uri = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("LIIF_PROJECT", str(work))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
+    with mlflow_server(tmp_path, port) as process:
+        words = held(command(work, packs, epochs=150), 140, tmp_path / "server is dead")
+        job = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: delivered(work) > 3000, job)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        (tmp_path / "server is dead").touch()
+        _, said = job.communicate(timeout=240)
+    assert job.returncode == 0
+    assert said.count("MLflow (") == 1
+    assert "liif deliver" in said
+    assert "secret" not in said
+    outputs = Outputs(weights=work / "small.safetensors")
+    assert outputs.exist()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with mlflow_server(tmp_path, port):
+        deliver = [sys.executable, "-m", "liif", "deliver"]
+        done = subprocess.run(deliver, check=True, capture_output=True, text=True)
+        assert "delivered" in done.stdout
+        assert "nothing waits" in subprocess.run(deliver, capture_output=True, text=True).stdout
+        known = MLflow(uri)
+        (run,) = known.runs().values()
+        assert known.curve(run, "loss") == expected_points(outputs, "loss")
+        assert known.images(run) == [("validation/c", epoch) for epoch in range(151)]
+        assert run.info.status == "FINISHED"
+        assert known.client.search_model_versions("name = 'liif-small'")
+    refused = subprocess.run(deliver, capture_output=True, text=True)
+    assert "nothing waits" in refused.stdout  # all was delivered, so nobody is asked
+
+
+def test_a_server_that_never_answers_holds_nobody_up(
+    packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
+        tracker = Tracker(tmp_path)
+        outputs = do_train(tmp_path, packs, tracker)
+        # The training is over while the first request still waits.
+        assert outputs.exist()
+        assert tracker.cpu_seconds == 0
+        tracker.close(seconds=0.1)
+    assert len(events(tmp_path, "epoch")) == 4
+
+
+def start_at_once(base: Path, packs: Packs) -> None:
+    """Two trainings started at the same instant in an empty folder."""
+    base.mkdir()
+    environment = {**os.environ, "LIIF_PROJECT": str(base)}
+    jobs = [
+        subprocess.Popen(
+            [*command(base / name, packs, epochs=3, hidden=[hidden]), "--name", name],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for name, hidden in (("one", 8), ("two", 9))
+    ]
+    said = [job.communicate(timeout=120)[1] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0]
+    assert "MLflow" not in "".join(said)
+    found = here(base).runs()
+    assert {name: run.info.status for name, run in found.items()} == {
+        "one": "FINISHED",
+        "two": "FINISHED",
+    }
+    assert here(base).client.search_model_versions("name = 'liif-two'")
+
+
+def test_two_trainings_at_the_same_instant(packs: Packs, tmp_path: Path) -> None:
+    start_at_once(tmp_path / "empty", packs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", range(10))
+def test_two_trainings_at_the_same_instant_ten_times(packs: Packs, tmp_path: Path, n: int) -> None:
+    start_at_once(tmp_path / str(n), packs)
+
+
+def test_a_model_served_over_http(
+    packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = Tracker(tmp_path)
+    outputs = do_train(tmp_path, packs, tracker)
+    tracker.close()
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    # Not this package is to be used, but the copy that travels with the model.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    words = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/liif-small/1"]
+    words += ["--port", str(port), "--env-manager", "local"]
+    with (tmp_path / "serve.log").open("w") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, text=True, start_new_session=True)
+    picture = photograph(9, 6)
+    body = json.dumps({"inputs": picture.tolist(), "params": {"scale": 3.0}}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
+    )
+
+    def answer() -> Any:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return json.load(reply)
+        except ConnectionError:
+            return None
+        except urllib.error.HTTPError:
+            raise
+        except urllib.error.URLError:  # it does not listen yet
+            return None
+
+    try:
+        wait_for(answer, process)
+        big = np.array(answer()["predictions"], np.uint8)
+        expected = checkpoint.load(outputs.weights).upscale(picture, scale=3)
+        np.testing.assert_array_equal(big, expected)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,438 @@
+import csv
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import direct
+import pytest
+import torch
+from conftest import Folder
+
+from liif.checkpoints import format as checkpoint
+from liif.checkpoints.outputs import Outputs
+from liif.config import Recipe
+from liif.data.pack import Pack, pack
+from liif.data.patches import TrainingBatches
+from liif.system.errors import UserError
+from liif.system.files import file_sha256
+from liif.system.locks import lock
+from liif.system.processes import this_workflow
+from liif.system.signals import Interrupted
+from liif.training import train
+from liif.training.group import Replica
+
+SETTINGS: dict[str, Any] = {
+    "encoder": {"name": "edsr", "blocks": 1, "channels": 8},
+    "hidden": [16, 16],
+    "train": {
+        "epochs": 4,
+        "visits": 12,
+        "batch": 4,
+        "patch": 8,
+        "scales": [1, 3],
+        "queries": 64,
+        "learning_rate": 1e-3,
+        "schedule": {"name": "step", "every": 2, "factor": 0.5},
+        "validation_patches": 6,
+    },
+}
+
+
+def history(outputs: Outputs) -> list[dict[str, str]]:
+    """The rows of a training's history."""
+    return list(csv.DictReader(outputs.history.read_text().splitlines()))
+
+
+CPU = train.Limits(device=torch.device("cpu"))
+Train = Callable[..., Outputs]
+
+
+@pytest.fixture
+def packs(folder: Folder, tmp_path: Path) -> tuple[Path, Path]:
+    """Two photographs to train on (24 patches, 6 steps an epoch), one to validate on."""
+    pack(folder("train", a=(60, 70), b=(64, 64)), tmp_path / "train.pack")
+    pack(folder("valid", c=(50, 50)), tmp_path / "valid.pack")
+    return tmp_path / "train.pack", tmp_path / "valid.pack"
+
+
+@pytest.fixture
+def run(packs: tuple[Path, Path], tmp_path: Path) -> Train:
+    """Trains into the folder of that name, with settings changed."""
+
+    def call(where: str, limits: train.Limits = CPU, **changes: Any) -> Outputs:
+        recipe = Recipe.model_validate({**SETTINGS, **changes})
+        base = tmp_path / where
+        return train.train(
+            where,
+            recipe,
+            data=packs[0],
+            valid=packs[1],
+            out=base / "m.safetensors",
+            state=base / "state",
+            store=base / "store",
+            limits=limits,
+        )
+
+    return call
+
+
+def test_training_learns_and_keeps_its_records(run: Train) -> None:
+    longer = {**SETTINGS["train"], "epochs": 15, "learning_rate": 3e-3}
+    outputs = run("a", train=longer)
+    rows = history(outputs)
+    assert [int(r["epoch"]) for r in rows] == list(range(1, 16))
+    assert [int(r["step"]) for r in rows] == list(range(6, 91, 6))
+    assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
+    assert float(rows[-1]["valid_psnr"]) > float(rows[0]["valid_psnr"]) + 3
+    assert float(rows[1]["learning_rate"]) == 2 * float(rows[2]["learning_rate"])
+    assert all(float(r["patches_per_second"]) > 0 for r in rows)
+    assert json.loads(outputs.sidecar.read_text())["steps"] == 90
+    best = max(float(r["valid_psnr"]) for r in rows)
+    assert checkpoint.read(outputs.best)[2]["valid_psnr"] == pytest.approx(best, abs=1e-4)
+
+
+def test_result_is_the_last_not_the_best(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([30.0, 40.0, 20.0, 10.0])
+    monkeypatch.setattr(train, "validate", lambda *_: next(scores))
+    outputs = run("a")
+    assert checkpoint.read(outputs.best)[2]["valid_psnr"] == 40
+    assert outputs.best.read_bytes() != outputs.weights.read_bytes()
+
+
+def test_fifty_steps_follow_the_direct_forms_loss(packs: tuple[Path, Path]) -> None:
+    recipe = Recipe.model_validate(SETTINGS)
+    batches = TrainingBatches(Pack(packs[0]), recipe.train)
+    curves = []
+    for step in (train.train_step, direct.train_step):
+        torch.manual_seed(0)
+        model = checkpoint.build(recipe.architecture)
+        adam = torch.optim.Adam(model.parameters(), lr=1e-4)
+        curves.append([step(model, adam, batches[i % len(batches)]) for i in range(50)])
+    assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+    assert curves[0][0] != curves[0][-1]
+
+
+@pytest.mark.parametrize("encoder", ["edsr", "rdn"])
+def test_a_step_equals_the_direct_form(packs: tuple[Path, Path], encoder: str) -> None:
+    recipe = Recipe.model_validate({**SETTINGS, "encoder": {"name": encoder, "blocks": 1}})
+    batches = TrainingBatches(Pack(packs[0]), recipe.train)
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(checkpoint.build(recipe.architecture))
+    adams = [torch.optim.Adam(m.parameters(), lr=1e-3) for m in models]
+    for step in range(5):
+        batch = batches[step]
+        ours = train.train_step(models[0], adams[0], batch)
+        published = direct.train_step(models[1], adams[1], batch)
+        assert ours == pytest.approx(published, abs=1e-5)
+
+
+def test_other_losses_and_optimizers_train_too(run: Train) -> None:
+    base = history(run("a"))
+    other = history(run("b", train={**SETTINGS["train"], "loss": "l2", "optimizer": "adamw"}))
+    assert 0 < float(other[-1]["loss"]) < float(base[-1]["loss"])  # errors below 1, squared
+
+
+def test_bf16_learns_as_float32_does(run: Train) -> None:
+    longer = {**SETTINGS["train"], "epochs": 10}
+    exact = history(run("a", train=longer))[-1]
+    low = history(run("b", train={**longer, "precision": "bf16"}))[-1]
+    assert float(low["loss"]) != float(exact["loss"])
+    assert float(low["loss"]) == pytest.approx(float(exact["loss"]), rel=0.05)
+    assert float(low["valid_psnr"]) == pytest.approx(float(exact["valid_psnr"]), abs=0.5)
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The process dies at its so many-th step, as far as the files can tell."""
+    real, count = train.train_step, iter(range(1, 10**6))
+
+    def step_or_crash(*args: Any) -> float:
+        if next(count) == step:
+            raise ConnectionAbortedError
+        return real(*args)
+
+    monkeypatch.setattr(train, "train_step", step_or_crash)
+
+
+@pytest.mark.parametrize("save_minutes", [0.0, 60.0])
+@pytest.mark.parametrize("steps", [(1, 9), (13, 2), (7, 6)])
+def test_resumed_training_is_byte_for_byte_the_same(
+    run: Train, steps: tuple[int, int], save_minutes: float
+) -> None:
+    undisturbed = run("a")
+    limits = train.Limits(device=torch.device("cpu"), save_minutes=save_minutes)
+    for step in steps:
+        with pytest.MonkeyPatch.context() as patch:
+            crash_at(patch, step)
+            with pytest.raises(ConnectionAbortedError):
+                run("b", limits)
+    resumed = run("b", limits)
+    assert file_sha256(resumed.weights) == file_sha256(undisturbed.weights)
+    assert file_sha256(resumed.best) == file_sha256(undisturbed.best)
+    columns = ["epoch", "step", "loss", "valid_psnr", "learning_rate"]
+    a, b = history(undisturbed), history(resumed)
+    assert [[r[c] for c in columns] for r in a] == [[r[c] for c in columns] for r in b]
+
+
+def test_workers_change_nothing(run: Train) -> None:
+    limits = train.Limits(device=torch.device("cpu"), workers=2)
+    assert file_sha256(run("a").weights) == file_sha256(run("b", limits).weights)
+
+
+def test_a_known_training_takes_no_step(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run("a")
+    digests = [file_sha256(p) for p in first.all]
+    for path in first.all:
+        path.unlink()
+    crash_at(monkeypatch, 1)
+    again = run("a")
+    assert [file_sha256(p) for p in again.all] == digests
+    with pytest.raises(ConnectionAbortedError):
+        run("a", skip="bicubic")
+
+
+def test_interruption_saves_first(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = run("a")
+    real, count = train.train_step, iter(range(1, 100))
+
+    def step_and_signal(*args: Any) -> float:
+        if next(count) == 8:
+            signal.raise_signal(signal.SIGTERM)
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_step", step_and_signal)
+        with pytest.raises(Interrupted, match="saved at step 8 of 24") as caught:
+            run("b")
+    assert caught.value.signal_number == signal.SIGTERM
+    crash_at(monkeypatch, 17)  # 24 − 8 steps are left: one more would be one too many
+    assert file_sha256(run("b").weights) == file_sha256(undisturbed.weights)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_state(run: Train) -> None:
+    with pytest.raises(
+        UserError, match=r"loss is (nan|inf|\d.*) at step \d+ with learning rate 1e\+30"
+    ):
+        run("a", train={**SETTINGS["train"], "learning_rate": 1e30})
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1001.0])
+def test_a_loss_gone_wrong_is_told_and_the_last_good_state_kept(
+    run: Train, monkeypatch: pytest.MonkeyPatch, wrong: float, tmp_path: Path
+) -> None:
+    undisturbed = run("a")
+    real, count = train.train_step, iter(range(1, 100))
+
+    def step(*args: Any) -> float:
+        loss = real(*args)
+        return wrong if next(count) == 15 else loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_step", step)
+        with pytest.raises(UserError) as caught:
+            run("b")
+    (folder,) = (tmp_path / "b" / "state").iterdir()
+    assert f"b: the loss is {wrong:g} at step 14 with learning rate 0.0005" in str(caught.value)
+    assert f"in the batch of a, b; the last good state is kept in {folder}" in str(caught.value)
+    crash_at(monkeypatch, 13)  # 24 − 12 steps are left: one more would be one too many
+    assert file_sha256(run("b").weights) == file_sha256(undisturbed.weights)
+
+
+def test_weights_gone_wrong_are_never_kept(
+    run: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A step's loss is taken before the step, so the last one's damage shows in no loss."""
+    real, count = train.train_step, iter(range(1, 100))
+
+    def step(replica: Replica, *args: Any) -> float:
+        loss = real(replica, *args)
+        if next(count) == 12:  # at an epoch's end, where the state is saved
+            with torch.no_grad():
+                next(replica.model.parameters())[0, 0, 0, 0] = math.inf
+        return loss
+
+    monkeypatch.setattr(train, "train_step", step)
+    with pytest.raises(UserError, match="weights are no numbers any more at step 11 with"):
+        run("a")
+    (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
+    tensors, metadata = checkpoint.load_tensors(kept)
+    assert metadata["state"]["step"] == 6
+    assert all(bool(t.isfinite().all()) for t in tensors.values())
+
+
+def interrupted(run: Train, where: str, **changes: Any) -> None:
+    """Stop a training after its first save."""
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, 9)
+        with pytest.raises(ConnectionAbortedError):
+            run(where, **changes)
+
+
+def test_a_state_of_another_training_is_refused_with_what_differs(
+    run: Train, tmp_path: Path
+) -> None:
+    interrupted(run, "a")
+    interrupted(run, "b", skip="bicubic", train={**SETTINGS["train"], "learning_rate": 0.01})
+    (ours,), (theirs,) = (tmp_path.glob(f"{x}/state/*/state.safetensors") for x in "ab")
+    theirs.replace(ours)
+    with pytest.raises(UserError) as caught:
+        run("a")
+    assert "is the state of another training, which differs in skip (none, there bicubic), " in str(
+        caught.value
+    )
+    assert "train.learning_rate (0.001, there 0.01); delete" in str(caught.value)
+
+
+def test_an_unfinished_training_with_other_settings_is_pointed_out(
+    run: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    interrupted(run, "a")
+    (folder,) = (tmp_path / "a" / "state").iterdir()
+    run("a", train={**SETTINGS["train"], "batch": 6})
+    said = capsys.readouterr().err
+    assert f"an unfinished training is kept in {folder} (step 6); this one is another" in said
+    assert "by train.batch (6, there 4)" in said
+    run("a")  # and that one goes on as if nothing had been
+    assert "goes on after step 6 of 24" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_", [2, None, "x"])
+def test_a_state_of_another_version_is_refused(run: Train, tmp_path: Path, format_: object) -> None:
+    interrupted(run, "a")
+    (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
+    tensors, metadata = checkpoint.load_tensors(kept)
+    checkpoint.save_tensors(kept, tensors, {**metadata, "format": format_})
+    with pytest.raises(UserError, match=f"state of format {format_}, this liif reads format 1"):
+        run("a")
+
+
+def test_a_damaged_state_is_refused(run: Train, tmp_path: Path) -> None:
+    interrupted(run, "a")
+    (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
+    tensors, metadata = checkpoint.load_tensors(kept)
+    for changed in (
+        {**metadata, "state": {}},
+        {**metadata, "state": {**metadata["state"], "more": 1}},
+        {**metadata, "state": None},
+    ):
+        checkpoint.save_tensors(kept, tensors, changed)
+        with pytest.raises(UserError, match=r"is damaged .*; delete .* to start anew"):
+            run("a")
+    checkpoint.save_tensors(kept, dict(list(tensors.items())[1:]), metadata)
+    with pytest.raises(UserError, match="is damaged"):
+        run("a")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is no readable safetensors file"):
+        run("a")
+
+
+def lock_of(tmp_path: Path) -> Path:
+    """The lock of the training in a/state that was interrupted."""
+    (folder,) = (tmp_path / "a" / "state").iterdir()
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def test_two_trainings_of_one_model_are_refused(run: Train, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, 9)
+        with pytest.raises(ConnectionAbortedError):
+            run("a")
+    with lock(lock_of(tmp_path), "it"), pytest.raises(UserError, match="running already"):
+        run("a")
+    assert run("a").weights.exists()
+
+
+def test_a_training_that_another_finished_meanwhile_takes_no_step(
+    run: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run("a")
+    answers = iter([False, True])  # finished between the first look and the lock
+    monkeypatch.setattr(Outputs, "exist", lambda _: next(answers))
+    crash_at(monkeypatch, 1)
+    assert run("a").weights.read_bytes() == first.weights.read_bytes()
+
+
+def test_small_validation_photographs_are_refused_before_any_step(
+    run: Train, folder: Folder, packs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(folder("tiny", t=(9, 60)), packs[1])
+    crash_at(monkeypatch, 1)
+    with pytest.raises(UserError, match=r"photograph t \(9×60\) is smaller"):
+        run("a")
+
+
+def test_small_photographs_are_refused_before_any_work(run: Train, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"photograph a \(60×70\) is smaller"):
+        run("a", train={**SETTINGS["train"], "patch": 40, "queries": 100})
+    assert not (tmp_path / "a" / "m.safetensors").exists()
+
+
+def test_long_trainings_without_a_gpu_are_announced(
+    run: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crash_at(monkeypatch, 7)
+    with pytest.raises(ConnectionAbortedError):
+        run("a", train={**SETTINGS["train"], "epochs": 10**8})
+    assert "without a GPU this training takes about" in capsys.readouterr().err
+
+
+def command(base: Path, packs: tuple[Path, Path]) -> list[str]:
+    longer = {**SETTINGS, "train": {**SETTINGS["train"], "epochs": 40}}
+    return [
+        *[sys.executable, "-m", "liif", "train", "--data", str(packs[0]), "--valid", str(packs[1])],
+        *["--out", str(base / "m.safetensors"), "--settings", json.dumps(longer)],
+        *["--threads", "1", "--device", "cpu", "--save-minutes", "0", "--no-track"],
+    ]
+
+
+def saved(base: Path) -> list[tuple[str, int]]:
+    """What tells whether a state was saved."""
+    return [(str(p), p.stat().st_mtime_ns) for p in base.glob("**/state.safetensors")]
+
+
+def test_a_job_whose_workflow_was_killed_is_asked_to_stop(
+    packs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    long = [w.replace('"epochs": 40', '"epochs": 100000') for w in command(tmp_path / "b", packs)]
+    environment = {**os.environ, "LIIF_WORKFLOW": f"{dead.pid}@{socket.gethostname()}"}
+    orphan = subprocess.Popen(long, env=environment, stderr=subprocess.PIPE, text=True)
+    while not saved(tmp_path / "b"):
+        assert orphan.poll() is None
+        time.sleep(0.01)
+    heir = subprocess.Popen(long, stderr=subprocess.PIPE, text=True)
+    _, said = orphan.communicate(timeout=60)
+    assert orphan.returncode == 128 + signal.SIGTERM
+    assert "stopped and saved at step" in said
+    assert heir.stderr is not None
+    lines = [heir.stderr.readline() for _ in range(4)]
+    assert any("its workflow was killed" in line for line in lines)
+    assert any("goes on after step" in line for line in lines)
+    heir.terminate()
+    heir.communicate()
+
+
+@pytest.mark.parametrize(
+    "workflow", [this_workflow(), "1@another-machine", ""], ids=["here", "elsewhere", "none"]
+)
+def test_a_job_of_a_living_workflow_is_left_alone(
+    run: Train, tmp_path: Path, workflow: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, 9)
+        with pytest.raises(ConnectionAbortedError):
+            run("a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIIF_WORKFLOW", workflow)
+        with lock(lock_of(tmp_path), "it"), pytest.raises(UserError, match="running already"):
+            run("a")

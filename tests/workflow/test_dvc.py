@@ -1,0 +1,342 @@
+"""Data with versions: the real git, DVC and Snakemake on tiny pictures."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Folder, photograph
+from servers import KEYS, s3
+from test_workflow import ROOT, TINY, Project, project  # noqa: F401 (a fixture)
+
+from liif.data.download import ARCHIVES
+from liif.data.versions import data_version, dvc_folder_md5
+from liif.images import read as images
+
+BIN = Path(sys.executable).parent
+QUICK = {**TINY["train"], "epochs": 1}
+
+
+def sh(folder: Path, *words: str, fails: bool = False, **environment: str) -> str:
+    """Run a command there; what it prints."""
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment},
+    )
+    assert (done.returncode != 0) == fails, done.stdout
+    return done.stdout
+
+
+def git(folder: Path, *words: str) -> str:
+    return sh(folder, "git", "-c", "user.name=x", "-c", "user.email=x@localhost", *words)
+
+
+class Versioned(Project):
+    """A project with git and DVC, as `make demo` makes one."""
+
+    def prepare(self, **changes: Any) -> None:
+        self.configure(train=QUICK, **changes)
+        snakefile = ["--snakefile", str(ROOT / "Snakefile"), "--directory", "."]
+        profile = ["--workflow-profile", str(ROOT / "profiles" / "default"), "--cores", "2"]
+        words = ["snakemake", "results/sr_800", *snakefile, *profile, "--configfile", "tiny.yaml"]
+        stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+        stage = stages["stages"]["sr_800"]
+        stage |= {"cmd": " ".join(words), "deps": ["data"], "params": [{"tiny.yaml": None}]}
+        for plot in stages["plots"]:
+            for value in plot.values():
+                column = next(iter(value["y"].values()))
+                value["y"] = {"results/models/small-rdn.history.csv": column}
+        git(self.path, "init", "--quiet")
+        sh(self.path, "dvc", "init", "--quiet")
+        shutil.copy(ROOT / ".dvc" / "config", self.path / ".dvc" / "config")
+        shutil.copy(ROOT / ".dvcignore", self.path / ".dvcignore")
+        (self.path / "dvc.yaml").write_text(yaml.safe_dump(stages))
+        (self.path / ".gitignore").write_text(".snakemake/\n/results/*\n")
+        sh(self.path, "dvc", "add", "--quiet", "data")
+        self.commit("first")
+
+    def commit(self, message: str) -> None:
+        git(self.path, "add", ".")
+        git(self.path, "commit", "--quiet", "--message", message)
+
+    def repro(self) -> str:
+        return sh(self.path, "dvc", "repro")
+
+    def results(self) -> dict[str, bytes]:
+        """What the workflow ends in, byte for byte."""
+        return {
+            str(path.relative_to(self.path)): path.read_bytes()
+            for path in [
+                *self.file("sr_800").rglob("*.png"),
+                *self.file("models").glob("*.safetensors"),
+                self.file("metrics.csv"),
+                self.file("metrics.json"),
+            ]
+        }
+
+
+@pytest.fixture
+def versioned(project: Project) -> Versioned:  # noqa: F811
+    return Versioned(project.path)
+
+
+def test_the_archives_are_pinned_before_anyone_has_them() -> None:
+    (out,) = yaml.safe_load((ROOT / "data.dvc").read_text())["outs"]
+    assert out["path"] == "data"
+    assert out["md5"] == dvc_folder_md5({f"{n}.zip": a.md5 for n, a in ARCHIVES.items()})
+    assert out["size"] == sum(a.size for a in ARCHIVES.values())
+    assert out["nfiles"] == 2
+
+
+def test_pinned_data_is_taken_into_the_cache(tmp_path: Path) -> None:
+    """As after a download: not in cache, then clean, with data.dvc unchanged."""
+    git(tmp_path, "init", "--quiet")
+    sh(tmp_path, "dvc", "init", "--quiet")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.zip").write_bytes(b"1")
+    version = dvc_folder_md5({"a.zip": "c4ca4238a0b923820dcc509a6f75849b"})
+    out = {"md5": version, "size": 1, "nfiles": 1, "hash": "md5", "path": "data"}
+    pinned = yaml.safe_dump({"outs": [out]})
+    (tmp_path / "data.dvc").write_text(pinned)
+    assert data_version(tmp_path).matches
+    assert "not in cache" in sh(tmp_path, "dvc", "status")
+    sh(tmp_path, "dvc", "commit", "-f", "data.dvc")
+    assert "up to date" in sh(tmp_path, "dvc", "status")
+    assert (tmp_path / "data.dvc").read_text() == pinned
+
+
+TEST_REDONE = {
+    "degrade": 1,
+    "upscale": 3,
+    "evaluate_test": 3,
+    "table": 1,
+    "report": 1,
+    "sr_800": 1,
+}
+TRAIN_REDONE = {
+    "pack": 1,
+    "train": 1,
+    "upscale": 1,
+    "evaluate_valid": 1,
+    "evaluate_test": 1,
+    "table": 1,
+    "report": 1,
+    "sr_800": 1,
+}
+CHANGES: list[tuple[str, Callable[[Path], object], dict[str, int]]] = [
+    ("test/new.png", lambda p: images.write_png(p, photograph(50, 50, seed=8)), TEST_REDONE),
+    ("test/new.png", lambda p: images.write_png(p, photograph(50, 50, seed=9)), TEST_REDONE),
+    ("test/new.png", lambda p: os.utime(p, (1, 1)), {}),
+    ("test/new.png", lambda p: p.unlink(), TEST_REDONE),
+    ("train/new.png", lambda p: images.write_png(p, photograph(60, 50, seed=8)), TRAIN_REDONE),
+    ("train/new.png", lambda p: images.write_png(p, photograph(60, 50, seed=9)), TRAIN_REDONE),
+    ("train/new.png", lambda p: os.utime(p, (1, 1)), {}),
+    ("train/new.png", lambda p: p.unlink(), TRAIN_REDONE),
+]
+
+
+def test_what_is_redone_after_a_change(versioned: Versioned) -> None:
+    """Add, change, touch and remove a picture; then the first state again, byte for byte."""
+    models = {name: TINY["models"][name] for name in ("small-rdn", "given")}
+    versioned.prepare(models=models, evaluate={"scales": [2]})
+    versioned.repro()
+    versioned.commit("first results")
+    first = versioned.results()
+    assert json.loads(versioned.file("metrics.json").read_text())["test"]["x8"]["small-rdn"]["psnr"]
+    for number, (name, change, redone) in enumerate(CHANGES):
+        change(versioned.path / "data" / name)
+        assert versioned.jobs() == redone, (number, name)
+        if number % 2:
+            versioned.run()
+        else:
+            versioned.repro()
+        assert versioned.jobs() == {}, (number, name)
+        if number == 5:
+            versioned.repro()  # after the plain snakemake, DVC records it
+            versioned.commit("a new train picture")
+    assert versioned.results() == first
+
+    # What differs between the two commits, as DVC tells it.
+    shown = sh(versioned.path, "dvc", "metrics", "diff", "HEAD~1", "HEAD")
+    assert "test.x8.small-rdn.psnr" in shown
+    assert "test.x8.bicubic.psnr" in sh(versioned.path, "dvc", "metrics", "show")
+    sh(versioned.path, "dvc", "plots", "diff", "HEAD~1", "HEAD", "-o", "results/plots")
+    page = versioned.file("plots/index.html").read_text()
+    assert "Training loss" in page
+    assert "PSNR on validation patches" in page
+    versioned.configure(models=models, evaluate={"scales": [2]}, train={**QUICK, "epochs": 7})
+    changed = sh(versioned.path, "dvc", "params", "diff")
+    assert "train.epochs" in changed
+    versioned.configure(models=models, evaluate={"scales": [2]}, train=QUICK)
+
+    git(versioned.path, "stash", "--quiet")  # dvc.lock of the last repro
+    sh(versioned.path, "dvc", "checkout")
+    assert (versioned.path / "data" / "train" / "new.png").exists()
+    git(versioned.path, "checkout", "--quiet", "HEAD~1")
+    sh(versioned.path, "dvc", "checkout")
+    output = versioned.run()
+    assert "steps in" not in output  # no training took a step
+    assert versioned.results() == first
+    assert "up to date" in versioned.repro()
+
+    # Without the finished trainings it is trained again, to identical weights.
+    shutil.rmtree(versioned.file("trained"))
+    for path in versioned.file("models").glob("small-rdn.*"):
+        path.unlink()
+    output = versioned.run("results/models/small-rdn.safetensors")
+    assert "small-rdn: 3 steps in" in output
+    versioned.run()
+    assert versioned.results() == first
+
+
+def test_the_version_is_with_the_results(versioned: Versioned) -> None:
+    models = {"small-edsr": TINY["models"]["small-edsr"]}
+    versioned.prepare(models=models, evaluate={"scales": [2]}, tracking=True)
+    (out,) = yaml.safe_load((versioned.path / "data.dvc").read_text())["outs"]
+    assert "data.dvc records" not in versioned.run()
+    from liif.checkpoints.provenance import metadata
+
+    weights = versioned.file("models/small-edsr.safetensors")
+    assert metadata(weights)["provenance"]["data_version"] == out["md5"]
+
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{versioned.path / 'mlflow.db'}")
+
+    def tags() -> list[dict[str, str]]:
+        return [run.data.tags for run in client.search_runs(["1"])]
+
+    assert {t["data.version"] for t in tags()} == {out["md5"]}
+    assert len(tags()) == 2
+
+    # Changed data that nobody recorded is pointed out, and never goes under the old version.
+    images.write_png(versioned.path / "data" / "train" / "new.png", photograph(50, 50, seed=1))
+    actual = data_version(versioned.path)
+    assert not actual.matches
+    output = versioned.run()
+    assert f"the data is version {actual.actual}, but data.dvc records {out['md5']}" in output
+    assert actual.actual in versioned.file("logs/pack/train.log").read_text()
+    (new,) = (t for t in tags() if t["data.version"] == actual.actual and "seconds" in t)
+    assert (new["data.recorded"], new["data.matches"]) == (out["md5"], "false")
+    assert metadata(weights)["provenance"]["data_version"] == actual.actual
+
+
+def test_without_git_the_version_is_unknown(versioned: Versioned) -> None:
+    versioned.prepare(models={"given": {"weights": "data/given.pth", "scales": []}})
+    shutil.rmtree(versioned.path / ".git")
+    assert data_version(versioned.path) == ("unknown", "unknown")
+    versioned.run()
+    assert versioned.file("sr_800/given/house.png").exists()
+
+
+def test_repro_killed_in_training_goes_on(versioned: Versioned) -> None:
+    versioned.configure()
+    long = {**TINY["train"], "epochs": 400}
+    model = {"small-edsr": TINY["models"]["small-edsr"]}
+    versioned.prepare(models=model, evaluate={"scales": []})
+    versioned.configure(models=model, evaluate={"scales": []}, train=long)
+    words = ["dvc", "repro"]
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        words,
+        cwd=versioned.path,
+        env=environment,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(versioned.path.glob("results/state/*/*/state.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    output = versioned.repro()  # what the killed one left running is stopped, and taken over
+    assert "goes on after step" in output
+    assert "its workflow was killed" in output
+    assert versioned.file("sr_800/small-edsr/house.png").exists()
+    assert "up to date" in versioned.repro()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_data_and_results_travel(
+    versioned: Versioned,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Folder,
+    kind: str,
+) -> None:
+    versioned.prepare(models={"given": {"weights": "data/given.pth", "scales": [2]}})
+    versioned.repro()
+    results, other = versioned.results(), tmp_path / "clone"
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+    def travel(url: str, *settings: tuple[str, str]) -> None:
+        sh(versioned.path, "dvc", "remote", "add", "--default", "shared", url)
+        for key, value in settings:
+            sh(versioned.path, "dvc", "remote", "modify", "shared", key, value)
+        versioned.commit("results")
+        sh(versioned.path, "dvc", "push")
+        sh(tmp_path, "git", "clone", "--quiet", str(versioned.path), str(other))
+        sh(other, "dvc", "pull")
+
+    if kind == "folder":
+        travel(str(tmp_path / "remote"))
+    else:
+        with s3("liif") as url:
+            travel("s3://liif/store", ("endpointurl", url), ("region", "us-east-1"))
+    (other / "results" / "metrics.csv").write_bytes(results["results/metrics.csv"])
+    assert Versioned(other).results() == results
+    data = {p.relative_to(versioned.path): p.read_bytes() for p in data_files(versioned.path)}
+    assert {p.relative_to(other): p.read_bytes() for p in data_files(other)} == data
+
+
+def data_files(path: Path) -> list[Path]:
+    return [p for p in (path / "data").rglob("*") if p.is_file()]
+
+
+def test_the_demos_folder_is_a_project_of_its_own(tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    shutil.copytree(ROOT / "liif" / "assets" / "photos" / "test", demo / "data" / "test")
+    for _ in range(2):  # the second time all is done
+        sh(tmp_path, str(ROOT / "profiles" / "demo" / "prepare"), str(demo))
+    assert git(demo, "log", "--format=%s").splitlines() == ["The bundled photographs"]
+    assert git(demo, "status", "--porcelain") == ""
+    assert data_version(demo).matches
+    assert "core.analytics=false" in sh(demo, "dvc", "config", "--list")
+    demo_stage = yaml.safe_load((ROOT / "profiles" / "demo" / "dvc.yaml").read_text())
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    assert demo_stage["stages"]["sr_800"]["outs"] == stage["stages"]["sr_800"]["outs"]
+
+
+def test_the_projects_stage_is_what_dvc_understands(tmp_path: Path) -> None:
+    """In a copy, since DVC notes things where it runs."""
+    for name in ("dvc.yaml", "data.dvc", ".dvcignore", "Snakefile"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("config", "workflow", ".dvc"):
+        skip = shutil.ignore_patterns("tmp", "cache")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=skip)
+    (tmp_path / "liif").mkdir()
+    (tmp_path / "liif" / "x.py").touch()
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "x")
+    listed = sh(tmp_path, "dvc", "stage", "list", "--all")
+    assert "sr_800" in listed
+    dry = subprocess.run(
+        [str(BIN / "dvc"), "repro"], cwd=tmp_path, text=True, capture_output=True, check=False
+    )
+    assert dry.returncode != 0
+    assert "missing data 'source'" in dry.stderr  # the download comes first

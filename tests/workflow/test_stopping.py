@@ -1,0 +1,232 @@
+"""A workflow that is asked to stop, or started twice; and two beside each other."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Folder
+from killing import files, kill_tree
+from test_kill import inputs, training
+from test_workflow import TINY, Project, project
+
+from liif.checkpoints import format as checkpoint
+from liif.system.signals import Stopped, stop_asked, unwinding
+
+__all__ = ["inputs", "project"]
+LONG: dict[str, Any] = {
+    "models": {"small-edsr": TINY["models"]["small-edsr"]},
+    "train": {**TINY["train"], "epochs": 5000},
+    "evaluate": {"scales": []},
+}
+
+
+def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
+    while not list(project.path.glob("results/state/*/*/state.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+def kill_what_is_left() -> None:
+    """A test that failed leaves no long training behind."""
+    for process in psutil.Process().children(recursive=True):
+        if "snakemake" in " ".join(process.cmdline()):
+            kill_tree(process)
+
+
+@pytest.mark.parametrize(
+    ("way", "gpus"),
+    [("SIGTERM", 1), ("Ctrl-C", 1), ("SIGTERM", 2), ("Ctrl-C", 2), ("SIGKILL", 2)],
+)
+def test_a_workflow_saves_and_says_how_to_go_on(
+    project: Project,
+    way: str,
+    gpus: int,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Snakemake alone would wait for the training's end. A training on two goes on on one."""
+    project.configure(**LONG)
+    words = ["results/sr_800", "--resources", f"gpu={gpus}"]
+    process = project.start(*words, start_new_session=True)
+    request.addfinalizer(kill_what_is_left)
+    wait_for_training(project, process)
+    ranks = [p for p in psutil.Process(process.pid).children(recursive=True) if is_rank(p)]
+    assert len(ranks) == (gpus if gpus > 1 else 0)
+    if way == "SIGTERM":
+        process.terminate()
+    elif way == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
+    else:
+        process.kill()  # what runs on is asked to stop by the next workflow
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    if way != "SIGKILL":
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert "small-edsr: stopped and saved at step" in output
+        assert "the same command goes on from there" in output
+    again = project.start("results/sr_800", start_new_session=True)
+    assert again.stdout is not None
+    said = []
+    for line in again.stdout:
+        said.append(line)
+        if "small-edsr: goes on after step" in line:
+            break
+    else:
+        pytest.fail("it began anew: " + "".join(said))
+    again.terminate()
+    again.communicate(timeout=60)
+    assert not psutil.wait_procs(ranks, timeout=10)[1]
+
+
+def is_rank(process: psutil.Process) -> bool:
+    """Whether it is one of several processes of a training."""
+    try:
+        return "LIIF_RENDEZVOUS" in process.environ()
+    except psutil.Error:
+        return False
+
+
+def test_two_experiments_beside_each_other(project: Project, folder: Folder) -> None:
+    """At the same time, each in its folder: what one alone would be."""
+    model = {"models": {"small-edsr": TINY["models"]["small-edsr"]}, "evaluate": {"scales": [2]}}
+    first, second = project, Project(project.path.with_name("other"))
+    subprocess.run(["cp", "-r", str(first.path), str(second.path)], check=True)
+    first.configure(**model)
+    second.configure(**model, train={**TINY["train"], "seed": 1})
+    both = [p.start("results/sr_800") for p in (first, second)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    weights = [p.file("models/small-edsr.safetensors").read_bytes() for p in (first, second)]
+    assert weights[0] != weights[1]
+    alone = Project(project.path.with_name("alone"))
+    subprocess.run(["cp", "-r", str(second.path), str(alone.path)], check=True)
+    subprocess.run(["rm", "-r", str(alone.path / "results"), str(alone.path / ".snakemake")])
+    before = files(first.path)
+    alone.run()
+    assert alone.file("models/small-edsr.safetensors").read_bytes() == weights[1]
+    assert alone.file("metrics.csv").read_bytes() == second.file("metrics.csv").read_bytes()
+    assert files(first.path) == before
+
+
+def work(number: int, tidied: list[bool]) -> None:
+    """Work that a signal ends, and that tidies up."""
+    try:
+        signal.raise_signal(number)
+    except Exception:
+        pytest.fail("nothing may take it for a failure")
+    finally:
+        signal.raise_signal(number)  # a second one does not disturb the tidying up
+        tidied.append(True)
+
+
+@pytest.mark.usefixtures("hangup_heeded")
+def test_signals_unwind_and_leave_the_handlers_as_they_were() -> None:
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        tidied: list[bool] = []
+        with pytest.raises(Stopped) as stop, unwinding():
+            work(number, tidied)
+        assert stop.value.signal_number == number
+        assert tidied
+    assert before == [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+
+
+def ask_twice(number: int) -> None:
+    for _ in range(2):
+        signal.raise_signal(number)
+
+
+def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
+    with pytest.raises(Stopped), unwinding(), stop_asked() as asked:
+        ask_twice(signal.SIGINT)
+    assert asked == [signal.SIGINT]
+    # From a machine's manager and from the workflow: no reason to drop what is being saved.
+    with unwinding(), stop_asked() as asked:
+        ask_twice(signal.SIGTERM)
+    assert asked == [signal.SIGTERM] * 2
+    code = (
+        "import signal\nfrom liif.system.signals import stop_asked, unwinding\n"
+        "with unwinding(), stop_asked() as asked:\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "print(asked)"
+    )
+    words = ["nohup", sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_job_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys\nfrom pathlib import Path\nfrom liif import cli, files, images\n"
+        "real = images.read\n"
+        "def read(*args):\n    signal.raise_signal(signal.SIGTERM)\n"
+        "images.read = read\n"
+        "sys.argv = ['liif', 'pack', sys.argv[1], sys.argv[2]]\ncli.main()"
+    )
+    (tmp_path / "a.png").write_bytes(b"x")
+    words = [sys.executable, "-c", code, str(tmp_path / "a.png"), str(tmp_path / "x" / "out.pack")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+    last = "liif: stopped; nothing half-written is left, and the same command goes on"
+    assert done.stderr.splitlines()[-1] == last
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+@pytest.mark.usefixtures("hangup_heeded")
+def test_a_closed_terminal(inputs: Path, tmp_path: Path) -> None:
+    """It sends SIGHUP, and nothing can be written to it any more; the training saves still."""
+    words = list(training(inputs).words(tmp_path))
+    words = [w.replace('"epochs": 40', '"epochs": 100000') for w in words]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.execv(words[0], words)
+    job = psutil.Process(process)
+    try:
+        while not list(tmp_path.glob("m.state/*/state.safetensors")):
+            time.sleep(0.02)
+        before = saved_step(tmp_path)
+        os.close(terminal)
+        assert job.wait(120) == 128 + signal.SIGHUP
+    finally:
+        with suppress(psutil.NoSuchProcess):  # as it should be
+            job.kill()
+    assert saved_step(tmp_path) >= before
+
+
+def saved_step(folder: Path) -> int:
+    (state,) = folder.glob("m.state/*/state.safetensors")
+    return int(checkpoint.load_metadata(state)["state"]["step"])
+
+
+def test_loaders_that_outlive_their_training_hold_no_lock(inputs: Path, tmp_path: Path) -> None:
+    words = [*training(inputs).words(tmp_path), "--workers", "2"]
+    long = [w.replace('"epochs": 40', '"epochs": 100000') for w in words]
+    with subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("m.state/*/state.safetensors")):
+            time.sleep(0.02)
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 2
+        for worker in workers:
+            worker.suspend()  # so that they live on for certain
+        process.kill()
+    try:
+        assert all(worker.is_running() for worker in workers)
+        again = subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        assert again.stderr is not None
+        assert "goes on after step" in again.stderr.readline()
+        again.terminate()
+        again.communicate(timeout=60)
+        assert again.returncode == 128 + signal.SIGTERM
+    finally:
+        for worker in workers:
+            worker.kill()

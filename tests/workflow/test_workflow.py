@@ -1,0 +1,378 @@
+"""The real Snakemake on tiny pictures."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import SMALL, Folder, photograph
+
+from liif.checkpoints import format as checkpoint
+from liif.images import read as images
+from liif.system.files import file_sha256
+
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
+TINY: dict[str, Any] = {
+    "data": {
+        "train": "data/train",
+        "valid": "data/valid.zip",
+        "test": {"hr": "data/test"},
+        "crop": 48,
+    },
+    "models": {
+        "small-edsr": {"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "hidden": [16]},
+        "small-rdn": {
+            "encoder": {"name": "rdn", "blocks": 1, "layers": 1, "growth": 4, "channels": 8},
+            "hidden": [16],
+            "skip": "bicubic",
+            "train": {"init": "he"},
+        },
+        "given": {"weights": "data/given.pth", "scales": [8]},
+    },
+    "train": {
+        "epochs": 2,
+        "visits": 6,
+        "batch": 4,
+        "patch": 8,
+        "scales": [1, 3],
+        "queries": 64,
+        "validation_patches": 4,
+    },
+    "evaluate": {"scales": [2, 2.5], "border": "scale"},
+    # Of what is put on record, test_records and test_tracking tell.
+    "tracking": False,
+}
+
+
+class Project:
+    """A working folder with tiny data and a configuration."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def configure(self, **changes: Any) -> None:
+        (self.path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
+
+    def start(self, *words: str, start_new_session: bool = False) -> subprocess.Popen[str]:
+        # Neither activated nor told where Python is: the workflow finds its own.
+        path = os.environ["PATH"].replace(str(Path(SNAKEMAKE).parent), "")
+        folder = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.path)]
+        config = ["--configfile", str(self.path / "tiny.yaml")]
+        return subprocess.Popen(
+            [SNAKEMAKE, *folder, "--cores", "2", *words, *config],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PATH": path},
+            start_new_session=start_new_session,
+        )
+
+    def run(self, *words: str, fails: bool = False) -> str:
+        process = self.start(*(words or ("results/sr_800",)))
+        output, _ = process.communicate()
+        assert (process.returncode != 0) == fails, output
+        return output
+
+    def jobs(self, *words: str) -> dict[str, int]:
+        """Rule → number of jobs that a dry run plans."""
+        output = self.run("--dry-run", *(words or ("results/sr_800",)))
+        return planned(output)
+
+    def file(self, name: str) -> Path:
+        return self.path / "results" / name
+
+
+def planned(output: str) -> dict[str, int]:
+    """The table of jobs that a dry run prints."""
+    if "Nothing to be done" in output:
+        return {}
+    lines = output.split("Job stats:")[-1].splitlines()[3:]
+    table = [line.split() for line in lines]
+    rows = table[: [bool(row) for row in table].index(False)]
+    return {name: int(count) for name, count in rows if name != "total"}
+
+
+@pytest.fixture
+def project(folder: Folder, tmp_path: Path) -> Project:
+    path = tmp_path / "project"
+    folder("project/data/train", a=(60, 70), b=(50, 50))
+    folder("project/data/test", street=(64, 48), house=(50, 50))
+    valid = folder("valid", c=(48, 60), d=(56, 56))
+    with zipfile.ZipFile(path / "data" / "valid.zip", "w") as archive:
+        for picture in valid.iterdir():
+            archive.write(picture, f"top/{picture.name}")
+    state = checkpoint.build(SMALL["edsr"]).state_dict()
+    torch.save({"model": {"name": "liif", "args": {}, "sd": state}}, path / "data" / "given.pth")
+    project = Project(path)
+    project.configure()
+    return project
+
+
+def dry_run(*words: str) -> str:
+    """What a dry run in the repository's folder prints."""
+    command = [SNAKEMAKE, *words, "--dry-run", "results/sr_800"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout + done.stderr
+
+
+def test_the_documented_experiment_is_planned(tmp_path: Path) -> None:
+    output = dry_run("--directory", str(tmp_path), "--cores", "all")
+    assert planned(output) == {
+        "download_archive": 2,
+        "pack": 2,
+        "degrade": 9 + 1,
+        "train": 2,
+        "upscale": 2 + 1,
+        "evaluate_valid": 3 * 9,
+        "evaluate_test": 3,
+        "table": 1,
+        "report": 1,
+        "sr_800": 1,
+    }
+    for name, encoder in (("edsr-baseline", '"name":"edsr"'), ("rdn", '"name":"rdn"')):
+        (command,) = (line for line in output.splitlines() if f"liif train --name {name}" in line)
+        for setting in (encoder, '"epochs":1000', '"learning_rate":0.0001', '"queries":2304'):
+            assert setting in command
+
+
+def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
+    command = [SNAKEMAKE, "results/sr_800", "--cores", "8", "--resources", "gpu=2"]
+    command += ["--dry-run", "--directory", str(tmp_path)]
+    command += ["--config", "models={rdn: {weights: bundled}}", "train={epochs: 7}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    output = done.stdout + done.stderr
+    assert planned(output)["train"] == planned(output)["import_weights"] == 1
+    (line,) = (x for x in output.splitlines() if "liif train --name edsr-baseline" in x)
+    assert '"epochs":7' in line
+    assert '"visits":20' in line
+    assert "--threads 8 --processes 2" in line  # a training has all cores and GPUs
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--resources", "gpu=32"], "--threads 4 --processes 16"),  # no more than there are patches
+        (["--resources", "gpu=4", "--set-resources", "train:gpu=2"], "--threads 4 --processes 2"),
+        (["--set-resources", "train:gpu=0"], "--threads 8 --processes 0"),
+        ([], "--threads 8 --processes 1"),
+    ],
+)
+def test_what_a_training_takes(tmp_path: Path, words: list[str], expected: str) -> None:
+    output = dry_run("--directory", str(tmp_path), "--cores", "8", "--printshellcmds", *words)
+    lines = [line for line in output.splitlines() if "liif train --name" in line]
+    assert len(lines) == 2
+    assert all(expected in line for line in lines)
+
+
+def test_the_cluster_profile_plans_the_documented_experiment(tmp_path: Path) -> None:
+    """What each of Slurm's jobs asks for; the profile on a real Slurm is in test_slurm."""
+    folder = ["--directory", str(tmp_path)]
+    output = dry_run("--workflow-profile", "profiles/slurm", *folder)
+    (train,) = re.findall(r"rule train:(?:\n    .*)*wildcards: model=rdn(?:\n    .*)*", output)
+    assert "threads: 8\n" in train
+    for words in ("gpu=1", "mem_mb=32000", "runtime=2880"):
+        assert words in train
+    (bicubic, *_) = re.findall(r"wildcards: model=bicubic, bucket=0\n(?:    .*\n)*", output)
+    assert "gpu=0" in bicubic
+    jobs = planned(output)
+    assert (jobs["upscale"], jobs["evaluate_valid"]) == (3 * 4, 3 * 9 * 4)  # in 4 buckets
+    settings = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    assert settings["slurm-requeue"] is True
+
+
+def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "liif" / "assets" / "photos", tmp_path / "data")
+    output = dry_run("--workflow-profile", "profiles/demo", "--directory", str(tmp_path))
+    jobs = planned(output)
+    assert (jobs["train"], jobs["import_weights"], jobs["upscale"]) == (2, 1, 4)
+    assert jobs["evaluate_valid"] == 3 * 3 + 1
+    assert "edsr-baseline.safetensors" in output
+    assert "liif train --name edsr-baseline" not in output
+
+
+def test_from_photographs_to_enlargements(project: Project) -> None:
+    output = project.run()
+    # A job's progress reaches the terminal as well as its log.
+    assert "small-edsr: 6 steps in" in output
+    assert "small-edsr: 6 steps in" in project.file("logs/train/small-edsr.log").read_text()
+
+    models = ["given", "small-edsr", "small-rdn"]
+    gathered = project.file("sr_800")
+    found = sorted(str(p.relative_to(gathered)) for p in gathered.rglob("*.png"))
+    assert found == [f"{m}/{n}.png" for m in models for n in ("house", "street")]
+    for model in models:
+        assert images.read(project.file(f"sr_800/{model}/house.png")).rgb.shape == (48, 48, 3)
+    rows = list(csv.DictReader(project.file("metrics.csv").read_text().splitlines()))
+    measured = {(r["model"], r["set"], r["scale"]): float(r["psnr"]) for r in rows}
+    sets = [("test", "8"), ("valid", "2"), ("valid", "2.5")]
+    expected = {(m, *s) for m in ("small-edsr", "small-rdn", "bicubic") for s in sets}
+    # Bicubic stands beside the given model at its own scale too.
+    at_8 = {("given", "test", "8"), ("given", "valid", "8"), ("bicubic", "valid", "8")}
+    assert set(measured) == expected | at_8
+    assert json.loads(project.file("metrics/given.json").read_text())["model"] == "given"
+    assert all(5 < psnr < 60 for psnr in measured.values())
+    check_report(project)
+
+    assert "Nothing to be done" in project.run()
+    check_only_what_depends_is_redone(project)
+
+
+def check_report(project: Project) -> None:
+    """The page that the workflow makes, and Snakemake's own with it."""
+    text = project.file("report.html").read_text(encoding="utf-8")
+    for expected in (
+        "small-edsr",
+        "upscaled/small-rdn/house.png",
+        "hr/test/x8/street.png",
+        "evaluate_valid</text>",  # in the graph of the rules
+        "blocks: 1",  # in the configuration
+        "results/sr_800 --configfile experiment.yaml",
+        file_sha256(project.file("models/given.safetensors")),
+        "6 steps in",
+    ):
+        assert expected in text, expected
+    project.run("results/sr_800", "--report", "snakemake.zip")
+    with zipfile.ZipFile(project.path / "snakemake.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"report.html", "metrics.csv"} <= names
+
+
+def check_only_what_depends_is_redone(project: Project) -> None:
+    test_picture = project.path / "data" / "test" / "house.png"
+    before = {p: p.stat().st_mtime_ns for p in project.file("upscaled").rglob("*.png")}
+
+    test_picture.touch()  # equal contents
+    assert project.jobs() == {}
+
+    images.write_png(test_picture, photograph(50, 50, seed=7))
+    jobs = project.jobs()
+    assert "train" not in jobs
+    assert "evaluate_valid" not in jobs
+    project.run()
+    changed = {p.name for p, t in before.items() if p.stat().st_mtime_ns != t}
+    assert changed == {"house.png"}
+
+    models = {**TINY["models"], "small-edsr": {**TINY["models"]["small-edsr"], "hidden": [8]}}
+    project.configure(models=models)
+    jobs = project.jobs()
+    assert jobs["train"] == 1
+    assert jobs["evaluate_valid"] == 2
+    project.configure()
+    assert project.jobs() == {}
+
+    # Lost results are found again by their key, without a step.
+    weights = project.file("models/small-rdn.safetensors")
+    content = weights.read_bytes()
+    weights.unlink()
+    output = project.run("results/models/small-rdn.safetensors")
+    assert "trained already; no step is needed" in output
+    assert weights.read_bytes() == content
+
+
+def test_own_lr_pictures_have_no_truth(project: Project, folder: Folder) -> None:
+    folder("project/data/lr", mine=(7, 9))
+    given = {"given": {"weights": "data/given.pth", "scales": [2]}}
+    data = {**TINY["data"], "test": {"lr": "data/lr"}}
+    project.configure(models=given, data=data, scale=4)
+    output = project.run()
+    assert "no truth, so nothing is measured" in output
+    assert images.read(project.file("sr_800/given/mine.png")).rgb.shape == (28, 36, 3)
+    rows = list(csv.DictReader(project.file("metrics.csv").read_text().splitlines()))
+    assert {r["set"] for r in rows} == {"valid"}
+    text = project.file("report.html").read_text(encoding="utf-8")
+    assert '"lr":"report/lr/mine.png","bicubic":"upscaled/bicubic/mine.png"' in text
+    assert project.file("report/lr/mine.png").is_file()
+
+
+def test_test_set_from_validation_photographs_in_buckets(project: Project) -> None:
+    given = {"given": {"weights": "data/given.pth", "scales": []}}
+    data = {**TINY["data"], "test": {"from": "valid"}, "crop": 40}
+    results = []
+    for buckets in (1, 3):
+        project.configure(models=given, data=data, evaluate={"scales": [2]}, buckets=buckets)
+        project.run()
+        results.append(project.file("metrics.csv").read_text())
+    assert results[0] == results[1]
+    expected = photograph(48, 60)[4:44, 10:50]
+    np.testing.assert_array_equal(images.read(project.file("hr/test/x8/c.png")).rgb, expected)
+    assert images.read(project.file("lr/test/x8/c.png")).rgb.shape == (5, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modles": {}}, "configuration: unknown key `modles`; did you mean `models`?"),
+        ({"train": {"epochs": "many"}}, "configuration: `train.epochs` (='many')"),
+        ({"data": {**TINY["data"], "train": "data/none"}}, "data/none"),
+    ],
+)
+def test_mistakes_in_the_configuration(
+    project: Project, change: dict[str, Any], message: str
+) -> None:
+    project.configure(**change)
+    output = project.run(fails=True)
+    assert message in output
+    assert "Traceback" not in output
+    assert not project.file("sr_800").exists()
+
+
+def test_a_failing_job_says_why_and_leaves_nothing(project: Project) -> None:
+    (project.path / "data" / "train" / "bad.png").write_text("no picture")
+    output = project.run(fails=True)
+    assert "liif: data/train/bad.png: is no picture" in output
+    assert "completed successfully" not in output
+    assert "latency" not in output
+    assert not project.file("work/train.pack").exists()
+    assert not list(project.file("work").glob(".*part*"))
+    (project.path / "data" / "train" / "bad.png").unlink()
+    project.run("results/work/train.pack")
+
+
+def test_scales_there_and_back_lost_pictures_and_more_buckets_than_pictures(
+    project: Project,
+) -> None:
+    given = {"given": {"weights": "data/given.pth", "scales": []}}
+    quick: dict[str, Any] = {"models": given, "evaluate": {"scales": []}, "buckets": 5}
+    tables = []
+    for scale in (8, 3.3, 8):
+        project.configure(**quick, scale=scale)
+        project.run()
+        tables.append(project.file("metrics.csv").read_text())
+    assert tables[0] == tables[2] != tables[1]
+    for lost in ("upscaled", "lr", "sr_800"):
+        shutil.rmtree(project.file(lost))
+    project.run()
+    assert len(list(project.file("sr_800/given").iterdir())) == 2
+
+
+def test_only_enlarging_own_pictures(project: Project, folder: Folder) -> None:
+    folder("project/data/lr", mine=(7, 9))
+    given = {"given": {"weights": "data/given.pth", "scales": []}}
+    data = {**TINY["data"], "test": {"lr": "data/lr"}}
+    project.configure(models=given, data=data, evaluate={"scales": []})
+    project.run()
+    assert project.file("sr_800/given/mine.png").exists()
+
+
+def test_a_second_workflow_in_the_folder_is_refused(project: Project) -> None:
+    first = project.start("results/sr_800")
+    while not (project.path / ".snakemake" / "liif.lock").exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.2)
+    output = project.run(fails=True)
+    assert f"is running already (process {first.pid})" in output
+    first.communicate()
+    assert first.returncode == 0
