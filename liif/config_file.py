@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from liif.system.redact import without_secrets
+from liif.system.redact import redact
 
 _OF_KINDS = {"encoder", "schedule", "weights", "border"}
 """Keys whose value may be of several kinds; the location after them names the kind."""
@@ -46,7 +46,7 @@ def one_line(errors: list[Any], prefix: str, known_keys: Callable[[list[str]], l
         hint = _hint(path[-1], known_keys(where.split(".")[:-1]))
         return f"configuration: unknown key `{where}`{hint}{more}"
     value = error["input"]
-    shown = "" if isinstance(value, dict | BaseModel) else without_secrets(f" (={value!r})")
+    shown = "" if isinstance(value, dict | BaseModel) else redact(f" (={value!r})")
     return f"configuration: `{where or 'file'}`{shown}: {message[0].lower()}{message[1:]}{more}"
 
 

@@ -16,7 +16,7 @@ from conftest import Folder, photograph
 from PIL import Image
 
 from liif.config import Training
-from liif.data.collection import open_set
+from liif.data.collection import open_collection
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches
 from liif.images import read as images
@@ -75,7 +75,7 @@ both = pytest.mark.parametrize("make", [zipped, tarred])
 def test_paths_that_leave_the_archive(make: Archive, tmp_path: Path, name: str) -> None:
     archive = make(tmp_path, [("b.png", png()), (name, png())])
     with pytest.raises(UserError, match="leads out of the archive"):
-        open_set(archive)
+        open_collection(archive)
     with pytest.raises(UserError, match="leads out of the archive"):
         pack(archive, tmp_path / "out.pack")
     assert sorted(p.name for p in tmp_path.iterdir()) == [archive.name]
@@ -86,7 +86,7 @@ def test_a_member_that_is_there_twice(make: Archive, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate") if make is zipped else _nothing():
         archive = make(tmp_path, [("a.png", png()), ("a.png", png(photograph(5, 5)))])
     with pytest.raises(UserError, match=r"holds a\.png twice"):
-        open_set(archive)
+        open_collection(archive)
 
 
 class _nothing:
@@ -112,7 +112,7 @@ def test_links_in_archives_are_left_out(tmp_path: Path) -> None:
         zip_archive.writestr(info, str(secret))
     for name in ("links.tar", "links.zip"):
         with pytest.raises(UserError, match="has no pictures"):
-            open_set(tmp_path / name)
+            open_collection(tmp_path / name)
 
 
 @both
@@ -120,7 +120,7 @@ def test_a_picture_of_too_many_pixels(
     make: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before any of them is decoded; the limit is a setting."""
-    pictures = open_set(make(tmp_path, [("large.png", bomb(20_000)), ("small.png", png())]))
+    pictures = open_collection(make(tmp_path, [("large.png", bomb(20_000)), ("small.png", png())]))
     with pytest.raises(PictureError, match=r"large\.png: has more than 250,000,000 pixels"):
         pictures.read("large")
     assert pictures.read("small").shape == (9, 8, 3)
@@ -137,7 +137,7 @@ def test_a_member_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.M
     assert path.stat().st_size < 100_000
     monkeypatch.setenv(LIMIT, "1000")
     with pytest.raises(PictureError, match=r"a\.png: is 0\.1 GB large, too much for a picture"):
-        open_set(path).data("a")
+        open_collection(path).data("a")
 
 
 def test_a_member_that_lies_about_its_size(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_member_that_lies_about_its_size(tmp_path: Path) -> None:
     content = path.read_bytes().replace(binary("<I", 1_000_000), binary("<I", 100))
     path.write_bytes(content)
     with pytest.raises(PictureError, match=r"a\.png: cannot be read"):
-        open_set(path).data("a")
+        open_collection(path).data("a")
 
 
 BROKEN = {
@@ -266,7 +266,7 @@ def test_names_do_not_steer_the_terminal(make: Archive, tmp_path: Path) -> None:
     for name in ("../\x1b]0;x\x07.png", "a\nliif: all is well.png"):
         archive = make(tmp_path, [(name, b"no picture")])
         with pytest.raises(UserError) as caught:
-            open_set(archive).read(Path(name).stem)
+            open_collection(archive).read(Path(name).stem)
         assert str(caught.value).isprintable()
 
 

@@ -60,13 +60,13 @@ def changed(place: tuple[str, ...], value: Any) -> dict[str, Any]:
 @example(("train", "epochs"), 10**400)
 @example(("models",), {"../a": {"weights": "bundled"}})
 def test_one_wrong_value_in_the_configuration(place: tuple[str, ...], value: Any) -> None:
-    told = ""
+    explain = ""
     try:
         config.experiment(changed(place, value))
     except UserError as error:
-        told = str(error)
-    assert "\n" not in told
-    assert not told or {*place} & {*re.findall(r"\w+", told)}
+        explain = str(error)
+    assert "\n" not in explain
+    assert not explain or {*place} & {*re.findall(r"\w+", explain)}
 
 
 @given(values)

@@ -14,7 +14,7 @@ from torch import Tensor
 from liif.checkpoints import mmagic
 from liif.checkpoints import unpickle as unpickling
 from liif.checkpoints.state_dict import Foreign, architecture_of, folded, require_tensors
-from liif.system.errors import UserError, called
+from liif.system.errors import UserError, printable
 
 _UNUSED = ("encoder.sub_mean.", "encoder.add_mean.")
 """Mean shifts that the authors' encoders carry but never apply."""
@@ -42,7 +42,7 @@ def read(path: Path) -> Foreign:
         state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
         if isinstance(state, Mapping):
             keys = [str(key) for key in state] or keys
-        shown = ", ".join(map(called, keys[:4])) + (" …" if len(keys) > 4 else "")
+        shown = ", ".join(map(printable, keys[:4])) + (" …" if len(keys) > 4 else "")
         raise UserError(
             f"{path}: is a checkpoint, but not in the layout of LIIF's authors or of mmagic; "
             f"it holds {shown}"
@@ -62,7 +62,7 @@ def _authors(path: Path, content: Mapping[str, Any]) -> Foreign:
     name = content["model"].get("name", "liif")
     if name != "liif":
         raise UserError(
-            f"{path}: is of the authors' model {called(name)}; only their `liif` is LIIF"
+            f"{path}: is of the authors' model {printable(name)}; only their `liif` is LIIF"
         )
     tensors = {k: v for k, v in _mapping(state).items() if not k.startswith(_UNUSED)}
     require_tensors(path, tensors)

@@ -100,7 +100,7 @@ def fetch(name: str, *, sha256: str | None = None) -> Path:
     """
     from liif.checkpoints import convert
     from liif.checkpoints import format as checkpoint
-    from liif.system.progress import say
+    from liif.system.progress import log
 
     require(name)
     path, known = cached(name), WEIGHTS[name]
@@ -118,5 +118,5 @@ def fetch(name: str, *, sha256: str | None = None) -> Path:
     if len(digest) < 64:
         _, _, provenance = checkpoint.read(path)
         of_it = f"only {digest} of its sha256 is" if digest else "no checksum of it is"
-        say(f"{name}: {of_it} published; what came has {provenance['sha256']}")
+        log(f"{name}: {of_it} published; what came has {provenance['sha256']}")
     return path

@@ -10,8 +10,8 @@ from liif.checkpoints import format as checkpoint
 from liif.checkpoints import published
 from liif.system.errors import UserError
 from liif.system.files import DiskFull, file_sha256
-from liif.system.progress import say
-from liif.system.redact import without_secrets
+from liif.system.progress import log
+from liif.system.redact import redact
 
 
 def import_weights(
@@ -38,7 +38,7 @@ def import_weights(
             raise UserError(f"{out}: is what is to be converted; give another name")
         _convert(path, out, source, network)
         return
-    shown = without_secrets(source)
+    shown = redact(source)
     from liif.data.download import fetch
 
     if sha256 is None:
@@ -72,7 +72,7 @@ def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
     layout = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}
     scaled = provenance.get("res_scale")
     folded = f"; residual scaling {scaled:g} folded into the weights" if scaled else ""
-    say(
+    log(
         f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}"
         f"{layout.get(provenance.get('format', ''), '')}; normalised by mean "
         f"{_numbers(architecture.mean)}, std {_numbers(architecture.std)}"

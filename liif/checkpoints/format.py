@@ -29,8 +29,8 @@ from liif.network.edsr import EDSR
 from liif.network.model import LIIF
 from liif.network.rdn import RDN
 from liif.system import arguments
-from liif.system.errors import UserError, called
-from liif.system.files import replacing
+from liif.system.errors import UserError, printable
+from liif.system.files import atomic_write
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "weights" / "edsr-baseline-liif.safetensors"
 """The EDSR-baseline weights that the authors of LIIF released."""
@@ -79,7 +79,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     # As bytes, since the library's own writing to a file goes by a temporary file of its own, which
     # would stay for ever when the process is killed.
     data = to_bytes(contiguous, metadata={_KEY: text})
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(data)
 
 
@@ -234,7 +234,7 @@ def _require_fitting(architecture: Architecture, tensors: Mapping[str, Tensor], 
     except (RuntimeError, ValueError, TypeError, OverflowError):
         raise UserError(f"{path}: its architecture is larger than any that there is") from None
     wrong = [f"{k} is missing" for k in expected if k not in tensors]
-    wrong += [f"{called(k)} is unknown" for k in tensors if k not in expected]
+    wrong += [f"{printable(k)} is unknown" for k in tensors if k not in expected]
     wrong += [
         f"{k} is {tuple(tensors[k].shape)} and should be {tuple(expected[k].shape)}"
         for k in expected

@@ -9,7 +9,7 @@ from typing import cast
 
 from liif.checkpoints.state_dict import Foreign, Tensors, architecture_of, folded, require_tensors
 from liif.config import RGB
-from liif.system.errors import UserError, called
+from liif.system.errors import UserError, printable
 
 _ASIDE = ("data_preprocessor.", "pixel_loss.", "step_counter")
 """What mmagic keeps beside the network."""
@@ -52,7 +52,7 @@ def read(path: Path, state: Tensors, meta: object) -> Foreign:
     if unplaced:
         count = f"{len(unplaced)} tensor{'s' if len(unplaced) > 1 else ''}"
         raise UserError(
-            f"{path}: there is no place for {count}: {', '.join(map(called, unplaced))}"
+            f"{path}: there is no place for {count}: {', '.join(map(printable, unplaced))}"
         )
     require_tensors(path, tensors)
     architecture = architecture_of(tensors)

@@ -18,7 +18,7 @@ from liif.config import Architecture
 from liif.network import coords
 from liif.network.model import LIIF, Encoded
 from liif.system.errors import UserError
-from liif.system.files import file_sha256, replacing
+from liif.system.files import atomic_write, file_sha256
 
 TOLERANCE = 1e-4
 """How far the exported graphs' RGB may be from the original's, in 0..1."""
@@ -91,7 +91,7 @@ def export(weights: str, out: Path | None = None) -> Exported:
         out = (out or Path()) / path.stem
     names = [out.with_name(f"{out.name}.{part}.onnx") for part in ("encoder", "decoder")]
     about = {"weights_sha256": file_sha256(path), "architecture": architecture.model_dump_json()}
-    with replacing(names[0]) as encoder, replacing(names[1]) as decoder:
+    with atomic_write(names[0]) as encoder, atomic_write(names[1]) as decoder:
         inputs = _inputs((24, 31), 40)
         features = model.encode(inputs["lr"]).features.detach()
         _write(

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from liif.system.files import replacing
+from liif.system.files import atomic_write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Outputs:
     def copy_to(self, other: Outputs) -> None:
         """Copy every file; the weights come last, so that they vouch for the rest."""
         for source, target in reversed(list(zip(self.all, other.all, strict=True))):
-            with replacing(target) as part:
+            with atomic_write(target) as part:
                 shutil.copyfile(source, part)
 
 

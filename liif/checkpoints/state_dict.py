@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from liif.config import Architecture, EDSREncoder, RDNEncoder
-from liif.system.errors import UserError, called
+from liif.system.errors import UserError, printable
 
 Tensors = dict[str, Tensor]
 """By the names that the authors published, which are ours too."""
@@ -47,7 +47,7 @@ def require_tensors(path: Path, tensors: Mapping[Any, Any]) -> None:
         else:
             continue
         raise UserError(
-            f"{path}: {called(name)} {wrong}; weights must be plain tensors of real numbers"
+            f"{path}: {printable(name)} {wrong}; weights must be plain tensors of real numbers"
         )
 
 

@@ -14,8 +14,8 @@ from liif.cli.app import app
 from liif.cli.tracking import killed_runs_noted
 from liif.system import progress
 from liif.system.errors import UserError
-from liif.system.progress import say
-from liif.system.signals import Interrupted, Stopped, unwinding
+from liif.system.progress import log
+from liif.system.signals import Interrupted, Stopped, raise_on_stop
 from liif.training import ranks
 
 __all__ = ["app", "main", "pictures", "stages"]
@@ -34,7 +34,7 @@ def main() -> None:
     try:
         with ExitStack() as stack:
             if a_job:
-                stack.enter_context(unwinding())
+                stack.enter_context(raise_on_stop())
                 if not follows:
                     stack.enter_context(killed_runs_noted())
             app()
@@ -47,13 +47,13 @@ def main() -> None:
         _fail("there is not enough memory; close other programs, or take less at once")
     except ranks.Elsewhere as error:
         reason = f" ({error})" if str(error) else ""
-        say(f"liif: another process of this training has ended{reason}; the same command goes on")
+        log(f"liif: another process of this training has ended{reason}; the same command goes on")
         _leave(1)
     except Stopped as stop:
-        say("liif: stopped; nothing half-written is left, and the same command goes on")
+        log("liif: stopped; nothing half-written is left, and the same command goes on")
         _leave(128 + stop.signal_number)
     except Interrupted as error:
-        say(f"liif: {error}")
+        log(f"liif: {error}")
         _leave(128 + error.signal_number)
 
 
@@ -61,7 +61,7 @@ def _fail(reason: str) -> NoReturn:
     """Say why and end, whichever process this is."""
     progress.quiet = False
     which = f" (process {ranks.rank() + 1} of {ranks.size()})" if ranks.rank() else ""
-    say(f"liif{which}: {reason}")
+    log(f"liif{which}: {reason}")
     _leave(1)
 
 

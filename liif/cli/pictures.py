@@ -28,7 +28,7 @@ from liif.cli.options import (
 from liif.cli.tracking import tracking
 from liif.system.errors import UserError
 from liif.system.files import require_writable
-from liif.system.locks import beside, lock
+from liif.system.locks import lock, lock_path
 
 
 @app.command(rich_help_panel=PICTURES)
@@ -132,7 +132,7 @@ def upscale(
         bucket=buckets.parse_bucket(bucket),
         names=None if only is None else buckets.read_manifests(only),
     )
-    with lock(beside(manifest), f"upscaling to {out}") if manifest else nullcontext():
+    with lock(lock_path(manifest), f"upscaling to {out}") if manifest else nullcontext():
         made = stage.upscale(inputs, out, job)
         if manifest is not None:
             buckets.write_manifest(manifest, made, *([out] if out is not None else []))
@@ -179,7 +179,7 @@ def import_(
     from liif.tracking import entries as runs
 
     require_writable(out)
-    with lock(beside(out), f"importing {out.name}"):
+    with lock(lock_path(out), f"importing {out.name}"):
         stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
     with tracking(track) as tracker:
         runs.given(tracker, out, source)

@@ -25,8 +25,8 @@ from liif.cli.options import (
 from liif.cli.tracking import tracking
 from liif.system.errors import UserError
 from liif.system.files import require_writable
-from liif.system.locks import beside, lock
-from liif.system.progress import say
+from liif.system.locks import lock, lock_path
+from liif.system.progress import log
 from liif.system.project import TRACKING, project
 from liif.training import ranks
 
@@ -54,7 +54,7 @@ def download(
     with lock(partial / f"{name}.lock", f"the download of {name}"):
         stage.download(name, stage.ARCHIVES[name], to / f"{name}.zip", partial)
     if hint := stage.how_to_record(to, project()):
-        say(hint)
+        log(hint)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -68,9 +68,9 @@ def pack(
 
     version = data_version(project())
     if version.warning:
-        say(version.warning)
+        log(version.warning)
     require_writable(out)
-    with lock(beside(out), f"packing {out.name}"):
+    with lock(lock_path(out), f"packing {out.name}"):
         stage.pack(source, out, data_version=version.known)
 
 
@@ -95,7 +95,7 @@ def degrade(
 
     part = buckets.parse_bucket(bucket)
     require_writable(*[place for place in (out, truth, manifest) if place is not None])
-    with lock(beside(manifest or out), f"degrading to {out}"):
+    with lock(lock_path(manifest or out), f"degrading to {out}"):
         made = stage.degrade(source, out, scale=scale, crop=crop, truth=truth, bucket=part)
         if manifest is not None:
             buckets.write_manifest(manifest, made, *[f for f in (out, truth) if f is not None])

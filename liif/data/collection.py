@@ -12,13 +12,13 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from liif.images import read as images
-from liif.system.errors import PictureError, UserError, called
+from liif.system.errors import PictureError, UserError, printable
 
 _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError)
 """What reading a damaged archive raises."""
 
 
-class PictureSet(ABC):
+class Collection(ABC):
     """Pictures by name.
 
     Parameters
@@ -49,7 +49,9 @@ class PictureSet(ABC):
         for member in sorted(self._sizes):
             parts = PurePosixPath(member)
             if parts.is_absolute() or ".." in parts.parts:
-                raise UserError(f"{path}: {called(member)} leads out of the archive; make it anew")
+                raise UserError(
+                    f"{path}: {printable(member)} leads out of the archive; make it anew"
+                )
             hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts.parts)
             if (hidden and not self._takes_hidden) or parts.suffix.lower() not in images.SUFFIXES:
                 continue
@@ -64,7 +66,7 @@ class PictureSet(ABC):
                 continue
             name = parts.stem if flat else member
             if name in self._members:
-                both = f"{called(self._members[name])} and {called(member)}"
+                both = f"{printable(self._members[name])} and {printable(member)}"
                 raise UserError(f"{path}: {both} have the same name; rename one")
             self._members[name] = member
         if not self._members and not self.unusable:
@@ -90,7 +92,7 @@ class PictureSet(ABC):
 
     def label(self, name: str) -> str:
         """What to call a picture in a message."""
-        return f"{self.path}/{called(self._members[name])}"
+        return f"{self.path}/{printable(self._members[name])}"
 
     def file(self, name: str) -> Path | None:
         """Where a picture lies; None within an archive."""
@@ -123,18 +125,18 @@ class PictureSet(ABC):
     def _data(self, member: str) -> bytes: ...
 
 
-class _Archive(PictureSet):
+class _Archive(Collection):
     def _once(self, members: list[tuple[str, int]]) -> dict[str, int]:
         """Refuse a member that is there twice: readers do not agree which one counts."""
         sizes: dict[str, int] = {}
         for member, size in members:
             if member in sizes:
-                raise UserError(f"{self.path}: holds {called(member)} twice; make it anew")
+                raise UserError(f"{self.path}: holds {printable(member)} twice; make it anew")
             sizes[member] = size
         return sizes
 
 
-class Folder(PictureSet):
+class Folder(Collection):
     """Pictures in a folder, and in the folders within it."""
 
     def _list(self) -> dict[str, int]:
@@ -150,7 +152,7 @@ class Folder(PictureSet):
         return self.path / self._members[name] if name in self._members else None
 
 
-class OneFile(PictureSet):
+class OneFile(Collection):
     """A single picture; also a hidden one, since it was named."""
 
     _takes_hidden = True
@@ -163,7 +165,7 @@ class OneFile(PictureSet):
 
     def label(self, name: str) -> str:
         """What to call the picture in a message."""
-        return called(self.path)
+        return printable(self.path)
 
     def file(self, name: str) -> Path | None:
         """Where the picture lies."""
@@ -205,9 +207,9 @@ class TarArchive(_Archive):
             return file.read()
 
 
-def open_set(
+def open_collection(
     path: Path, *, flat: bool = True, recursive: bool = True, lenient: bool = False
-) -> PictureSet:
+) -> Collection:
     """The pictures of a folder, a zip or a tar archive; or a picture alone."""
     if path.is_dir():
         return Folder(path, flat=flat, recursive=recursive, lenient=lenient)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from liif.data import manifests as buckets
-from liif.data.collection import open_set
+from liif.data.collection import open_collection
 from liif.data.manifests import EVERYTHING, Bucket, Manifest
 from liif.images import read as images
 from liif.images.imresize import imresize
@@ -41,7 +41,7 @@ def degrade(
     UserError
         An unreadable source or picture, or one smaller than the crop or the scale.
     """
-    pictures = open_set(source)
+    pictures = open_collection(source)
 
     def make(name: str, path: Path) -> None:
         tag = buckets.tag_of("degrade", pictures.digest(name), scale, crop)

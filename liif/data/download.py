@@ -12,9 +12,9 @@ from typing import NamedTuple
 import requests
 
 from liif.system.errors import UserError
-from liif.system.files import cannot_write, file_sha256, replacing
-from liif.system.progress import duration, say
-from liif.system.redact import without_secrets
+from liif.system.files import atomic_write, cannot_write, file_sha256
+from liif.system.progress import duration, log
+from liif.system.redact import redact
 
 TIMEOUT = (15, 60)
 """Seconds to connect, and between two pieces of data."""
@@ -85,13 +85,13 @@ def download(name: str, archive: Archive, out: Path, partial: Path) -> None:
     """
     if out.exists():
         verify(out, archive)
-        say(f"{out}: is there and has the published checksum")
+        log(f"{out}: is there and has the published checksum")
         return
-    say(LICENCE)
+    log(LICENCE)
     have = _part(partial, archive.sha256)
     missing = archive.size - (have.stat().st_size if have.exists() else 0)
     free = shutil.disk_usage(_existing(partial)).free
-    say(
+    log(
         f"{name}: {missing / 1e9:.2f} GB to download, {free / 1e9:.1f} GB free on this disk; "
         f"the workflow needs about twice the archive's {archive.size / 1e9:.2f} GB more for pixels"
     )
@@ -154,7 +154,7 @@ def fetch(
             _finish(part, out, digest)
             return
         except _Useless as error:
-            reasons.append(f"{without_secrets(url)}: {error}")
+            reasons.append(f"{redact(url)}: {error}")
         except OSError as error:
             raise cannot_write(part, error) from None
     raise NotToBeHad(f"{out.name} could not be downloaded ({'; '.join(reasons)})")
@@ -175,7 +175,7 @@ def _persist(url: str, part: Path, size: int | None) -> None:
         failures = 1 if have > before >= 0 else failures + (2 if unreachable else 1)
         if failures >= TRIES:
             raise _Useless(reason)
-        say(f"{without_secrets(url)}: {reason}; again")
+        log(f"{redact(url)}: {reason}; again")
         time.sleep(_PAUSE * 2 ** (failures - 1))
 
 
@@ -248,7 +248,7 @@ def _write(answer: requests.Response, part: Path, have: int, total: int | None) 
             elapsed = time.monotonic() - start
             if elapsed >= shown and total:
                 speed = (have - begun) / elapsed
-                say(
+                log(
                     f"{part.name}: {have / 1e6:.0f} of {total / 1e6:.0f} MB, "
                     f"{speed / 1e6:.1f} MB/s, {duration((total - have) / speed)} left"
                 )
@@ -266,7 +266,7 @@ def _finish(part: Path, out: Path, digest: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with replacing(out) as copy:  # on another file system; whole there, too
+        with atomic_write(out) as copy:  # on another file system; whole there, too
             shutil.copyfile(part, copy)
         part.unlink()
 
@@ -284,7 +284,7 @@ def _plain(error: Exception) -> str:
     if isinstance(error, requests.ConnectionError):
         timed_out = "timed out" in str(error)
         return "no answer in time" if timed_out else _UNREACHABLE
-    return without_secrets(str(error)) or type(error).__name__
+    return redact(str(error)) or type(error).__name__
 
 
 def _existing(path: Path) -> Path:
@@ -300,5 +300,5 @@ def copy_photographs(out: Path) -> None:
     for source in sorted(PHOTOGRAPHS.rglob("*.*")):
         target = out / source.relative_to(PHOTOGRAPHS)
         if not target.exists():
-            with replacing(target) as part:
+            with atomic_write(target) as part:
                 shutil.copyfile(source, part)

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from liif.data.collection import open_set
+from liif.data.collection import open_collection
 from liif.data.download import ARCHIVES
 from liif.images.read import RGB8
 from liif.system.errors import UserError
-from liif.system.files import file_sha256, replacing
-from liif.system.progress import Progress, say
+from liif.system.files import atomic_write, file_sha256
+from liif.system.progress import Progress, log
 
 _WRONG = (ValueError, TypeError, AttributeError, MemoryError, RecursionError)
 """What JSON that is not of a pack raises."""
@@ -111,7 +111,7 @@ def pack(source: Path, out: Path, *, data_version: str | None = None) -> Pack:
     UserError
         An unreadable source or picture, or a full disk.
     """
-    pictures = open_set(source)
+    pictures = open_collection(source)
     names = pictures.names
     # Room for the header, which is only known at the end; the format allows spaces after it.
     room = 512 + sum(len(name.encode()) * 6 + 120 for name in names)
@@ -119,7 +119,7 @@ def pack(source: Path, out: Path, *, data_version: str | None = None) -> Pack:
     header: dict[str, Any] = {}
     digest = sha256()
     progress = Progress(f"packing {source}", len(names), unit="photographs")
-    with replacing(out) as part, part.open("wb") as file:
+    with atomic_write(out) as part, part.open("wb") as file:
         file.seek(8 + room)
         offset = 0
         for name in names:
@@ -147,7 +147,7 @@ def _note_version(source: Path) -> None:
     """Say when an archive with DIV2K's name is another one than the published."""
     archive = ARCHIVES.get(source.stem)
     if archive is not None and source.is_file() and file_sha256(source) != archive.sha256:
-        say(
+        log(
             f"{source}: is not the archive that DIV2K publishes (its checksum differs); "
             "it is taken as a version of your own"
         )

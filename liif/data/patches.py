@@ -21,7 +21,7 @@ from liif.data.pack import Pack
 from liif.images.imresize import imresize
 from liif.images.read import RGB8
 from liif.network import coords
-from liif.system.signals import STOPPING
+from liif.system.signals import STOP_SIGNALS
 
 LARGEST = "the largest HR patch, patch × scale"
 """What a photograph must at least be as large as."""
@@ -176,7 +176,7 @@ def _quiet_worker(_: int) -> None:
     """Being asked to stop is for the training, which saves and then ends its workers."""
     import signal
 
-    for number in STOPPING:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
 

@@ -23,7 +23,7 @@ from liif.images import sixteen_bit as deep
 from liif.images.metadata import Metadata, png_colours, turned
 from liif.images.pixels import channels_of, scale_transparency
 from liif.system.errors import PictureError, UserError
-from liif.system.files import replacing
+from liif.system.files import atomic_write
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 """Endings of files that count as pictures."""
@@ -199,7 +199,7 @@ def write_png(path: Path, rgb: RGB8, *, text: dict[str, str] | None = None) -> N
     info = PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         Image.fromarray(rgb).save(part, format="PNG", pnginfo=info)
 
 

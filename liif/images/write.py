@@ -20,7 +20,7 @@ from liif.images.metadata import Metadata
 from liif.images.pixels import to_image
 from liif.network import tiling as tiles
 from liif.system.errors import PictureError
-from liif.system.files import replacing
+from liif.system.files import atomic_write
 
 FORMATS = {
     ".png": "PNG",
@@ -102,7 +102,7 @@ def write(
         The format cannot hold what the metadata has.
     """
     kind = format_of(path)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         if kind == "TIFF":
             write_part = partial(tiff.write, part, picture)
         else:

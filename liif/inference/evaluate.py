@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from liif.config import Border, Channel
-from liif.data.collection import PictureSet, open_set
+from liif.data.collection import Collection, open_collection
 from liif.data.manifests import bucket_files
 from liif.images.metrics import Pixels, Quality, border_width, quality
 from liif.images.read import RGB8
@@ -67,8 +67,8 @@ def evaluate(
     head = {"model": model, "set": set_name, "scale": scale, "channel": channel, "border": width}
     if chosen == []:  # an empty bucket, whose folder may not even exist
         return {**head, "psnr": None, "ssim": None, "pictures": {}}
-    truths = open_set(hr)
-    others = open_set(sr if sr is not None else _given(lr))
+    truths = open_collection(hr)
+    others = open_collection(sr if sr is not None else _given(lr))
     chosen = chosen or truths.names
     progress = Progress(
         f"evaluating {model} on {set_name} ×{scale:g}", len(chosen), unit="pictures"
@@ -101,7 +101,7 @@ def _given(lr: Path | None) -> Path:
     return lr
 
 
-def _partner(name: str, others: PictureSet, scale: float) -> str:
+def _partner(name: str, others: Collection, scale: float) -> str:
     """The name of the LR or SR picture of a truth."""
     for candidate in (name, f"{name}x{scale:g}"):
         if candidate in others.names:

@@ -10,7 +10,7 @@ from pathlib import Path
 from liif.data import manifests as buckets
 from liif.data.manifests import Manifest
 from liif.system.errors import UserError
-from liif.system.files import replacing
+from liif.system.files import atomic_write
 
 
 def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manifest]:
@@ -41,7 +41,7 @@ def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:
                 except FileNotFoundError:
                     raise UserError(f"{source}: is missing; upscale it again") from None
                 except OSError:  # another file system, or one without hard links
-                    with replacing(target) as copy:
+                    with atomic_write(target) as copy:
                         shutil.copyfile(source, copy)
         if out.exists():
             shutil.rmtree(out)

@@ -9,18 +9,18 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from liif.data import manifests as buckets
-from liif.data.collection import PictureSet, open_set
+from liif.data.collection import Collection, open_collection
 from liif.data.manifests import Bucket
 from liif.images import read as images
 from liif.inference.places import counted, is_picture, require_place
 from liif.system.errors import PictureError, UserError
-from liif.system.progress import say
+from liif.system.progress import log
 
 
 class Task(NamedTuple):
     """A picture, and where it goes."""
 
-    pictures: PictureSet
+    pictures: Collection
     name: str
     target: Path
 
@@ -102,7 +102,9 @@ class _Found:
         names = None if w.names is None else [n for n in sorted(w.names) if n in w.bucket]
         if names == []:  # an empty bucket, whose folder may not even exist
             return
-        pictures = open_set(source, flat=w.flat, recursive=w.recursive or w.flat, lenient=True)
+        pictures = open_collection(
+            source, flat=w.flat, recursive=w.recursive or w.flat, lenient=True
+        )
         self.plan.problems += pictures.unusable
         # Asked once, since resolving each of many pictures takes longer than all the rest.
         inside = self.out is not None and source.is_dir() and _within(self.out, source)
@@ -142,7 +144,7 @@ class _Found:
         """The plan without what an earlier call made, and without what would replace a picture."""
         tasks = self._without_results()
         if self._unmarked:
-            say(
+            log(
                 f"{counted(len(self._unmarked), 'picture')} within {self.out} not marked as liif's "
                 "(only PNG is): taken for made by an earlier call, and not enlarged"
             )
@@ -177,7 +179,7 @@ class _Found:
             others = f" and {counted(len(left) - 1, 'other')} like it" if len(left) > 1 else ""
             made = targets[first.file.resolve()].label
             are = "are" if others else "is"
-            say(f"{first.label}{others} {are} left out: made from {made} by an earlier call")
+            log(f"{first.label}{others} {are} left out: made from {made} by an earlier call")
         return kept
 
     def _require_no_original(self, task: Task) -> None:

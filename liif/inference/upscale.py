@@ -22,7 +22,7 @@ from liif.inference.upscaler import Upscaler
 from liif.system import memory
 from liif.system.errors import PictureError, UserError
 from liif.system.files import DiskFull, cannot_write, file_sha256, require_writable
-from liif.system.progress import Progress, duration, say
+from liif.system.progress import Progress, duration, log
 
 
 def parse_format(text: str, out: Path | None = None) -> str:
@@ -118,7 +118,7 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     outcome = _Outcome(failed=todo.problems)
     if todo.tasks:
         for error in todo.problems:
-            say(f"{error}; going on with the others")
+            log(f"{error}; going on with the others")
     made: dict[Path, str] = {}
     with Progress(job.title, len(todo.tasks), unit="pictures", closing=False) as progress:
         for task in todo.tasks:
@@ -137,7 +137,7 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
             except PictureError as error:
                 outcome.failed.append(error)
                 if count > 1:
-                    say(f"{error}; going on with the others")
+                    log(f"{error}; going on with the others")
             progress.advance()
     _tell(outcome, count, f"{job.title}: ", common_place(todo.tasks, out), progress.elapsed)
     return outcome.manifest
@@ -168,9 +168,9 @@ def _told_of_one(target: Path) -> Iterator[None]:
     except UserError as error:
         raise PictureError(str(error)) from None
     except OSError as error:
-        told = cannot_write(target, error)
-        if isinstance(told, DiskFull):
-            raise told from None
+        explain = cannot_write(target, error)
+        if isinstance(explain, DiskFull):
+            raise explain from None
         raise PictureError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
@@ -179,7 +179,7 @@ def _tell(outcome: _Outcome, count: int, title: str, place: str, seconds: float)
     made = len(outcome.manifest) - outcome.left
     if outcome.stale:
         was = "was" if outcome.stale == 1 else "were"
-        say(
+        log(
             f"{outcome.stale} of {count} {was} there already, made of something else or with other "
             f"settings, and {was} left alone; --overwrite replaces such"
         )
@@ -187,7 +187,7 @@ def _tell(outcome: _Outcome, count: int, title: str, place: str, seconds: float)
     parts = ", ".join(f"{n} {what}" for n, what in counts if n)
     if made or outcome.left:
         where = f" → {place}" if place else ""
-        say(f"{title}{parts}{where} ({duration(seconds)})")
+        log(f"{title}{parts}{where} ({duration(seconds)})")
     if outcome.failed and count == 1:
         raise outcome.failed[0]
     if outcome.failed:
@@ -214,7 +214,7 @@ def _make(task: Task, job: Job, progress: Progress, outcome: _Outcome) -> None:
         if job.upscaler.whole
         else "lower --max-memory, or write TIFF, which need not fit"
     )
-    with memory.told(task.label, remedy, PictureError):
+    with memory.explain(task.label, remedy, PictureError):
         _enlarge(task, job, progress, tag)
 
 
@@ -222,18 +222,18 @@ def _enlarge(task: Task, job: Job, progress: Progress, tag: str) -> None:
     label, out = task.label, task.target
     picture = images.read(BytesIO(task.pictures.data(task.name)), label)
     if picture.frames > 1:
-        say(f"{label}: has {picture.frames} frames; only the first is enlarged")
+        log(f"{label}: has {picture.frames} frames; only the first is enlarged")
     height, width, channels = picture.pixels.shape
     try:
         size = job.size.of((height, width))
     except ValueError as error:
         raise PictureError(f"{label}: {error}") from None
     if abs(size[0] * width / (size[1] * height) - 1) > max(0.01, 1 / height, 1 / width):
-        say(f"{label}: {width}x{height} is stretched to {size[1]}x{size[0]}")
+        log(f"{label}: {width}x{height} is stretched to {size[1]}x{size[0]}")
     shape, dtype = (*size, channels), picture.pixels.dtype
     writing.check(out, shape, dtype)
     for loss in writing.losses(out, shape, dtype):
-        say(f"{out}: {loss}")
+        log(f"{out}: {loss}")
     strips = _followed(enlarge(picture.pixels, size, job.upscaler.strips), size, label, progress)
     big = Enlarged(
         strips=strips, shape=shape, dtype=dtype, metadata=resized(picture.metadata, size)

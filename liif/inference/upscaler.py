@@ -13,7 +13,7 @@ from liif.images.channels import Pixels, Strips, largest
 from liif.images.imresize import imresize
 from liif.images.read import RGB8
 from liif.system.files import file_sha256
-from liif.system.progress import say
+from liif.system.progress import log
 
 BICUBIC = "bicubic"
 """What to give as weights for MATLAB's bicubic imresize, the baseline."""
@@ -59,7 +59,7 @@ def open_upscaler(
             "--self-ensemble": self_ensemble,
         }
         if without := [option for option, given in options.items() if given]:
-            say(f"{BICUBIC} is no network; without effect: {', '.join(without)}")
+            log(f"{BICUBIC} is no network; without effect: {', '.join(without)}")
         return Upscaler(BICUBIC, _bicubic, whole=True)
 
     from liif.checkpoints import format as checkpoint

@@ -27,8 +27,8 @@ from liif.report import tables as numbers
 from liif.report.render import Shown, Version
 from liif.report.results import LR, TRUTH, Results, collect, steps
 from liif.report.translations import both
-from liif.system.locks import beside, lock
-from liif.system.progress import Progress, duration, say
+from liif.system.locks import lock, lock_path
+from liif.system.progress import Progress, duration, log
 
 MOST = 1000
 """Pictures that a page shows; of more, so many are chosen."""
@@ -71,7 +71,7 @@ def report(
         Nothing to report on, or a damaged file.
     """
     results = collect(folder, settings)
-    with lock(beside(folder / "report.html"), f"the report on {folder}"):
+    with lock(lock_path(folder / "report.html"), f"the report on {folder}"):
         return _write(results, project, settings, sources or {}, snakefile)
 
 
@@ -126,7 +126,7 @@ def _write(
         models=origin.models(results, project),
         graph=graph.svg(edges) if edges else "",
     )
-    say(f"report: {out}, {out.stat().st_size / 1e6:.1f} MB, {len(chosen)} pictures")
+    log(f"report: {out}, {out.stat().st_size / 1e6:.1f} MB, {len(chosen)} pictures")
     return out
 
 

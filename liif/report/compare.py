@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from liif.data.collection import OneFile, PictureSet, open_set
+from liif.data.collection import Collection, OneFile, open_collection
 from liif.images import read as images
 from liif.images.metrics import quality
 from liif.report import render as page
@@ -43,7 +43,7 @@ def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Pat
     paths = [*inputs] if truth is None or truth in inputs else [*inputs, truth]
     if len(paths) < 2:
         raise UserError("give at least two pictures, or two folders of them, to compare")
-    sets = dict(zip(_labels(paths), map(open_set, paths), strict=True))
+    sets = dict(zip(_labels(paths), map(open_collection, paths), strict=True))
     alone = {isinstance(s, OneFile) for s in sets.values()}
     if len(alone) > 1:
         raise UserError("give either pictures or folders of them, not both")
@@ -92,7 +92,7 @@ def _labels(paths: list[Path]) -> list[str]:
     raise UserError(f"{paths[0]}: is given twice")
 
 
-def _picture(files: dict[str, tuple[PictureSet, str]], name: str, truth: str | None) -> Shown:
+def _picture(files: dict[str, tuple[Collection, str]], name: str, truth: str | None) -> Shown:
     """A picture with all its versions in the page."""
     addresses, sizes, thumb = {}, {}, ""
     for key, (pictures, member) in files.items():

@@ -21,7 +21,7 @@ from liif.data.versions import UNKNOWN
 from liif.report.results import Results
 from liif.system.files import file_sha256
 from liif.system.project import records_folder
-from liif.system.redact import without_secrets
+from liif.system.redact import redact
 from liif.tracking import environment
 from liif.tracking.records import Records
 
@@ -73,7 +73,7 @@ def run_page(project: Path, model: str, identity: str) -> str | None:
     if run is None:
         return None
     store = record.delivered().store or ""
-    pages = without_secrets(store) if re.match("https?://", store) else _LOCAL_PAGES
+    pages = redact(store) if re.match("https?://", store) else _LOCAL_PAGES
     return f"{pages.rstrip('/')}/#/runs/{run}"
 
 
@@ -136,7 +136,7 @@ def configuration(settings: Experiment) -> str:
 def as_yaml(values: Any) -> str:
     """Settings as they are written in a configuration file."""
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    return without_secrets(text)
+    return redact(text)
 
 
 def is_documented(settings: Experiment) -> bool:

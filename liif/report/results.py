@@ -11,7 +11,7 @@ from pathlib import Path
 from liif.checkpoints.outputs import Outputs
 from liif.config import Experiment, TestLR
 from liif.data import manifests as buckets
-from liif.data.collection import open_set
+from liif.data.collection import open_collection
 from liif.images import read as images
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC
@@ -180,7 +180,7 @@ def _listed(folder: Path, models: Iterable[str]) -> set[str]:
 
 def _copy(source: Path, to: Path) -> list[str]:
     """Copy LR pictures of one's own, as PNG; those that are there already stay."""
-    pictures = open_set(source)
+    pictures = open_collection(source)
     for name in pictures.names:
         tag = buckets.tag_of("report", pictures.digest(name))
         if not buckets.is_current(to / f"{name}.png", tag):

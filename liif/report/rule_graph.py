@@ -12,7 +12,7 @@ from pathlib import Path
 import networkx
 from markupsafe import Markup
 
-from liif.system.progress import say
+from liif.system.progress import log
 
 _WIDTH, _HEIGHT, _GAP, _LAYER = 150, 34, 24, 74
 """In pixels."""
@@ -37,7 +37,7 @@ def rules(snakefile: Path, settings: str, target: str) -> list[tuple[str, str]]:
         options = ["--rulegraph", "dot", "--nolock", "--configfile", str(config)]
         done = subprocess.run([*command, target, *options], capture_output=True, text=True)
     if done.returncode:
-        say(f"the graph of the rules is left out: {done.stderr.strip().splitlines()[-1:]}")
+        log(f"the graph of the rules is left out: {done.stderr.strip().splitlines()[-1:]}")
         return []
     return parse(done.stdout)
 

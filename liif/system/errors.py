@@ -12,7 +12,7 @@ class PictureError(UserError):
     """What is wrong with one picture, so that a job over many can go on with the others."""
 
 
-def called(name: object) -> str:
+def printable(name: object) -> str:
     """A name from a file as messages show it: without line ends and what steers terminals."""
     text = str(name)
     return text if text.isprintable() else repr(text)

@@ -15,7 +15,7 @@ from typing import Any
 
 from liif.system.errors import UserError
 from liif.system.locks import attempt
-from liif.system.signals import STOPPING
+from liif.system.signals import STOP_SIGNALS
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -34,7 +34,7 @@ class DiskFull(UserError):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well.
 
     Whatever goes wrong, `path` is either as it was or complete; a full disk is said plainly.
@@ -45,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A signal that comes while the file is made is heeded where it is taken away again.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             claim = attempt(part)
             if claim is None:
@@ -110,7 +110,7 @@ def require_writable(*places: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole."""
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 

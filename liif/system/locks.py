@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from liif.system.errors import UserError
 from liif.system.processes import WORKFLOW, ask_to_stop, elsewhere, is_dead, jobs_of
-from liif.system.progress import say
+from liif.system.progress import log
 
 _PATIENCE = 120.0
 """Seconds that an orphaned job gets for its last step and for saving."""
@@ -54,7 +54,7 @@ def lock(path: Path, purpose: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def beside(path: Path) -> Path:
+def lock_path(path: Path) -> Path:
     """The lock file for a job that writes `path`; refused where that names no file or folder."""
     if not path.name:
         raise UserError(f"`{path}`: has no name of its own; give another place")
@@ -141,7 +141,7 @@ def _take_over(file: IO[str], purpose: str) -> bool:
     holder, workflow = _owner(file)
     if not holder or not is_dead(workflow):
         return False
-    say(f"{purpose} still runs (process {holder}), but its workflow was killed: asking it to stop")
+    log(f"{purpose} still runs (process {holder}), but its workflow was killed: asking it to stop")
     ask_to_stop([holder, *jobs_of(holder)])
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:

@@ -17,7 +17,7 @@ _SAID = re.compile(
 """What PyTorch's errors say of it, of a GPU and of the CPU."""
 
 
-def ran_out(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether it is for want of memory that this was raised."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
@@ -27,11 +27,11 @@ def ran_out(error: BaseException) -> bool:
 
 
 @contextmanager
-def told(task: str, remedy: str, kind: type[UserError] = UserError) -> Iterator[None]:
+def explain(task: str, remedy: str, kind: type[UserError] = UserError) -> Iterator[None]:
     """Make running out of memory within the block one line of that kind."""
     try:
         yield
     except Exception as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
         raise kind(f"{task}: there is not enough memory; {remedy}") from None

@@ -15,7 +15,7 @@ quiet = False
 """Whether nothing is said, since another process of the same work does."""
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """A line for the user, at once; work goes on when nobody reads it any more.
 
     Be it that a pipe was closed, a terminal is gone, or the disk of a log is full.
@@ -100,7 +100,7 @@ class Progress:
             self._bars.update(self._piece, visible=False)
         if self.done == self.total:
             if self.closing:
-                say(f"{self.title}: {self.total} {self.unit} in {duration(elapsed)}")
+                log(f"{self.title}: {self.total} {self.unit} in {duration(elapsed)}")
         elif elapsed >= self._next and self._bars is None:
             self._say(elapsed, 0, "")
 
@@ -108,7 +108,7 @@ class Progress:
         done = self.done + fraction
         left = elapsed / done * (self.total - done)
         counted = f"{self.done}/{self.total} {self.unit}{piece}"
-        say(f"{self.title}: {counted}, {duration(left)} left")
+        log(f"{self.title}: {counted}, {duration(left)} left")
         self._next = elapsed + min(60, max(5, elapsed / 5))
 
 

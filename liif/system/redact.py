@@ -9,7 +9,7 @@ _FILES = ("sqlite:", "file:")
 """Addresses of files, where @ and ? are parts of names."""
 
 
-def without_secrets(text: str) -> str:
+def redact(text: str) -> str:
     """A text with names, passwords and queries taken out of the addresses in it."""
     return _ADDRESS.sub(_plain, text)
 

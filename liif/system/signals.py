@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from liif.system.progress import say
+from liif.system.progress import log
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, what machines and workflows send before they take a job away, a closed terminal."""
 
 
@@ -34,11 +34,11 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def unwinding() -> Iterator[None]:
+def raise_on_stop() -> Iterator[None]:
     """Within the block the signals that ask a job to stop raise `Stopped`."""
 
     def unwind(number: int, _: FrameType | None) -> NoReturn:
-        for each in STOPPING:  # a second one must not disturb the tidying up
+        for each in STOP_SIGNALS:  # a second one must not disturb the tidying up
             signal.signal(each, signal.SIG_IGN)
         raise Stopped(number)
 
@@ -47,7 +47,7 @@ def unwinding() -> Iterator[None]:
 
 
 @contextmanager
-def stop_asked() -> Iterator[list[int]]:
+def stop_requests() -> Iterator[list[int]]:
     """Collects the signals that ask a job to stop; a second Ctrl-C stops it at once.
 
     Other signals come twice without meaning more: from a machine's manager and from the workflow.
@@ -60,7 +60,7 @@ def stop_asked() -> Iterator[list[int]]:
         if number == signal.SIGINT:
             signal.signal(number, before[number])
         if len(asked) == 1:
-            say("stopping after this step …")
+            log("stopping after this step …")
 
     with _handling(remember) as before:
         try:
@@ -68,7 +68,9 @@ def stop_asked() -> Iterator[list[int]]:
         finally:
             if asked:
                 for number in {signal.SIGTERM, signal.SIGHUP} & before.keys():
-                    if callable(before[number]):  # `unwinding`, which takes this away at its end
+                    if callable(
+                        before[number]
+                    ):  # `raise_on_stop`, which takes this away at its end
                         before[number] = _heeded
 
 
@@ -83,7 +85,7 @@ _Handler = Callable[[int, FrameType | None], Any] | int | None
 def _handling(handler: _Handler) -> Iterator[dict[int, _Handler]]:
     """Within the block the handler has those signals; the handlers before it."""
     # What is ignored stays so, as nohup and scripts wish.
-    heeded = [s for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
+    heeded = [s for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
     before: dict[int, _Handler] = {s: signal.signal(s, handler) for s in heeded}
     try:
         yield before

@@ -16,7 +16,7 @@ from liif.data.versions import UNKNOWN, data_version
 from liif.inference.upscaler import BICUBIC
 from liif.system.errors import UserError
 from liif.system.project import project
-from liif.system.redact import without_secrets
+from liif.system.redact import redact
 from liif.tracking import environment
 from liif.tracking.records import Record
 from liif.tracking.run import DataSet, Run
@@ -110,7 +110,7 @@ def given(tracker: NoTracker, weights: Path, source: str) -> None:
     if tracker.keeps:
         run = tracker.run(weights.stem, provenance.identity(weights))
         _describe_weights(run, weights)
-        run.params({"weights": without_secrets(source)})
+        run.params({"weights": redact(source)})
         _ended_as_given(run, weights)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liif.system.errors import UserError
-from liif.system.progress import say
+from liif.system.progress import log
 from liif.system.project import records_folder
-from liif.system.redact import without_secrets
+from liif.system.redact import redact
 from liif.tracking.records import Record, Records
 from liif.tracking.run import Run
 
@@ -68,7 +68,7 @@ class Tracker(NoTracker):
         self.cpu_seconds = 0.0
         """Processor time that delivering took."""
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or None
-        self._address = self._uri and without_secrets(self._uri)
+        self._address = self._uri and redact(self._uri)
         self._experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         self._stores: dict[tuple[str | None, str], Store] = {}
         self._mine: set[Record] = set()
@@ -211,10 +211,10 @@ class Tracker(NoTracker):
         if not Tracker.warned:
             Tracker.warned = True
             with suppress(ValueError, OSError):  # standard error may be closed, or its disk full
-                say(f"{self._sentence(error)}; work goes on without it")
+                log(f"{self._sentence(error)}; work goes on without it")
 
     def _sentence(self, error: Exception) -> str:
-        lines = without_secrets(str(error)).strip().splitlines() or [type(error).__name__]
+        lines = redact(str(error)).strip().splitlines() or [type(error).__name__]
         text = lines[0] if len(lines[0]) <= 200 else f"{lines[0][:200]} …"
         where = self._address or "the project's database"
         return (

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from liif.system.progress import say
-from liif.system.signals import STOPPING
+from liif.system.progress import log
+from liif.system.signals import STOP_SIGNALS
 from liif.training.group import LAUNCHER, RENDEZVOUS
 
 _PATIENCE = 900
@@ -33,7 +33,7 @@ def launch(processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    heeded = [s.name for s in STOPPING if signal.getsignal(s) is not signal.SIG_IGN]
+    heeded = [s.name for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
     with TemporaryDirectory(prefix="liif-train-") as folder, _environment(Path(folder)):
         config = LaunchConfig(
             min_nodes=1,
@@ -67,7 +67,7 @@ def launch(processes: int) -> None:
                 raise SystemExit(failure.exitcode) from None
             name = signal.Signals(-failure.exitcode).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""
-            say(
+            log(
                 f"liif: process {rank + 1} of {processes} was ended by {name}{hint}; the last saved"
                 " state is kept, and the same command goes on from there"
             )
@@ -78,7 +78,7 @@ def launch(processes: int) -> None:
 def _environment(folder: Path) -> Iterator[None]:
     """What the processes are told. They meet in a folder, and talk through the loopback alone."""
     loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
-    told = {
+    explain = {
         RENDEZVOUS: str(folder),
         LAUNCHER: str(os.getpid()),
         # Otherwise a store that nobody needs would listen on every interface.
@@ -86,8 +86,8 @@ def _environment(folder: Path) -> Iterator[None]:
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
     }
-    before = {name: os.environ.get(name) for name in told}
-    os.environ.update(told)
+    before = {name: os.environ.get(name) for name in explain}
+    os.environ.update(explain)
     try:
         yield
     finally:

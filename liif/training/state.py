@@ -14,7 +14,7 @@ from torch import Tensor
 from liif.checkpoints import format as checkpoint
 from liif.config import Recipe
 from liif.system.errors import UserError
-from liif.system.progress import say
+from liif.system.progress import log
 
 _FORMAT = 1
 _NAME = "state.safetensors"
@@ -162,7 +162,7 @@ def tell_of_others(state: Path, folder: Path, name: str, origin: Origin) -> None
             step = metadata["state"]["step"]
         except (UserError, KeyError, TypeError):
             continue
-        say(
+        log(
             f"{name}: an unfinished training is kept in {path.parent} (step {step}); this one is "
             f"another, by {differences}"
         )

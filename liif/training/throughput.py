@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from liif.config import Training
-from liif.system.progress import duration, say
+from liif.system.progress import duration, log
 
 
 class Pace:
@@ -43,7 +43,7 @@ class Pace:
         """A step is done."""
         self._step += 1
         if time.monotonic() - self._start >= self._next:
-            self.say(loss)
+            self.log(loss)
         if self._announce and self._step - self._first == 5:
             self._announce_length()
 
@@ -53,11 +53,11 @@ class Pace:
         seconds, self._lap = now - self._lap, now
         return seconds
 
-    def say(self, loss: float, psnr: float | None = None) -> None:
+    def log(self, loss: float, psnr: float | None = None) -> None:
         """A line with the loss, with validation at an epoch's end, and the time left."""
         epoch = -(-self._step // self._per_epoch)
         measured = f"loss {loss:.4f}" + (f", validation {psnr:.2f} dB" if psnr is not None else "")
-        say(
+        log(
             f"{self._name}: epoch {epoch}/{self._settings.epochs}, "
             f"step {self._step}/{self._total}, {measured}, "
             f"{self.patches_per_second:.1f} patches/s, {duration(self._left)} left"
@@ -72,7 +72,7 @@ class Pace:
 
     def _announce_length(self) -> None:
         if self._left > 12 * 3600:
-            say(
+            log(
                 f"{self._name}: without a GPU this training takes about {duration(self._left)}, by "
                 "its first steps. Alternatives: run it on a machine with a GPU; give weights "
                 "instead (`models: NAME: {weights: bundled}`); or see the small experiment, "

@@ -26,10 +26,10 @@ from liif.images.metrics import psnr_of_error
 from liif.network.model import LIIF, Encoded
 from liif.system import memory
 from liif.system.errors import UserError
-from liif.system.files import replacing, write_json, write_text
+from liif.system.files import atomic_write, write_json, write_text
 from liif.system.locks import lock
-from liif.system.progress import duration, say
-from liif.system.signals import Interrupted, stop_asked
+from liif.system.progress import duration, log
+from liif.system.signals import Interrupted, stop_requests
 from liif.tracking import entries as runs
 from liif.tracking.run import Run
 from liif.tracking.tracker import NoTracker
@@ -103,7 +103,7 @@ def train(
     finished = Outputs(weights=store / f"{key}.safetensors")
     folder = state / key[:16]
     if group.first(finished.exist):
-        say(f"{name}: these settings and data are trained already; no step is needed")
+        log(f"{name}: these settings and data are trained already; no step is needed")
         runs.trained(tracker.run(name, key), recipe, finished)
     else:
         with group.led(lambda: lock(state / f"{folder.name}.lock", f"the training of {name}")):
@@ -194,7 +194,7 @@ class Trainer:
         """
         state, total = self.state, len(self.batches)
         # From before the loader's workers are forked: an exception within a fork would be lost.
-        with stop_asked() as stop, memory.told(f"{self.name}: training", self._smaller):
+        with stop_requests() as stop, memory.explain(f"{self.name}: training", self._smaller):
             run.epochs(state.history)  # a killed process may have saved more than it recorded
             batches = self.batches.from_step(state.step, self.limits.workers)
             begin()
@@ -271,7 +271,7 @@ class Trainer:
         state.loss_sum = 0.0
         if self.group.leads:
             write_text(self.folder / "history.csv", history_csv(state.history))
-        pace.say(state.history[-1]["loss"], psnr)
+        pace.log(state.history[-1]["loss"], psnr)
 
     def _draw(self, run: Run, epoch: int) -> None:
         """Show how the model enlarges now, where anyone will look at it."""
@@ -320,7 +320,7 @@ class Trainer:
         state = self.state
         write_text(finished.history, history_csv(state.history))
         best = self.folder / "best.safetensors"
-        with replacing(finished.best) as part:
+        with atomic_write(finished.best) as part:
             shutil.copyfile(best, part)
         write_json(
             finished.sidecar,
@@ -336,7 +336,7 @@ class Trainer:
             },
         )
         self._write_model(finished.weights)
-        say(f"{self.name}: {state.step} steps in {duration(state.seconds)}")
+        log(f"{self.name}: {state.step} steps in {duration(state.seconds)}")
 
     def _save(self) -> None:
         save(self.folder, self.state, self.origin, self.parameters, self.optimizer)
@@ -351,7 +351,7 @@ class Trainer:
         if state is None:
             return State(key)
         self.group.give(tensors_of(self.parameters, self.optimizer, state.step))
-        say(f"{self.name}: goes on after step {state.step} of {len(self.batches)}")
+        log(f"{self.name}: goes on after step {state.step} of {len(self.batches)}")
         return state
 
 

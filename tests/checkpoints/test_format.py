@@ -192,14 +192,14 @@ BIAS = "imnet.layers.0.bias"
     ],
 )
 def test_only_plain_tensors_are_weights(
-    tmp_path: Path, change: Callable[[torch.Tensor], object], told: str
+    tmp_path: Path, change: Callable[[torch.Tensor], object], explain: str
 ) -> None:
     state: dict[str, Any] = dict(build(SMALL["edsr"]).state_dict())
     state[BIAS] = change(state[BIAS])
     torch.save({"model": {"name": "liif", "args": {}, "sd": state}}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=rf"a\.pth: {BIAS} .*{told}"):
         read(tmp_path / "a.pth")
-    if "int32" in told or "complex" in told:
+    if "int32" in explain or "complex" in explain:
         metadata = {"format": 1, "architecture": SMALL["edsr"].model_dump(mode="json")}
         save_tensors(tmp_path / "a.safetensors", state, metadata)
         with pytest.raises(UserError, match=rf"a\.safetensors: {BIAS} .*{told}"):
@@ -237,13 +237,15 @@ def test_the_epoch_is_a_number_or_nothing(tmp_path: Path, epoch: object, kept: i
         ({"blocks": 3}, "8 tensors do not fit its architecture: "),
     ],
 )
-def test_sizes_that_only_the_file_claims(tmp_path: Path, sizes: dict[str, int], told: str) -> None:
+def test_sizes_that_only_the_file_claims(
+    tmp_path: Path, sizes: dict[str, int], explain: str
+) -> None:
     """Refused at once, and before memory is taken for them."""
     architecture = SMALL["edsr"].model_dump(mode="json")
     architecture["encoder"] |= sizes
     tensors = build(SMALL["edsr"]).state_dict()
     save_tensors(tmp_path / "a.safetensors", tensors, {"format": 1, "architecture": architecture})
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=explain):
         read(tmp_path / "a.safetensors")
 
 
@@ -276,9 +278,9 @@ def test_names_in_a_file_do_not_steer_the_terminal(tmp_path: Path) -> None:
     torch.save({"model": {"args": {}, "sd": state}}, tmp_path / "a.pth")
     torch.save({"state_dict": {"y\n\x1b[2J": torch.zeros(1)}}, tmp_path / "b.pth")
     for name in ("a.pth", "b.pth"):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as explain:
             read(tmp_path / name)
-        assert str(told.value).isprintable()
+        assert str(explain.value).isprintable()
 
 
 def test_a_file_is_not_converted_onto_itself(tmp_path: Path) -> None:

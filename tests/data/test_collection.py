@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import Folder, photograph
 
-from liif.data.collection import open_set
+from liif.data.collection import open_collection
 from liif.system.errors import UserError
 
 
@@ -27,30 +27,30 @@ def test_folder_and_archives_read_alike(folder: Folder) -> None:
     (path / "notes.txt").write_text("no picture")
     (path / ".hidden.png").write_text("nor this")
     for source in [path, *archives(path)]:
-        pictures = open_set(source)
+        pictures = open_collection(source)
         assert pictures.names == ["a", "b"]
         np.testing.assert_array_equal(pictures.read("b"), photograph(5, 6, seed=0))
-        assert pictures.digest("a") == open_set(path).digest("a")
+        assert pictures.digest("a") == open_collection(path).digest("a")
 
 
 def test_folders_within_are_searched(folder: Folder) -> None:
     path = folder("set/inner", a=(4, 4))
-    assert open_set(path.parent).names == ["a"]
+    assert open_collection(path.parent).names == ["a"]
 
 
 def test_what_is_wrong_is_named(folder: Folder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such folder"):
-        open_set(tmp_path / "nowhere")
+        open_collection(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty: has no pictures"):
-        open_set(tmp_path / "empty")
+        open_collection(tmp_path / "empty")
     path = folder("set", a=(4, 4))
     (path / "a.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"a\.jpg and a\.png have the same name"):
-        open_set(path)
+        open_collection(path)
     (path / "notes.txt").write_text("no archive")
     with pytest.raises(UserError, match=r"neither a picture .* nor a folder"):
-        open_set(path / "notes.txt")
+        open_collection(path / "notes.txt")
 
 
 def test_cut_archives_are_named(folder: Folder) -> None:
@@ -58,7 +58,7 @@ def test_cut_archives_are_named(folder: Folder) -> None:
     for archive in archives(path):
         archive.write_bytes(archive.read_bytes()[:1500])
         with pytest.raises(UserError, match=archive.name):
-            open_set(archive).read("a")
+            open_collection(archive).read("a")
 
 
 def test_damaged_member_is_named(folder: Folder) -> None:
@@ -67,7 +67,7 @@ def test_damaged_member_is_named(folder: Folder) -> None:
     content[1000] ^= 0xFF
     zipped.write_bytes(content)
     with pytest.raises(UserError, match=r"set\.zip/top/a\.png: cannot be read"):
-        open_set(zipped).read("a")
+        open_collection(zipped).read("a")
 
 
 def test_compressed_tar_archives_are_refused(folder: Folder, tmp_path: Path) -> None:
@@ -75,16 +75,16 @@ def test_compressed_tar_archives_are_refused(folder: Folder, tmp_path: Path) -> 
     with tarfile.open(tmp_path / "set.tar.gz", "w:gz") as archive:
         archive.add(path / "a.png", "a.png")
     with pytest.raises(UserError, match="compressed tar archive cannot be read"):
-        open_set(tmp_path / "set.tar.gz")
+        open_collection(tmp_path / "set.tar.gz")
 
 
 def test_names_that_are_no_text(folder: Folder) -> None:
     path = folder("set", a=(4, 4))
     (path / os.fsdecode(b"\xff.png")).write_bytes(b"")
     with pytest.raises(UserError, match="a file name is not UTF-8"):
-        open_set(path)
-    pictures = open_set(path, lenient=True)
+        open_collection(path)
+    pictures = open_collection(path, lenient=True)
     assert pictures.names == ["a"]
     assert pictures.file("a") == path / "a.png"
     assert "is not UTF-8" in str(pictures.unusable[0])
-    assert open_set(archives(folder("other", a=(4, 4)))[0]).file("a") is None
+    assert open_collection(archives(folder("other", a=(4, 4)))[0]).file("a") is None

@@ -38,7 +38,7 @@ def _as_users_call() -> Iterator[None]:
         (BIG.astype(complex), "not complex128"),
     ],
 )
-def test_what_is_no_picture(small: LIIF, image: Any, told: str) -> None:
+def test_what_is_no_picture(small: LIIF, image: Any, explain: str) -> None:
     with pytest.raises(TypeError, match=f"`image` must be .*{told}"):
         small.upscale(image, scale=2)
     with pytest.raises(TypeError, match=f"`image` must be .*{told}"):

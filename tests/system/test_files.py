@@ -7,8 +7,8 @@ import pytest
 
 from liif.system import files, locks
 from liif.system.errors import UserError
-from liif.system.files import replacing, write_json
-from liif.system.signals import Stopped, unwinding
+from liif.system.files import atomic_write, write_json
+from liif.system.signals import Stopped, raise_on_stop
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail() -> None:
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             part.write_text("half")
             raise ZeroDivisionError
 
@@ -34,24 +34,24 @@ def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     full = Path("/dev/full")  # every write to it fails as on a full disk
-    with pytest.raises(UserError, match="disk is full"), replacing(tmp_path / "x"):
+    with pytest.raises(UserError, match="disk is full"), atomic_write(tmp_path / "x"):
         full.write_text("x" * 100_000)
 
 
 def test_a_folder_in_the_way_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"), replacing(tmp_path / "file" / "x"):
+    with pytest.raises(UserError, match="cannot be written"), atomic_write(tmp_path / "file" / "x"):
         pass
 
 
 def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
     """The temporary file's is no longer."""
     for name in ("n" * 251 + ".png", "ü" * 125 + ".webp"):
-        with replacing(tmp_path / name) as part:
+        with atomic_write(tmp_path / name) as part:
             part.write_text("x")
             assert part.suffix == Path(name).suffix
         assert (tmp_path / name).read_text() == "x"
-    with pytest.raises(UserError, match="File name too long"), replacing(tmp_path / ("n" * 256)):
+    with pytest.raises(UserError, match="File name too long"), atomic_write(tmp_path / ("n" * 256)):
         pass
 
 
@@ -66,7 +66,7 @@ def test_a_signal_while_the_file_is_made_leaves_nothing(
         return claim
 
     monkeypatch.setattr(files, "attempt", attempt)
-    with pytest.raises(Stopped), unwinding():
+    with pytest.raises(Stopped), raise_on_stop():
         write_json(tmp_path / "a.json", {})
     assert list(tmp_path.iterdir()) == []
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()

@@ -8,8 +8,8 @@ import pytest
 
 from liif.system import locks
 from liif.system.errors import UserError
-from liif.system.files import replacing
-from liif.system.locks import beside, hold, lock
+from liif.system.files import atomic_write
+from liif.system.locks import hold, lock, lock_path
 
 
 def test_a_second_holder_is_refused_with_the_first_ones_number(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_held_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_lock_file_goes_with_its_work(tmp_path: Path) -> None:
-    path = beside(tmp_path / "out.pack")
+    path = lock_path(tmp_path / "out.pack")
     with lock(path, "x"):
         assert path.name == ".out.pack.lock"
         assert path.exists()
@@ -69,7 +69,7 @@ def test_two_writers_of_one_file(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from liif.system.files import write_text\n"
         f"write_text(Path({str(path)!r}), 'the other')"
     )
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text("the first")
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert "is being written by another process" in other.stderr

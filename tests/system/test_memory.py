@@ -26,14 +26,14 @@ from liif.system.errors import PictureError, UserError
 def test_what_wants_of_memory_look_like(error: Exception) -> None:
     with (
         pytest.raises(PictureError, match="x: there is not enough memory; lower y"),
-        memory.told("x", "lower y", PictureError),
+        memory.explain("x", "lower y", PictureError),
     ):
         raise error
 
 
 def test_other_errors_stay_themselves() -> None:
     for error in (RuntimeError("shapes do not fit"), UserError("a mistake")):
-        with pytest.raises(type(error), match=str(error)), memory.told("x", "lower y"):
+        with pytest.raises(type(error), match=str(error)), memory.explain("x", "lower y"):
             raise error
 
 

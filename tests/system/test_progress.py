@@ -20,7 +20,7 @@ def test_work_goes_on_when_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stderr", Closed())
-    progress.say("unheard")
+    progress.log("unheard")
 
 
 def test_progress_says_the_rest(

@@ -30,7 +30,7 @@ def test_rate_and_time_left(clock: list[float], capsys: pytest.CaptureFixture[st
     assert pace.lap() == 5
     said = list(lines(capsys))
     assert said[0] == "m: epoch 1/2, step 7/20, loss 0.2500, 1.3 patches/s, 39 s left"
-    pace.say(0.5, 31.234)
+    pace.log(0.5, 31.234)
     (line,) = lines(capsys)
     assert "epoch 1/2, step 10/20, loss 0.5000, validation 31.23 dB" in line
 

@@ -18,7 +18,7 @@ from test_kill import inputs, training
 from test_workflow import TINY, Project, project
 
 from liif.checkpoints import format as checkpoint
-from liif.system.signals import Stopped, stop_asked, unwinding
+from liif.system.signals import Stopped, raise_on_stop, stop_requests
 
 __all__ = ["inputs", "project"]
 LONG: dict[str, Any] = {
@@ -133,7 +133,7 @@ def test_signals_unwind_and_leave_the_handlers_as_they_were() -> None:
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         tidied: list[bool] = []
-        with pytest.raises(Stopped) as stop, unwinding():
+        with pytest.raises(Stopped) as stop, raise_on_stop():
             work(number, tidied)
         assert stop.value.signal_number == number
         assert tidied
@@ -146,16 +146,16 @@ def ask_twice(number: int) -> None:
 
 
 def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
-    with pytest.raises(Stopped), unwinding(), stop_asked() as asked:
+    with pytest.raises(Stopped), raise_on_stop(), stop_requests() as asked:
         ask_twice(signal.SIGINT)
     assert asked == [signal.SIGINT]
     # From a machine's manager and from the workflow: no reason to drop what is being saved.
-    with unwinding(), stop_asked() as asked:
+    with raise_on_stop(), stop_requests() as asked:
         ask_twice(signal.SIGTERM)
     assert asked == [signal.SIGTERM] * 2
     code = (
-        "import signal\nfrom liif.system.signals import stop_asked, unwinding\n"
-        "with unwinding(), stop_asked() as asked:\n"
+        "import signal\nfrom liif.system.signals import stop_requests, raise_on_stop\n"
+        "with raise_on_stop(), stop_requests() as asked:\n"
         "    signal.raise_signal(signal.SIGHUP)\n"
         "print(asked)"
     )

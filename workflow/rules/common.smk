@@ -13,7 +13,7 @@ from liif.system.errors import UserError
 from liif.system.files import require_writable
 from liif.system.processes import WORKFLOW, pass_on_sigterm, started_by_dvc, this_workflow
 from liif.system.locks import hold, is_held
-from liif.system.progress import say
+from liif.system import progress
 from liif.system.project import PROJECT, TRACKING
 
 try:
@@ -118,7 +118,7 @@ def say_whether_recorded():
     awaited = [Path.cwd() / name for name in archives()]
     warning = versions.data_version(Path.cwd(), awaited).warning
     if warning:
-        say(warning)
+        progress.log(warning)
 
 
 @cache
