@@ -29,7 +29,7 @@ with atheris.instrument_imports(
     from liif.checkpoints import authors  # noqa: F401 (instrumented)
     from liif.checkpoints import format as checkpoint
     from liif.images import metadata, sixteen_bit  # noqa: F401 (instrumented)
-    from liif.images import read as images
+    from liif.images.read import read_picture
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ def picture(data: bytes) -> None:
     """Any bytes as a picture."""
 
     def read() -> None:
-        read = images.read(io.BytesIO(data), "x")
+        read = read_picture(io.BytesIO(data), "x")
         assert read.pixels.ndim == 3
         assert read.pixels.dtype in (np.uint8, np.uint16)
         assert read.rgb.shape[2] == 3

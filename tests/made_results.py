@@ -10,9 +10,9 @@ from liif.checkpoints import format as checkpoint
 from liif.checkpoints.format import build
 from liif.checkpoints.outputs import Outputs, history_csv
 from liif.images import metrics
-from liif.images import read as images
 from liif.images.imresize import imresize
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
+from liif.images.png import write_png
 from liif.inference import evaluate
 from liif.system.files import write_json, write_text
 
@@ -34,10 +34,10 @@ def make_results(folder: Path, names: list[str], side: int = 160) -> Path:
         for k, model in enumerate(MODELS):
             share = 0.15 * (k + 1) + 0.3 * ((i * 7) % len(names)) / len(names)
             made[model] = _mean(made["bicubic"], hr, share)
-        images.write_png(folder / "hr" / "test" / f"x{SCALE}" / f"{name}.png", hr)
-        images.write_png(folder / "lr" / "test" / f"x{SCALE}" / f"{name}.png", lr)
+        write_png(folder / "hr" / "test" / f"x{SCALE}" / f"{name}.png", hr)
+        write_png(folder / "lr" / "test" / f"x{SCALE}" / f"{name}.png", lr)
         for version, picture in made.items():
-            images.write_png(folder / "upscaled" / version / f"{name}.png", picture)
+            write_png(folder / "upscaled" / version / f"{name}.png", picture)
             quality = metrics.quality(hr, picture, channel="rgb", border=SCALE + 6)
             pictures[version][name] = {"psnr": quality.psnr, "ssim": quality.ssim}
     write_metrics(folder, pictures)

@@ -19,8 +19,7 @@ from liif.config import Training
 from liif.data.collection import open_collection
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches
-from liif.images import read as images
-from liif.images.read import LIMIT
+from liif.images.read import MAX_PIXELS_VARIABLE, read_picture
 from liif.inference.gather import gather
 from liif.inference.upscale import Job, Size, upscale
 from liif.inference.upscaler import open_upscaler
@@ -124,8 +123,10 @@ def test_a_picture_of_too_many_pixels(
     with pytest.raises(PictureError, match=r"large\.png: has more than 250,000,000 pixels"):
         pictures.read("large")
     assert pictures.read("small").shape == (9, 8, 3)
-    monkeypatch.setenv(LIMIT, "71")
-    with pytest.raises(PictureError, match=f"more than 71 pixels; if it is meant, set {LIMIT}"):
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "71")
+    with pytest.raises(
+        PictureError, match=f"more than 71 pixels; if it is meant, set {MAX_PIXELS_VARIABLE}"
+    ):
         pictures.read("small")
 
 
@@ -135,7 +136,7 @@ def test_a_member_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.M
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr("a.png", bytes(100_000_000))
     assert path.stat().st_size < 100_000
-    monkeypatch.setenv(LIMIT, "1000")
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "1000")
     with pytest.raises(PictureError, match=r"a\.png: is 0\.1 GB large, too much for a picture"):
         open_collection(path).data("a")
 
@@ -237,9 +238,9 @@ def test_photographs_smaller_than_the_largest_patch(folder: Folder, tmp_path: Pa
 @pytest.mark.parametrize("value", ["none", "-1", "0", "1.5", ""])
 def test_the_limit_is_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     (tmp_path / "a.png").write_bytes(png())
-    monkeypatch.setenv(LIMIT, value)
-    with pytest.raises(UserError, match=f"{LIMIT} .* must be a number of pixels"):
-        images.read(tmp_path / "a.png")
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, value)
+    with pytest.raises(UserError, match=f"{MAX_PIXELS_VARIABLE} .* must be a number of pixels"):
+        read_picture(tmp_path / "a.png")
 
 
 def test_a_pack_that_is_none(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from liif.images import read as images
+from liif.images.pixels import RGB8
+from liif.images.read import (
+    MAX_PIXELS_VARIABLE,
+    PICTURE_SUFFIXES,
+    max_bytes,
+    max_pixels,
+    read_picture,
+)
 from liif.system.errors import PictureError, UserError, printable
 
 _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError)
@@ -53,7 +60,7 @@ class Collection(ABC):
                     f"{path}: {printable(member)} leads out of the archive; make it anew"
                 )
             hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts.parts)
-            if (hidden and not self._takes_hidden) or parts.suffix.lower() not in images.SUFFIXES:
+            if (hidden and not self._takes_hidden) or parts.suffix.lower() not in PICTURE_SUFFIXES:
                 continue
             try:
                 member.encode()
@@ -71,7 +78,7 @@ class Collection(ABC):
             self._members[name] = member
         if not self._members and not self.unusable:
             hint = "" if recursive else "; --recursive looks into folders within"
-            raise UserError(f"{path}: has no pictures ({' '.join(sorted(images.SUFFIXES))}){hint}")
+            raise UserError(f"{path}: has no pictures ({' '.join(sorted(PICTURE_SUFFIXES))}){hint}")
 
     @property
     def names(self) -> list[str]:
@@ -82,9 +89,9 @@ class Collection(ABC):
         """Whether there is a picture of that name."""
         return name in self._members
 
-    def read(self, name: str) -> images.RGB8:
+    def read(self, name: str) -> RGB8:
         """The pixels (H, W, 3) in 0..255 of a picture, without transparency."""
-        return images.read(BytesIO(self.data(name)), self.label(name)).rgb
+        return read_picture(BytesIO(self.data(name)), self.label(name)).rgb
 
     def digest(self, name: str) -> str:
         """The sha256 of a picture's file."""
@@ -104,11 +111,11 @@ class Collection(ABC):
             raise PictureError(f"{self.path}: has no picture {name}")
         member = self._members[name]
         try:
-            size, limit = self._sizes[member], images.max_bytes()
+            size, limit = self._sizes[member], max_bytes()
             if size > limit:
                 raise PictureError(
                     f"{self.label(name)}: is {size / 1e9:.1f} GB large, too much for a picture of "
-                    f"at most {images.max_pixels():,} pixels; if it is meant, set {images.LIMIT}"
+                    f"at most {max_pixels():,} pixels; if it is meant, set {MAX_PIXELS_VARIABLE}"
                 )
             return self._data(member)
         except (*_DAMAGE, RuntimeError, NotImplementedError) as error:  # encrypted, unknown method
@@ -217,7 +224,7 @@ def open_collection(
         raise UserError(f"{path}: no such folder or archive of pictures")
     if not path.is_file():
         raise UserError(f"{path}: is neither a file nor a folder")
-    if path.suffix.lower() in images.SUFFIXES:
+    if path.suffix.lower() in PICTURE_SUFFIXES:
         return OneFile(path, flat=flat)
     try:
         if zipfile.is_zipfile(path):
@@ -226,7 +233,7 @@ def open_collection(
             return TarArchive(path, flat=flat, lenient=lenient)
     except _DAMAGE as error:
         raise UserError(f"{path}: is damaged or cut short ({error})") from None
-    kinds = " ".join(sorted(images.SUFFIXES))
+    kinds = " ".join(sorted(PICTURE_SUFFIXES))
     raise UserError(
         f"{path}: is neither a picture ({kinds}) nor a folder, a zip or a tar archive "
         "(or was cut short)"

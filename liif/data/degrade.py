@@ -7,9 +7,9 @@ from pathlib import Path
 from liif.data import manifests as buckets
 from liif.data.collection import open_collection
 from liif.data.manifests import EVERYTHING, Bucket, Manifest
-from liif.images import read as images
+from liif.images.crop import centre_crop, crop_to_multiple
 from liif.images.imresize import imresize
-from liif.images.read import RGB8
+from liif.images.png import write_png
 from liif.system.errors import UserError
 
 
@@ -50,39 +50,14 @@ def degrade(
             return
         hr = pictures.read(name)
         try:
-            hr = to_multiple(centre_crop(hr, crop), scale)
+            hr = crop_to_multiple(centre_crop(hr, crop), scale)
         except ValueError as error:
             raise UserError(f"{pictures.label(name)}: {error}") from None
         if truth_path is not None:
-            images.write_png(truth_path, hr, text={buckets.TAG: tag})
-        images.write_png(path, imresize(hr, 1 / scale), text={buckets.TAG: tag})
+            write_png(truth_path, hr, text={buckets.TAG: tag})
+        write_png(path, imresize(hr, 1 / scale), text={buckets.TAG: tag})
 
     names = [n for n in pictures.names if n in bucket]
     return buckets.make_all(
         f"degrading {source} ×1/{scale:g}", names, lambda name: out / f"{name}.png", make
     )
-
-
-def centre_crop(hr: RGB8, side: int | None) -> RGB8:
-    """The centred square of that side; None takes all."""
-    if side is None:
-        return hr
-    height, width = hr.shape[:2]
-    if min(height, width) < side:
-        raise ValueError(
-            f"is {height}×{width}, smaller than the crop of {side}×{side}; "
-            "remove it or lower `data.crop`"
-        )
-    row, col = (height - side) // 2, (width - side) // 2
-    return hr[row : row + side, col : col + side]
-
-
-def to_multiple(hr: RGB8, scale: float) -> RGB8:
-    """Cropped to a multiple of a whole-number scale, the top left kept; other scales take all."""
-    height, width = hr.shape[:2]
-    if min(height, width) < scale:
-        raise ValueError(f"is {height}×{width}, too small to be reduced by {scale:g}")
-    if not float(scale).is_integer():
-        return hr
-    whole = int(scale)
-    return hr[: height - height % whole, : width - width % whole]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from liif.images import read as images
+from liif.images.png import png_text
 from liif.system.errors import UserError
 from liif.system.files import file_sha256, write_json
 from liif.system.progress import Progress
@@ -64,7 +64,7 @@ def tag_of(*parts: object) -> str:
 
 def is_current(path: Path, tag: str) -> bool:
     """Whether the picture is there and was made from just this."""
-    return path.is_file() and images.png_text(path).get(TAG) == tag
+    return path.is_file() and png_text(path).get(TAG) == tag
 
 
 def make_all(

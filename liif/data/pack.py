@@ -17,7 +17,7 @@ import numpy as np
 
 from liif.data.collection import open_collection
 from liif.data.download import ARCHIVES
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
 from liif.system.errors import UserError
 from liif.system.files import atomic_write, file_sha256
 from liif.system.progress import Progress, log

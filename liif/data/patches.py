@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from liif.config import Training
 from liif.data.pack import Pack
 from liif.images.imresize import imresize
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
 from liif.network import coords
 from liif.system.signals import STOP_SIGNALS
 

@@ -11,33 +11,27 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from liif.images.metadata import Metadata
+from liif.images.pixels import Pixels, white_level
 
-Pixels = NDArray[Any]
-"""(H, W, C) uint8, uint16, or floating point in 0..1; C is 1 grey, 2 with alpha, 3 RGB, 4 RGBA."""
-Strip = tuple[slice, Pixels]
+Band = tuple[slice, Pixels]
 """Rows of the enlarged picture, and their pixels (r, W, C)."""
-Strips = Callable[[Pixels, tuple[int, int]], Iterator[tuple[slice, NDArray[np.float32]]]]
-"""A way of enlarging: RGB (h, w, 3), size → strips of rows (r, W, 3) in 0..1, top to bottom."""
+BandUpscaler = Callable[[Pixels, tuple[int, int]], Iterator[tuple[slice, NDArray[np.float32]]]]
+"""A way of enlarging: RGB (h, w, 3), size → bands of rows (r, W, 3) in 0..1, top to bottom."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Enlarged:
-    """A picture that comes strip by strip."""
+class Upscaled:
+    """A picture that comes band by band."""
 
-    strips: Iterator[Strip]
+    bands: Iterator[Band]
     shape: tuple[int, int, int]
     """(H, W, C)."""
     dtype: np.dtype[Any]
     metadata: Metadata
 
 
-def largest(dtype: np.dtype[Any]) -> int:
-    """The value that stands for white."""
-    return int(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1
-
-
-def enlarge(pixels: Pixels, size: tuple[int, int], rgb: Strips) -> Iterator[Strip]:
-    """A picture enlarged strip by strip, of the same type and channels.
+def upscale_bands(pixels: Pixels, size: tuple[int, int], rgb: BandUpscaler) -> Iterator[Band]:
+    """A picture enlarged band by band, of the same type and channels.
 
     Integers are rounded to the nearest level. Grey pictures are enlarged as RGB and averaged.
     Colours under full transparency, which mean nothing, are replaced by the nearest that do, so
@@ -57,18 +51,18 @@ def enlarge(pixels: Pixels, size: tuple[int, int], rgb: Strips) -> Iterator[Stri
         colour = _spread(colour, alpha)
     grey = colour.shape[2] == 1
     alphas = None if alpha is None else _Alpha(alpha, size, rgb)
-    for rows, strip in rgb(_as_rgb(colour), size):
-        made = strip.mean(axis=2, keepdims=True) if grey else strip
+    for rows, band in rgb(_as_rgb(colour), size):
+        made = band.mean(axis=2, keepdims=True) if grey else band
         if alphas is not None:
             made = np.concatenate([made, alphas.rows(rows)], axis=2)
         yield rows, _levels(made, pixels.dtype)
 
 
-def whole(strips: Iterator[Strip], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Pixels:
-    """All strips in one picture."""
+def join_bands(bands: Iterator[Band], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Pixels:
+    """All bands in one picture."""
     out = np.empty(shape, dtype=dtype)
-    for rows, strip in strips:
-        out[rows] = strip
+    for rows, band in bands:
+        out[rows] = band
     return out
 
 
@@ -77,7 +71,7 @@ def _as_rgb(colour: Pixels) -> Pixels:
 
 
 def _levels(unit: NDArray[np.float32], dtype: np.dtype[Any]) -> Pixels:
-    white = largest(dtype)
+    white = white_level(dtype)
     return (unit if white == 1 else np.floor(unit * white + 0.5)).astype(dtype)
 
 
@@ -92,10 +86,10 @@ def _spread(colour: Pixels, alpha: Pixels) -> Pixels:
 
 
 class _Alpha:
-    """Transparency enlarged, strip by strip along with the colours."""
+    """Transparency enlarged, band by band along with the colours."""
 
-    def __init__(self, alpha: Pixels, size: tuple[int, int], rgb: Strips) -> None:
-        self._white = largest(alpha.dtype)
+    def __init__(self, alpha: Pixels, size: tuple[int, int], rgb: BandUpscaler) -> None:
+        self._white = white_level(alpha.dtype)
         self._constant = alpha.flat[0] if (alpha == alpha.flat[0]).all() else None
         self._width = size[1]
         if self._constant is not None:
@@ -110,11 +104,11 @@ class _Alpha:
         if self._constant is not None:
             shape = (rows.stop - rows.start, self._width, 1)
             return np.full(shape, self._constant / self._white, dtype=np.float32)
-        own, strip = next(self._strips)
+        own, band = next(self._strips)
         assert own == rows
         # Within what the four pixels around have: the network's ringing would show as a haze.
         low, high = (self._of_four(best, rows) for best in (np.minimum, np.maximum))
-        clipped: NDArray[np.float32] = np.clip(strip.mean(axis=2), low, high)
+        clipped: NDArray[np.float32] = np.clip(band.mean(axis=2), low, high)
         return clipped[..., None].astype(np.float32)
 
     def _of_four(self, best: np.ufunc, rows: slice) -> NDArray[np.float32]:

@@ -125,11 +125,32 @@ def output_size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
     return ceil(scale * shape[0]), ceil(scale * shape[1])
 
 
-def enlarged_size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """`output_size`, but 1.1 times 100 is 110, whatever the last bit of 1.1 makes of it."""
-    if not isfinite(scale) or scale <= 0:
-        raise ValueError(f"`scale` (={scale}) must be positive")
-    return max(1, ceil(round(scale * shape[0], 6))), max(1, ceil(round(scale * shape[1], 6)))
+def target_size(
+    shape: tuple[int, ...], scale: float | None = None, size: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """Rows and columns of an upscaled picture, from either `scale` or `size` (rows, cols).
+
+    Scales are exact to six decimals of a pixel: 1.1 times 100 is 110, not 111.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Both or neither are given, they are not numbers, or they are below the picture's size.
+    """
+    if (scale is None) == (size is None):
+        raise ValueError("give either `scale` or `size`")
+    if size is None:
+        factor = arguments.number("scale", scale)
+        if factor < 1:
+            raise ValueError(f"`scale` (={scale}) must be 1 or more; liif.imresize shrinks")
+        return ceil(round(factor * shape[0], 6)), ceil(round(factor * shape[1], 6))
+    rows, cols = arguments.size("size", size)
+    if rows < shape[0] or cols < shape[1]:
+        raise ValueError(
+            f"{cols}x{rows} is less than the picture's {shape[1]}x{shape[0]} pixels (width x "
+            "height); liif.imresize shrinks"
+        )
+    return rows, cols
 
 
 def _along(matrix: csr_array[np.float64], pixels: Float64, axis: int) -> Float64:

@@ -8,6 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+RGB8 = NDArray[np.uint8]
+"""(H, W, 3) in 0..255."""
+Pixels = NDArray[Any]
+"""(H, W, C) uint8, uint16, or floating point in 0..1; C is 1 grey, 2 with alpha, 3 RGB, 4 RGBA."""
+
 _PLAIN = {"L", "LA", "RGB", "RGBA"}
 _AS = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
 
@@ -62,3 +67,8 @@ def like(image: Image.Image, channels: NDArray[Any]) -> Image.Image:
 def to_image(channels: NDArray[Any]) -> Image.Image:
     """A PIL picture from (H, W, C); of 16 bits only grey."""
     return Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)
+
+
+def white_level(dtype: np.dtype[Any]) -> int:
+    """The value of white: 255, 65535, or 1 for floating point."""
+    return int(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1

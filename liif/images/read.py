@@ -16,24 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
 
 from liif.images import metadata
 from liif.images import sixteen_bit as deep
 from liif.images.metadata import Metadata, png_colours, turned
-from liif.images.pixels import channels_of, scale_transparency
+from liif.images.pixels import RGB8, channels_of, scale_transparency
 from liif.system.errors import PictureError, UserError
-from liif.system.files import atomic_write
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 """Endings of files that count as pictures."""
 
 MAX_PIXELS = 250_000_000
 """Above this a picture is taken for a bomb: a small file that fills all memory."""
-LIMIT = "LIIF_MAX_PIXELS"
+MAX_PIXELS_VARIABLE = "LIIF_MAX_PIXELS"
 """The variable that sets another number."""
-
-RGB8 = NDArray[np.uint8]
 
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError),
@@ -71,7 +67,7 @@ def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.floor(pixels / 257 + 0.5).astype(np.uint8)
 
 
-def read(source: Path | BytesIO, name: str | None = None) -> Picture:
+def read_picture(source: Path | BytesIO, name: str | None = None) -> Picture:
     """Read a picture of any kind that Pillow knows, and those of 16 bits a channel.
 
     A palette becomes RGB; CMYK and LAB are converted to sRGB, by the file's profile.
@@ -102,7 +98,7 @@ def read(source: Path | BytesIO, name: str | None = None) -> Picture:
         raise PictureError(f"{name}: is no picture") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise PictureError(
-            f"{name}: has more than {limit:,} pixels; if it is meant, set {LIMIT}"
+            f"{name}: has more than {limit:,} pixels; if it is meant, set {MAX_PIXELS_VARIABLE}"
         ) from None
     except _BROKEN as error:
         raise PictureError(f"{name}: is damaged or cut short ({error})") from None
@@ -119,9 +115,9 @@ def max_bytes() -> int:
 
 def max_pixels() -> int:
     """Above so many pixels a picture is refused."""
-    text = os.environ.get(LIMIT, str(MAX_PIXELS))
+    text = os.environ.get(MAX_PIXELS_VARIABLE, str(MAX_PIXELS))
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{LIMIT} (={text}) must be a number of pixels")
+        raise UserError(f"{MAX_PIXELS_VARIABLE} (={text}) must be a number of pixels")
     return int(text)
 
 
@@ -192,28 +188,3 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         return image.convert("RGB")  # a profile of something else, or damaged
     assert converted is not None  # not in place
     return converted
-
-
-def write_png(path: Path, rgb: RGB8, *, text: dict[str, str] | None = None) -> None:
-    """Write an 8-bit PNG whole or not at all, with text chunks."""
-    info = PngInfo()
-    for key, value in (text or {}).items():
-        info.add_text(key, value)
-    with atomic_write(path) as part:
-        Image.fromarray(rgb).save(part, format="PNG", pnginfo=info)
-
-
-def png_text(path: Path) -> dict[str, str]:
-    """The text before a PNG's pixels, without reading those; nothing of any other file."""
-    text: dict[str, str] = {}
-    with path.open("rb") as file:
-        if file.read(8) != b"\x89PNG\r\n\x1a\n":
-            return text
-        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-            (length,) = struct.unpack(">I", head[:4])
-            if head[4:] == b"tEXt":
-                key, _, value = file.read(length).partition(b"\0")
-                text[key.decode("latin-1")] = value.decode("latin-1")
-                length = 0
-            file.seek(length + 4, 1)  # over the checksum too
-    return text

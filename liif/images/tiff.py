@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import TiffImagePlugin, TiffTags
 
-from liif.images.channels import Enlarged, Pixels, Strip
+from liif.images.channels import Band, Upscaled
 from liif.images.metadata import Metadata
+from liif.images.pixels import Pixels
 
 _ROWS = 64
 """Of a file's strips."""
@@ -23,7 +24,7 @@ _RESOLUTION = (256, 257, 282, 283, 296)
 """Tags that the writer of the pixels writes itself."""
 
 
-def write(path: Path, picture: Enlarged) -> None:
+def write(path: Path, picture: Upscaled) -> None:
     """In compressed strips, each written as soon as it is there; above 4 GB as BigTIFF."""
     import tifffile
 
@@ -37,7 +38,7 @@ def write(path: Path, picture: Enlarged) -> None:
     directories = {} if big else _sub_directories(m)
     tifffile.imwrite(
         path,
-        (_encoded(strip) for strip in _even(picture.strips)),
+        (_encoded(strip) for strip in _even(picture.bands)),
         shape=picture.shape if channels > 1 else (height, width),
         dtype=picture.dtype,
         photometric="rgb" if channels >= 3 else "minisblack",
@@ -58,7 +59,7 @@ def write(path: Path, picture: Enlarged) -> None:
         _append(path, directories)
 
 
-def _even(strips: Iterator[Strip]) -> Iterator[Pixels]:
+def _even(strips: Iterator[Band]) -> Iterator[Pixels]:
     """Strips of the file's height, from such as the decoder makes."""
     waiting: list[Pixels] = []
     count = 0

@@ -15,9 +15,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from liif.images import tiff
-from liif.images.channels import Enlarged, Pixels, whole
+from liif.images.channels import Upscaled, join_bands
 from liif.images.metadata import Metadata
-from liif.images.pixels import to_image
+from liif.images.pixels import Pixels, to_image
 from liif.network import tiling as tiles
 from liif.system.errors import PictureError
 from liif.system.files import atomic_write
@@ -69,7 +69,7 @@ def check(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None
     if kind != "TIFF" and needed > (have := tiles.available(torch.device("cpu"))):
         raise PictureError(
             f"{path}: {width}x{height} takes {needed / 1e9:.1f} GB of memory as {kind}, "
-            f"{have / 1e9:.1f} are free; write .tif, which needs a strip at a time"
+            f"{have / 1e9:.1f} are free; write .tif, which needs a band at a time"
         )
 
 
@@ -85,7 +85,7 @@ def losses(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> lis
 
 
 def write(
-    path: Path, picture: Enlarged, *, quality: int = 95, text: dict[str, str] | None = None
+    path: Path, picture: Upscaled, *, quality: int = 95, text: dict[str, str] | None = None
 ) -> None:
     """Write a picture whole or not at all, in the format of the path's ending.
 
@@ -106,7 +106,7 @@ def write(
         if kind == "TIFF":
             write_part = partial(tiff.write, part, picture)
         else:
-            pixels = _fitting(whole(picture.strips, picture.shape, picture.dtype), kind)
+            pixels = _fitting(join_bands(picture.bands, picture.shape, picture.dtype), kind)
             write_part = partial(
                 _WRITERS[kind], part, pixels, picture.metadata, quality, text or {}
             )

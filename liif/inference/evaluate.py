@@ -13,8 +13,8 @@ from typing import Any
 from liif.config import Border, Channel
 from liif.data.collection import Collection, open_collection
 from liif.data.manifests import bucket_files
-from liif.images.metrics import Pixels, Quality, border_width, quality
-from liif.images.read import RGB8
+from liif.images.metrics import Quality, border_width, quality
+from liif.images.pixels import RGB8, Pixels
 from liif.inference.upscaler import Upscaler
 from liif.system.errors import UserError
 from liif.system.files import write_json, write_text

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from liif.images import read as images
 from liif.images import write as writing
+from liif.images.read import PICTURE_SUFFIXES
 from liif.system.errors import UserError
 
 _NO_FOLDERS = {".heic", ".heif", ".avif", ".jxl", ".dng", ".jp2"}
@@ -19,7 +19,7 @@ _KNOWN = MimeTypes()
 
 def is_picture(path: Path) -> bool:
     """Whether the path names a picture, and is no folder of such a name."""
-    return path.suffix.lower() in images.SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
 
 
 def require_place(out: Path) -> None:
@@ -29,7 +29,7 @@ def require_place(out: Path) -> None:
     if str(out) == "-":
         raise UserError("-: pictures are not written to the standard output; give a file or folder")
     suffix = out.suffix.lower()
-    if suffix in images.SUFFIXES or suffix in Image.registered_extensions():
+    if suffix in PICTURE_SUFFIXES or suffix in Image.registered_extensions():
         writing.format_of(out)
     elif out.exists() and not out.is_dir():  # another process may just have made it
         raise UserError(f"{out}: is a file; give a folder, or a picture's name ({_endings()})")

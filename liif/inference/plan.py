@@ -11,7 +11,7 @@ from typing import NamedTuple
 from liif.data import manifests as buckets
 from liif.data.collection import Collection, open_collection
 from liif.data.manifests import Bucket
-from liif.images import read as images
+from liif.images.png import png_text
 from liif.inference.places import counted, is_picture, require_place
 from liif.system.errors import PictureError, UserError
 from liif.system.progress import log
@@ -218,7 +218,7 @@ def _identity(path: Path | None) -> _Identity | None:
 
 def _is_ours(path: Path) -> bool:
     try:
-        return buckets.TAG in images.png_text(path)
+        return buckets.TAG in png_text(path)
     except OSError:
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from liif.images.imresize import enlarged_size
+from liif.images.imresize import target_size
 from liif.system.errors import UserError
 
 
@@ -35,16 +35,11 @@ class Size:
             That would be less than there is.
         """
         if self.scale is not None:
-            return enlarged_size(shape, self.scale)
+            return target_size(shape, self.scale)
         rows, cols = shape
         width = self.width or max(1, round((self.height or 0) * cols / rows))
         height = self.height or max(1, round(width * rows / cols))
-        if height < rows or width < cols:
-            raise ValueError(
-                f"{width}x{height} is less than its {cols}x{rows} pixels; this only enlarges "
-                "(in Python liif.imresize shrinks)"
-            )
-        return height, width
+        return target_size(shape, size=(height, width))
 
 
 def parse_size(

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from liif.data import manifests as buckets
 from liif.data.manifests import EVERYTHING, Bucket, Manifest
-from liif.images import read as images
 from liif.images import write as writing
-from liif.images.channels import Enlarged, Strip, enlarge
+from liif.images.channels import Band, Upscaled, upscale_bands
 from liif.images.metadata import resized
+from liif.images.read import max_pixels, read_picture
 from liif.inference.places import is_picture
 from liif.inference.plan import Plan, Task, Wanted, common_place, plan
 from liif.inference.size import Size as Size
@@ -100,7 +100,7 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
         Pictures cannot be read or written: all of them are listed, after the others were made. Or
         something that no other picture would escape, such as a full disk.
     """
-    images.max_pixels()  # a wrong setting of it is no picture's fault
+    max_pixels()  # a wrong setting of it is no picture's fault
     wanted = Wanted(
         label=job.size.label,
         suffix=job.suffix,
@@ -220,7 +220,7 @@ def _make(task: Task, job: Job, progress: Progress, outcome: _Outcome) -> None:
 
 def _enlarge(task: Task, job: Job, progress: Progress, tag: str) -> None:
     label, out = task.label, task.target
-    picture = images.read(BytesIO(task.pictures.data(task.name)), label)
+    picture = read_picture(BytesIO(task.pictures.data(task.name)), label)
     if picture.frames > 1:
         log(f"{label}: has {picture.frames} frames; only the first is enlarged")
     height, width, channels = picture.pixels.shape
@@ -234,19 +234,19 @@ def _enlarge(task: Task, job: Job, progress: Progress, tag: str) -> None:
     writing.check(out, shape, dtype)
     for loss in writing.losses(out, shape, dtype):
         log(f"{out}: {loss}")
-    strips = _followed(enlarge(picture.pixels, size, job.upscaler.strips), size, label, progress)
-    big = Enlarged(
-        strips=strips, shape=shape, dtype=dtype, metadata=resized(picture.metadata, size)
+    bands = _followed(
+        upscale_bands(picture.pixels, size, job.upscaler.bands), size, label, progress
     )
+    big = Upscaled(bands=bands, shape=shape, dtype=dtype, metadata=resized(picture.metadata, size))
     writing.write(out, big, quality=job.quality, text={buckets.TAG: tag})
 
 
 def _followed(
-    strips: Iterator[Strip], size: tuple[int, int], label: str, progress: Progress
-) -> Iterator[Strip]:
-    """The strips, with progress told as they go by."""
+    bands: Iterator[Band], size: tuple[int, int], label: str, progress: Progress
+) -> Iterator[Band]:
+    """The bands, with progress told as they go by."""
     name = f"{PurePosixPath(label).name} to {size[1]}x{size[0]}"
     progress.within(name, 0)
-    for rows, strip in strips:
-        yield rows, strip
+    for rows, band in bands:
+        yield rows, band
         progress.within(name, rows.stop / size[0])

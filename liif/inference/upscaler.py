@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from liif.images.channels import Pixels, Strips, largest
+from liif.images.channels import BandUpscaler
 from liif.images.imresize import imresize
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8, Pixels, white_level
 from liif.system.files import file_sha256
 from liif.system.progress import log
 
@@ -26,16 +26,16 @@ class Upscaler(NamedTuple):
 
     identity: str
     """What tells it from all others: the hash of its weights, and how they are used."""
-    strips: Strips
-    """RGB (h, w, 3) and the size asked for (rows, cols) → strips of rows in 0..1."""
+    bands: BandUpscaler
+    """RGB (h, w, 3) and the size asked for (rows, cols) → bands of rows in 0..1."""
     whole: bool = False
-    """The first strip is the whole picture."""
+    """The first band is the whole picture."""
 
     def to_size(self, lr: RGB8, size: tuple[int, int]) -> Unit:
         """LR (h, w, 3) and the size asked for (rows, cols) → (H, W, 3) in 0..1, not rounded."""
         out = np.empty((*size, 3), dtype=np.float32)
-        for rows, strip in self.strips(lr, size):
-            out[rows] = strip
+        for rows, band in self.bands(lr, size):
+            out[rows] = band
         return out
 
 
@@ -70,14 +70,14 @@ def open_upscaler(
     path = checkpoint.locate(weights)
     model = checkpoint.load(path, device=devices.choose(device))
 
-    def strips(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:
+    def bands(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:
         return model.rgb_strips(lr, size, max_memory=max_memory, self_ensemble=self_ensemble)
 
     identity = file_sha256(path)
-    return Upscaler(f"{identity} self-ensemble" if self_ensemble else identity, strips)
+    return Upscaler(f"{identity} self-ensemble" if self_ensemble else identity, bands)
 
 
 def _bicubic(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:
     """Rounded to the levels of the picture, as the published bicubic results are."""
-    big = imresize(lr, size).astype(np.float32) / np.float32(largest(lr.dtype))
+    big = imresize(lr, size).astype(np.float32) / np.float32(white_level(lr.dtype))
     yield slice(0, size[0]), big

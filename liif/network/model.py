@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from liif.images.channels import Pixels, enlarge, largest, whole
-from liif.images.imresize import enlarged_size
-from liif.images.pixels import channels_of, like
+from liif.images.channels import join_bands, upscale_bands
+from liif.images.imresize import target_size
+from liif.images.pixels import Pixels, channels_of, like, white_level
 from liif.network import coords
 from liif.network import self_ensemble as symmetry
 from liif.network import tiling as tiles
@@ -221,7 +221,7 @@ class LIIF(nn.Module):
         self_ensemble: bool = False,
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """`strips` from and to arrays: RGB (h, w, 3) of any type → (r, W, 3) in 0..1."""
-        unit = torch.from_numpy(lr.astype(np.float32) / largest(lr.dtype))
+        unit = torch.from_numpy(lr.astype(np.float32) / white_level(lr.dtype))
         picture = unit.permute(2, 0, 1)[None].to(self.device)
         for rows, strip in self.strips(
             picture, size, max_memory=max_memory, self_ensemble=self_ensemble
@@ -303,36 +303,10 @@ class LIIF(nn.Module):
         def rgb(lr: Pixels, to: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
             return self.rgb_strips(lr, to, max_memory=memory, self_ensemble=self_ensemble)
 
-        strips = enlarge(pixels, target, rgb)
-        big = whole(strips, (*target, pixels.shape[2]), pixels.dtype)
+        strips = upscale_bands(pixels, target, rgb)
+        big = join_bands(strips, (*target, pixels.shape[2]), pixels.dtype)
         big = big[..., 0] if image.ndim == 2 else big
         return big.astype(image.dtype, copy=False)
-
-
-def target_size(
-    shape: tuple[int, ...], scale: float | None, size: tuple[int, int] | None
-) -> tuple[int, int]:
-    """Rows and columns of the enlarged picture, from one of scale and size.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Both are given or none, they are no numbers, or they ask for less than there is.
-    """
-    if (scale is None) == (size is None):
-        raise ValueError("give either `scale` or `size`")
-    if size is None:
-        factor = arguments.number("scale", scale)
-        if factor < 1:
-            raise ValueError(f"`scale` (={scale}) must be 1 or more; liif.imresize shrinks")
-        return enlarged_size(shape, factor)
-    rows, cols = arguments.size("size", size)
-    if rows < shape[0] or cols < shape[1]:
-        raise ValueError(
-            f"`size` (={(rows, cols)}) must not be below the picture's {tuple(shape)}; "
-            "liif.imresize shrinks"
-        )
-    return rows, cols
 
 
 def _interpolate(

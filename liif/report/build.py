@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from liif.config import Experiment
 from liif.data.versions import data_version
-from liif.images import read as images
+from liif.images.read import read_picture
 from liif.inference.upscaler import BICUBIC
 from liif.report import downscaling as reduction
 from liif.report import provenance as origin
@@ -162,7 +162,7 @@ def _shown(results: Results, names: Iterable[str]) -> list[Shown]:
         if not files:
             continue
         # The last is the truth, or a model's: the largest there is.
-        rgb = images.read(list(files.values())[-1]).rgb
+        rgb = read_picture(list(files.values())[-1]).rgb
         shown.append(
             Shown(
                 name=name,

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from liif.data.collection import Collection, OneFile, open_collection
-from liif.images import read as images
 from liif.images.metrics import quality
+from liif.images.read import read_picture
 from liif.report import render as page
 from liif.report.render import Shown, Version
 from liif.report.translations import both
@@ -98,7 +98,7 @@ def _picture(files: dict[str, tuple[Collection, str]], name: str, truth: str | N
     for key, (pictures, member) in files.items():
         data = pictures.data(member)
         label = pictures.label(member)
-        rgb = images.read(BytesIO(data), label).rgb  # upright, as browsers show it
+        rgb = read_picture(BytesIO(data), label).rgb  # upright, as browsers show it
         addresses[key] = _address(data, label)
         sizes[key] = rgb.shape[0], rgb.shape[1]
         thumb = page.thumbnail(rgb)
@@ -119,7 +119,7 @@ def _address(data: bytes, label: str) -> str:
     kind = _SHOWN_BY_BROWSERS.get(Path(label).suffix.lower())
     if kind is None:
         png = BytesIO()
-        picture = images.read(BytesIO(data), label)
+        picture = read_picture(BytesIO(data), label)
         grey = picture.pixels.shape[2] <= 2
         icc = None if grey else picture.metadata.icc
         Image.fromarray(picture.rgb).save(png, format="PNG", icc_profile=icc)

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from liif.images.imresize import cubic, imresize, resize_matrix
 from liif.images.metrics import psnr_of_error
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
 
 Float64 = NDArray[np.float64]
 

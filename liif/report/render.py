@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from liif import __version__
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
 from liif.report import translations as words
 from liif.system.files import write_text
 

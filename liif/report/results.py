@@ -12,7 +12,7 @@ from liif.checkpoints.outputs import Outputs
 from liif.config import Experiment, TestLR
 from liif.data import manifests as buckets
 from liif.data.collection import open_collection
-from liif.images import read as images
+from liif.images.png import write_png
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC
 from liif.system.errors import UserError
@@ -184,7 +184,7 @@ def _copy(source: Path, to: Path) -> list[str]:
     for name in pictures.names:
         tag = buckets.tag_of("report", pictures.digest(name))
         if not buckets.is_current(to / f"{name}.png", tag):
-            images.write_png(to / f"{name}.png", pictures.read(name), text={buckets.TAG: tag})
+            write_png(to / f"{name}.png", pictures.read(name), text={buckets.TAG: tag})
     return pictures.names
 
 

@@ -12,14 +12,13 @@ import scipy.fft
 from numpy.typing import NDArray
 from PIL import Image
 
-from liif.data.degrade import centre_crop, to_multiple
-from liif.images import read as images
+from liif.images.crop import centre_crop, crop_to_multiple, most_detailed_square
 from liif.images.imresize import imresize
 from liif.images.metrics import psnr_of_error
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
+from liif.images.read import read_picture
 from liif.inference.upscaler import BICUBIC
 from liif.report.results import TRUTH, Results
-from liif.training.preview import most_detailed_at
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "assets" / "photos" / "test"
 _CREDIT = "Trevor “Freespace”, CC BY 4.0"
@@ -86,11 +85,11 @@ def choose(results: Results) -> Example:
     for name in sorted(known, key=lambda n: known[n]):
         path = results.path(TRUTH, name)
         if path is not None:
-            return Example(name, images.read(path).rgb)
+            return Example(name, read_picture(path).rgb)
     path = PHOTOGRAPHS / "brushes.webp"
-    hr = images.read(path).rgb
+    hr = read_picture(path).rgb
     side = min(800, *hr.shape[:2])
-    return Example(path.stem, to_multiple(centre_crop(hr, side), results.scale), _CREDIT)
+    return Example(path.stem, crop_to_multiple(centre_crop(hr, side), results.scale), _CREDIT)
 
 
 def enlarge_plainly(lr: RGB8, size: tuple[int, int]) -> dict[str, RGB8]:
@@ -112,8 +111,8 @@ def blur(shown: Example, results: Results) -> Blur:
     lr = imresize(hr, 1 / scale)
     enlarged = {"original": hr, **enlarge_plainly(lr, size)}
     side = min(_SIDE, *size)
-    row, col = most_detailed_at(hr, side)
-    parts = {key: p[row : row + side, col : col + side] for key, p in enlarged.items()}
+    square = most_detailed_square(hr, side)
+    parts = {key: picture[square] for key, picture in enlarged.items()}
     pictures = [(hr, lr, {})] if shown.bundled else list(_sample(results))
     powers, details = _average(pictures, scale)
     return Blur(
@@ -133,10 +132,10 @@ def _sample(results: Results) -> Iterable[tuple[RGB8, RGB8, dict[str, RGB8]]]:
     names = [n for n in results.names if results.path(TRUTH, n) is not None]
     for name in names[:: ceil(len(names) / _MOST)] if names else ():
         files = {m: results.path(m, name) for m in results.models}
-        made = {m: images.read(path).rgb for m, path in files.items() if path is not None}
+        made = {m: read_picture(path).rgb for m, path in files.items() if path is not None}
         truth = results.path(TRUTH, name)
         assert truth is not None
-        hr = images.read(truth).rgb
+        hr = read_picture(truth).rgb
         same = {m: p for m, p in made.items() if p.shape == hr.shape}
         yield hr, imresize(hr, 1 / results.scale), same
 

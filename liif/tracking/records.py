@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
 from liif.system import locks
 from liif.system.errors import UserError
 from liif.system.files import file_sha256, write_json, write_text

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 

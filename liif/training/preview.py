@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from liif.config import Training
 from liif.data.pack import Pack
+from liif.images.crop import most_detailed_square
 from liif.images.imresize import imresize
 from liif.images.metrics import psnr_of_error
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
 from liif.network.model import LIIF
 
 SIDE = 160
@@ -34,7 +34,8 @@ class Strips:
         self._side = side = round(lr_side * self._scale)
         chosen = sorted({0, len(photographs) // 2, len(photographs) - 1})[:PHOTOGRAPHS]
         self._keys = [f"validation/{_plain(photographs.entries[i].name)}" for i in chosen]
-        self._hr = [most_detailed(photographs.photograph(i), side) for i in chosen]
+        whole = [photographs.photograph(i) for i in chosen]
+        self._hr = [np.ascontiguousarray(p[most_detailed_square(p, side)]) for p in whole]
         self._lr = [imresize(hr, (lr_side, lr_side)) for hr in self._hr]
         self._bicubic = [imresize(lr, (side, side)) for lr in self._lr]
 
@@ -82,30 +83,6 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     while len(short) > 1 and font.getlength(f"{short} {rest}") > width - 4:
         short = short[:-1]
     return f"{short} {rest}"
-
-
-def most_detailed(picture: RGB8, side: int) -> RGB8:
-    """The square of that side with the strongest structure, among a grid of them."""
-    row, col = most_detailed_at(picture, side)
-    return np.ascontiguousarray(picture[row : row + side, col : col + side])
-
-
-def most_detailed_at(picture: RGB8, side: int) -> tuple[int, int]:
-    """The first row and column of that square."""
-    height, width = picture.shape[:2]
-    rows = np.linspace(0, height - side, min(5, height - side + 1)).astype(int)
-    cols = np.linspace(0, width - side, min(5, width - side + 1)).astype(int)
-    places = [(int(row), int(col)) for row in rows for col in cols]
-    return max(places, key=lambda at: _structure(picture[at[0] :, at[1] :][:side, :side]))
-
-
-def _structure(square: RGB8) -> float:
-    """Differences between blocks of 8×8 pixels: edges count, gravel does not."""
-    rows, cols = (max(1, n // 8) for n in square.shape[:2])
-    height, width = square.shape[0] // rows * rows, square.shape[1] // cols * cols
-    blocks = square[:height, :width].reshape(rows, height // rows, cols, width // cols, 3)
-    grey: NDArray[np.float64] = blocks.mean(axis=(1, 3, 4))
-    return sum(float(np.abs(np.diff(grey, axis=a)).sum()) for a in (0, 1))
 
 
 def _psnr(a: RGB8, b: RGB8) -> float:

@@ -10,7 +10,7 @@ from PIL import Image
 
 import liif
 from liif.data.download import PHOTOGRAPHS
-from liif.images import read as images
+from liif.images.read import read_picture
 from liif.inference.upscale import Job, Size, upscale
 from liif.inference.upscaler import open_upscaler
 
@@ -39,7 +39,7 @@ def test_one_grey_level(
     way = open_upscaler("bundled", "cpu", max_memory=max_memory)
     job = Job(upscaler=way, size=Size(width=240, height=288))
     upscale([tmp_path / "a.png"], tmp_path / "out", job)
-    ours = images.read(tmp_path / "out" / "a.png").rgb
+    ours = read_picture(tmp_path / "out" / "a.png").rgb
     difference = np.abs(ours.astype(int) - published)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3

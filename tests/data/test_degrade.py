@@ -7,12 +7,14 @@ from conftest import Folder, photograph
 from liif import imresize
 from liif.data.degrade import degrade
 from liif.data.manifests import Bucket
-from liif.images import read as images
+from liif.images.pixels import RGB8
+from liif.images.png import write_png
+from liif.images.read import read_picture
 from liif.system.errors import UserError
 
 
-def rgb(path: Path) -> images.RGB8:
-    return images.read(path).rgb
+def rgb(path: Path) -> RGB8:
+    return read_picture(path).rgb
 
 
 def test_lr_is_imresize_of_the_cropped_photograph(folder: Folder, tmp_path: Path) -> None:
@@ -39,7 +41,7 @@ def test_only_what_changed_is_made_again(folder: Folder, tmp_path: Path) -> None
     source, lr = folder("hr", a=(20, 20), b=(20, 20)), tmp_path / "lr"
     first = degrade(source, lr, scale=2)
     times = {n: (lr / f"{n}.png").stat().st_mtime_ns for n in "ab"}
-    images.write_png(source / "b.png", photograph(20, 20, seed=9))
+    write_png(source / "b.png", photograph(20, 20, seed=9))
     (source / "a.png").touch()
     second = degrade(source, lr, scale=2)
     assert (lr / "a.png").stat().st_mtime_ns == times["a"]

@@ -10,7 +10,7 @@ from liif import imresize
 from liif.config import Training
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches, collate, training_patch, validation_batches
-from liif.images.read import RGB8
+from liif.images.pixels import RGB8
 from liif.system.errors import UserError
 
 Make = Callable[..., Training]

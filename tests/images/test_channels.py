@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from liif import imresize
-from liif.images.channels import Pixels, enlarge, whole
+from liif.images.channels import join_bands, upscale_bands
+from liif.images.pixels import Pixels
 from liif.network.model import LIIF
 
 
@@ -22,7 +23,7 @@ def bicubic(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, NDArray[
 
 def made(pixels: Pixels, scale: int = 4) -> Pixels:
     size = (pixels.shape[0] * scale, pixels.shape[1] * scale)
-    return whole(enlarge(pixels, size, bicubic), (*size, pixels.shape[2]), pixels.dtype)
+    return join_bands(upscale_bands(pixels, size, bicubic), (*size, pixels.shape[2]), pixels.dtype)
 
 
 def disc(radius: float, side: int = 24) -> NDArray[np.uint8]:
@@ -76,7 +77,7 @@ def test_ringing_makes_no_haze() -> None:
 
     pixels = np.zeros((3, 6, 2), np.uint8)
     pixels[:, 3:, 1] = 255
-    (_, big), *_ = enlarge(pixels, (12, 24), grey)
+    (_, big), *_ = upscale_bands(pixels, (12, 24), grey)
     # Between the centres of the third pixel, at 9.5, and of the fourth.
     assert (big[:, :10, 1] == 0).all()
     assert (big[:, 10:14, 1] == 128).all()

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from liif import imresize
-from liif.images.imresize import enlarged_size, resize_matrix
+from liif.images.imresize import resize_matrix, target_size
 
 
 def ramp(n: int) -> NDArray[np.float64]:
@@ -128,10 +128,11 @@ def test_scale_rounds_the_size_up() -> None:
     assert imresize(np.zeros((10, 11, 2)), 2.5).shape == (25, 28, 2)
 
 
-def test_enlarged_sizes_do_not_hang_on_the_last_bit() -> None:
-    assert enlarged_size((100, 10), 1.1) == (110, 11)
-    assert enlarged_size((9, 6), 2.5) == (23, 15)
-    assert enlarged_size((1, 1), 0.1) == (1, 1)
+def test_target_size_ignores_the_last_bit_of_a_scale() -> None:
+    assert target_size((100, 10), 1.1) == (110, 11)
+    assert target_size((9, 6), 2.5) == (23, 15)
+    with pytest.raises(ValueError, match=r"scale.*0\.1.*imresize shrinks"):
+        target_size((1, 1), 0.1)
 
 
 def test_channels_are_independent_and_types_kept() -> None:

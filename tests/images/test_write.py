@@ -17,10 +17,10 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from liif import imresize
-from liif.images import read as images
 from liif.images import write as writing
-from liif.images.channels import Enlarged
+from liif.images.channels import Upscaled
 from liif.images.metadata import Metadata
+from liif.images.read import read_picture
 from liif.inference.upscale import Job, Size, upscale
 from liif.inference.upscaler import open_upscaler
 from liif.network import tiling as tiles
@@ -86,7 +86,7 @@ def test_modes_of_pillow(tmp_path: Path, source: str, mode: str, target: str) ->
     options: dict[str, Any] = {"lossless": True} if source == ".webp" else {}
     image.save(path, **options)
     out = enlarged(path, tmp_path / f"out{target}", quality=100)
-    small, big = images.read(path), images.read(out)
+    small, big = read_picture(path), read_picture(out)
     assert big.pixels.shape[:2] == (18, 14)
     keeps_depth = target in (".png", ".tif") and small.pixels.dtype == np.uint16
     assert (big.pixels.dtype == np.uint16) == keeps_depth
@@ -144,10 +144,10 @@ def test_premultiplied_and_inverted_tiffs(tmp_path: Path) -> None:
         photometric="rgb",
         extrasamples=["assocalpha"],
     )
-    found = images.read(tmp_path / "a.tif").pixels
+    found = read_picture(tmp_path / "a.tif").pixels
     assert np.abs(found[..., :3].astype(int) - straight).max() <= 2
     tifffile.imwrite(tmp_path / "b.tif", 65535 - DEEP[..., 0], photometric="miniswhite")
-    np.testing.assert_array_equal(images.read(tmp_path / "b.tif").pixels[..., 0], DEEP[..., 0])
+    np.testing.assert_array_equal(read_picture(tmp_path / "b.tif").pixels[..., 0], DEEP[..., 0])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -185,7 +185,7 @@ def test_orientation_is_applied_and_not_kept(tmp_path: Path, orientation: int, k
     if kind == "16.png":
         with_exif, data = path.read_bytes(), png_encode(np.ascontiguousarray(rgb))
         path.write_bytes(data[:33] + _chunk(with_exif, b"eXIf") + data[33:])
-    np.testing.assert_array_equal(images.read(path).pixels, upright)
+    np.testing.assert_array_equal(read_picture(path).pixels, upright)
     out = enlarged(path, tmp_path / "out.jpg")
     with Image.open(out) as image:
         assert 0x0112 not in image.getexif()
@@ -275,7 +275,7 @@ def test_lab_is_converted(tmp_path: Path) -> None:
     lab = ImageCms.applyTransform(rgb, to_lab)
     assert lab is not None
     lab.save(tmp_path / "a.tif")
-    found = images.read(tmp_path / "a.tif").rgb.astype(int)
+    found = read_picture(tmp_path / "a.tif").rgb.astype(int)
     assert np.abs(found - np.asarray(rgb)).mean() < 3
 
 
@@ -297,7 +297,7 @@ def test_what_a_format_cannot_hold(
     Image.fromarray(np.dstack([photograph(9, 7), np.zeros((9, 7), np.uint8)])).save(
         tmp_path / "clear.png"
     )
-    white = images.read(enlarged(tmp_path / "clear.png", tmp_path / "white.jpg")).rgb
+    white = read_picture(enlarged(tmp_path / "clear.png", tmp_path / "white.jpg")).rgb
     assert (white >= 254).all()
     assert "white.jpg: JPEG has no transparency; it is laid on white" in capsys.readouterr().err
     monkeypatch.setattr(tiles, "available", lambda _: 1000)
@@ -312,12 +312,12 @@ def test_large_tiffs_are_written_in_strips(tmp_path: Path) -> None:
     with tifffile.TiffFile(out) as file:
         assert file.pages.first.rowsperstrip == 64
         assert len(file.pages.first.dataoffsets) == 5
-    np.testing.assert_array_equal(images.read(out).rgb, expected(photograph(90, 50), 3))
+    np.testing.assert_array_equal(read_picture(out).rgb, expected(photograph(90, 50), 3))
 
 
 def test_webp_of_quality_100_loses_nothing(tmp_path: Path) -> None:
     Image.fromarray(photograph(9, 7)).save(tmp_path / "a.png")
-    lossless = images.read(enlarged(tmp_path / "a.png", tmp_path / "b.webp", quality=100))
+    lossless = read_picture(enlarged(tmp_path / "a.png", tmp_path / "b.webp", quality=100))
     np.testing.assert_array_equal(lossless.rgb, expected(photograph(9, 7)))
 
 
@@ -338,7 +338,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
             else:
                 data[at:at] = rng.randbytes(rng.randrange(1, 9))
         with suppress(PictureError):
-            picture = images.read(BytesIO(bytes(data)), "a")
+            picture = read_picture(BytesIO(bytes(data)), "a")
             assert picture.pixels.ndim == 3
             assert picture.pixels.dtype in (np.uint8, np.uint16)
             if picture.pixels.size > 10_000:
@@ -348,7 +348,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
             for ending in (".png", ".jpg", ".webp", ".tif"):
                 strips = iter([(slice(0, rows), picture.pixels)])
                 shape, dtype = picture.pixels.shape, picture.pixels.dtype
-                big = Enlarged(strips=strips, shape=shape, dtype=dtype, metadata=picture.metadata)
+                big = Upscaled(bands=strips, shape=shape, dtype=dtype, metadata=picture.metadata)
                 writing.write(tmp_path / f"a{ending}", big)
     assert read > 100
 
@@ -380,7 +380,7 @@ def test_metadata_of_a_picture_without_any() -> None:
     png = BytesIO()
     Image.fromarray(photograph(2, 2)).save(png, format="PNG")
     png.seek(0)
-    assert images.read(png, "a").metadata == Metadata()
+    assert read_picture(png, "a").metadata == Metadata()
     assert writing.FORMATS[".tiff"] == "TIFF"
 
 
@@ -409,7 +409,7 @@ def test_what_a_png_says_of_its_colours_stays(tmp_path: Path, deep: bool) -> Non
         chunks = b"".join(_chunk(path.read_bytes(), name) for name in colours)
         path.write_bytes(data[:33] + chunks + data[33:])
     out = enlarged(path, tmp_path / "out.png")
-    assert images.read(out).pixels.dtype == (np.uint16 if deep else np.uint8)
+    assert read_picture(out).pixels.dtype == (np.uint16 if deep else np.uint8)
     for name, content in colours.items():
         assert _chunk(out.read_bytes(), name)[8:-4] == content
-    images.read(enlarged(path, tmp_path / "out.jpg"))
+    read_picture(enlarged(path, tmp_path / "out.jpg"))

@@ -13,7 +13,7 @@ from liif import imresize
 from liif.checkpoints.format import build, load, save
 from liif.data.degrade import degrade
 from liif.images import metrics
-from liif.images import read as images
+from liif.images.png import write_png
 from liif.inference.evaluate import Result, evaluate, merge, print_table, write_tables
 from liif.inference.upscaler import open_upscaler
 from liif.system.errors import UserError
@@ -66,7 +66,7 @@ def test_bicubic_is_rounded_imresize(hr: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_enlarged_already(hr: Path, tmp_path: Path) -> None:
-    images.write_png(tmp_path / "sr" / "a.png", photograph(50, 61))
+    write_png(tmp_path / "sr" / "a.png", photograph(50, 61))
     result = evaluate(hr, sr=tmp_path / "sr", scale=2, border=0, names=["a"])
     assert result["psnr"] is None  # equal
     assert result["ssim"] == pytest.approx(1)
@@ -85,13 +85,13 @@ def test_what_does_not_fit_is_named(hr: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_that_are_not_the_same_are_refused(hr: Path, tmp_path: Path) -> None:
-    images.write_png(tmp_path / "sr" / "a.png", photograph(12, 15))
+    write_png(tmp_path / "sr" / "a.png", photograph(12, 15))
     with pytest.raises(UserError, match=r"a\.png: is 50×61, the enlarged picture 12×15"):
         evaluate(hr, sr=tmp_path / "sr", scale=4, names=["a"])
 
 
 def test_fractional_scales_may_give_a_pixel_more(hr: Path, tmp_path: Path) -> None:
-    images.write_png(tmp_path / "sr" / "a.png", photograph(53, 63))
+    write_png(tmp_path / "sr" / "a.png", photograph(53, 63))
     expected = metrics.quality(
         photograph(50, 61), photograph(53, 63)[:50, :61], channel="rgb", border=0
     )

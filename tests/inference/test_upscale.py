@@ -14,7 +14,7 @@ from PIL import Image
 
 from liif import imresize
 from liif.checkpoints.format import build, load, save
-from liif.images import read as images
+from liif.images.read import read_picture
 from liif.inference.upscale import Job, Size, parse_format, parse_size, upscale
 from liif.inference.upscaler import open_upscaler
 from liif.system.errors import UserError
@@ -39,13 +39,13 @@ def test_model_output_is_rounded_to_grey_levels(
 ) -> None:
     upscale([folder("lr", a=(9, 6))], tmp_path / "sr", job(weights, scale=2.5))
     expected = load(weights).upscale(photograph(9, 6), size=(23, 15))
-    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, expected)
+    np.testing.assert_array_equal(read_picture(tmp_path / "sr" / "a.png").rgb, expected)
 
 
 def test_bicubic_is_imresize(folder: Folder, tmp_path: Path) -> None:
     upscale([folder("lr", a=(9, 6))], tmp_path / "sr", job("bicubic"))
     expected = imresize(photograph(9, 6), 2.0)
-    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, expected)
+    np.testing.assert_array_equal(read_picture(tmp_path / "sr" / "a.png").rgb, expected)
 
 
 def test_here_and_folders_with_dots(
@@ -222,7 +222,7 @@ def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
     upscale([source], None, bicubic)
     assert sorted(p.name for p in (tmp_path / "lr_x2").iterdir()) == ["a.png", "b.png"]
     upscale([source / "a.png"], tmp_path / "one.png", bicubic)
-    assert images.read(tmp_path / "one.png").rgb.shape == (8, 8, 3)
+    assert read_picture(tmp_path / "one.png").rgb.shape == (8, 8, 3)
     with pytest.raises(UserError, match=r"one\.png: cannot hold 2 pictures"):
         upscale([source], tmp_path / "one.png", bicubic)
     for ending in ("ppm", "gif", "jp2"):
@@ -260,7 +260,7 @@ def test_any_size_at_any_scale(
 ) -> None:
     source = folder("lr", a=shape)
     upscale([source], tmp_path / "sr", job(weights, scale=scale))
-    big = images.read(tmp_path / "sr" / "a.png").rgb
+    big = read_picture(tmp_path / "sr" / "a.png").rgb
     assert big.shape == (ceil(shape[0] * scale), ceil(shape[1] * scale), 3)
 
 
@@ -273,7 +273,7 @@ def test_sizes_asked_for() -> None:
     assert Size(scale=1.37).of((33, 57)) == (46, 79)
     labels = [Size(scale=2.5), Size(width=3, height=4), Size(width=3), Size(height=4)]
     assert [size.label for size in labels] == ["x2.5", "3x4", "w3", "h4"]
-    with pytest.raises(ValueError, match=r"50x100 is less than its 200x100 pixels"):
+    with pytest.raises(ValueError, match=r"50x100 is less than the picture's 200x100 pixels"):
         Size(width=50, height=100).of((100, 200))
     for bad in ("1920", "x", "0x5", "-3x4", "3x4x5", "²x4"):
         with pytest.raises(UserError, match="must look like 1920x1080"):
@@ -292,10 +292,10 @@ def test_what_is_smaller_than_the_picture_is_refused(folder: Folder, tmp_path: P
     source = folder("lr", a=(4, 9), b=(4, 6))
     narrow = replace(job("bicubic"), size=Size(width=8))
     with pytest.raises(
-        UserError, match=r"1 of 2 pictures was.*\n.*a\.png: 8x4 is less than its 9x4 p"
+        UserError, match=r"1 of 2 pictures was.*\n.*a\.png: 8x4 is less than the picture's 9x4 p"
     ):
         upscale([source], tmp_path / "sr", narrow)
-    assert images.read(tmp_path / "sr" / "b.png").rgb.shape == (5, 8, 3)
+    assert read_picture(tmp_path / "sr" / "b.png").rgb.shape == (5, 8, 3)
 
 
 def test_other_proportions_are_told(
@@ -313,7 +313,7 @@ def test_self_ensemble_is_another_picture(folder: Folder, tmp_path: Path, weight
     eightfold = replace(job(weights, overwrite=True), upscaler=way)
     assert upscale([source], out, eightfold) != once
     expected = load(weights).upscale(photograph(5, 6), scale=2, self_ensemble=True)
-    np.testing.assert_array_equal(images.read(out / "a.png").rgb, expected)
+    np.testing.assert_array_equal(read_picture(out / "a.png").rgb, expected)
 
 
 def test_only_the_first_of_several_frames(
@@ -322,7 +322,7 @@ def test_only_the_first_of_several_frames(
     first, second = (Image.fromarray(photograph(4, 4, seed=i)) for i in range(2))
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
     upscale([tmp_path / "a.tif"], tmp_path / "sr", job("bicubic", scale=1))
-    np.testing.assert_array_equal(images.read(tmp_path / "sr" / "a.png").rgb, photograph(4, 4))
+    np.testing.assert_array_equal(read_picture(tmp_path / "sr" / "a.png").rgb, photograph(4, 4))
     assert "has 2 frames; only the first is enlarged" in capsys.readouterr().err
 
 
@@ -340,7 +340,7 @@ def test_fifty_pictures_killed_in_the_middle(folder: Folder, tmp_path: Path, wei
         process.kill()
         process.wait()
         for path in out.glob("p*.png"):
-            assert images.read(path).rgb.shape == (192, 192, 3)
+            assert read_picture(path).rgb.shape == (192, 192, 3)
             assert times.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
     assert 0 < len(times) < 50
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -21,8 +21,9 @@ from liif.checkpoints.format import BUNDLED
 from liif.config import Architecture, EDSREncoder, RDNEncoder
 from liif.data.download import ARCHIVES
 from liif.images import metrics
-from liif.images import read as images
 from liif.images.imresize import cubic, imresize
+from liif.images.png import write_png
+from liif.images.read import read_picture
 from liif.report import build as stage
 from liif.report import downscaling as reduction
 from liif.report import provenance as origin
@@ -74,7 +75,7 @@ def test_a_folder_is_enough(made: Path) -> None:
 
 
 def test_pictures_that_are_no_longer_test_pictures_are_left_out(made: Path) -> None:
-    images.write_png(made / "upscaled" / "good" / "old.png", photograph(48, 48))
+    write_png(made / "upscaled" / "good" / "old.png", photograph(48, 48))
     assert results.collect(made).names == ["a", "b", "c"]
 
 
@@ -89,7 +90,7 @@ def test_lr_pictures_without_truth(made: Path, folder: Folder) -> None:
     lr = folder("mine", one=(6, 6), two=(7, 5))
     for version in ("good", "bicubic"):
         for name in ("one", "two"):
-            images.write_png(made / "upscaled" / version / f"{name}.png", photograph(48, 48))
+            write_png(made / "upscaled" / version / f"{name}.png", photograph(48, 48))
     models = {"good": {"weights": "bundled"}}
     settings = config.experiment({"models": models, "data": {"test": {"lr": str(lr)}}})
     report(made, made.parent, settings)
@@ -107,8 +108,8 @@ def test_lr_pictures_without_truth(made: Path, folder: Folder) -> None:
         "bicubic": "upscaled/bicubic/one.png",
         "good": "upscaled/good/one.png",
     }
-    copy = images.read(made / "report" / "lr" / "one.png").rgb
-    assert np.array_equal(copy, images.read(lr / "one.png").rgb)
+    copy = read_picture(made / "report" / "lr" / "one.png").rgb
+    assert np.array_equal(copy, read_picture(lr / "one.png").rgb)
 
 
 def test_steps_add_up_their_jobs(made: Path) -> None:
@@ -275,7 +276,7 @@ def test_plain_enlargements_have_little_beyond_the_limit(made: Path) -> None:
     assert shown.details["bicubic"].beyond < 0.2 < shown.details["good"].below
     assert shown.pictures == 3
     exact, given = (
-        images.read(made / p / f"{example.name}.png").rgb
+        read_picture(made / p / f"{example.name}.png").rgb
         for p in ("hr/test/x8", "upscaled/bicubic")
     )
     assert np.array_equal(shown.parts["bicubic"], given)
@@ -404,7 +405,7 @@ def test_compare_pictures_of_any_kind(tmp_path: Path) -> None:
         "data:image/png;",  # browsers do not show TIFF
         "data:image/jpeg",
     ]
-    expected = metrics.quality(big, images.read(inputs[2]).rgb, channel="rgb", border=0)
+    expected = metrics.quality(big, read_picture(inputs[2]).rgb, channel="rgb", border=0)
     assert shown["quality"] == {
         "c.jpg": [pytest.approx(expected.psnr), pytest.approx(expected.ssim)]
     }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from liif.images import read as images
+from liif.images.read import read_picture
 from liif.report.build import report
 from liif.report.compare import compare
 from liif.report.render import heat_map
@@ -162,7 +162,7 @@ def versions(folder: Path, name: str) -> dict[str, NDArray[np.uint8]]:
         "truth": "hr/test/x8",
         **{m: f"upscaled/{m}" for m in ("bicubic", "good", "better")},
     }
-    return {k: images.read(folder / place / f"{name}.png").rgb for k, place in places.items()}
+    return {k: read_picture(folder / place / f"{name}.png").rgb for k, place in places.items()}
 
 
 def test_divider_shows_left_and_right_of_it_pixel_by_pixel(shown: Any, folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import photograph
 
-from liif.images import read as images
+from liif.images.png import write_png
 from liif.system import memory
 from liif.system.errors import PictureError, UserError
 
@@ -60,8 +60,8 @@ def photographs(tmp_path: Path) -> Path:
     """Two pictures, one of them large."""
     path = tmp_path / "photographs"
     path.mkdir()
-    images.write_png(path / "large.png", photograph(400, 400))
-    images.write_png(path / "small.png", photograph(20, 20))
+    write_png(path / "large.png", photograph(400, 400))
+    write_png(path / "small.png", photograph(20, 20))
     return path
 
 

@@ -187,7 +187,7 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
             for m in ("small", "given", "bicubic")
         ]
         write_tables(results, tmp_path / "metrics", tmp_path / "metrics.csv")
-        from liif.images.read import write_png
+        from liif.images.png import write_png
 
         for model in ("small", "given", "bicubic"):
             write_png(upscaled / model / "x.png", np.full((8, 8, 3), grey, np.uint8))

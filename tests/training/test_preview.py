@@ -6,8 +6,9 @@ from conftest import Folder, photograph
 
 from liif.config import Training
 from liif.data.pack import Pack, pack
+from liif.images.crop import most_detailed_square
 from liif.network.model import LIIF
-from liif.training.preview import Strips, most_detailed, side_by_side
+from liif.training.preview import Strips, side_by_side
 
 
 @pytest.fixture
@@ -32,7 +33,8 @@ def test_the_same_crops_every_time(
 def test_panels_are_lr_bicubic_model_and_hr(small: LIIF, photographs: Pack) -> None:
     strip = Strips("name", photographs, Training(scales=(1, 4))).draw(small)["validation/a"]
     panels = [strip[16:, i * 164 : i * 164 + 160] for i in range(4)]
-    hr = most_detailed(photographs.photograph(0), 160)
+    whole = photographs.photograph(0)
+    hr = whole[most_detailed_square(whole, 160)]
     np.testing.assert_array_equal(panels[3], hr)
     # LR pixels are shown as squares of 4×4.
     np.testing.assert_array_equal(panels[0], panels[0][::4, ::4].repeat(4, 0).repeat(4, 1))
@@ -52,8 +54,8 @@ def test_labels_fit_their_panels() -> None:
 def test_the_crop_with_most_detail() -> None:
     picture = np.full((100, 120, 3), 128, np.uint8)
     picture[60:, 80:] = photograph(40, 40)
-    np.testing.assert_array_equal(most_detailed(picture, 40), picture[60:, 80:])
-    assert most_detailed(picture, 100).shape == (100, 100, 3)
+    np.testing.assert_array_equal(picture[most_detailed_square(picture, 40)], picture[60:, 80:])
+    assert picture[most_detailed_square(picture, 100)].shape == (100, 100, 3)
 
 
 def test_names_that_mlflow_takes(small: LIIF, folder: Folder, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from test_workflow import ROOT, TINY, Project, project  # noqa: F401 (a fixture)
 
 from liif.data.download import ARCHIVES
 from liif.data.versions import data_version, dvc_folder_md5
-from liif.images import read as images
+from liif.images.png import write_png
 
 BIN = Path(sys.executable).parent
 QUICK = {**TINY["train"], "epochs": 1}
@@ -135,12 +135,12 @@ TRAIN_REDONE = {
     "sr_800": 1,
 }
 CHANGES: list[tuple[str, Callable[[Path], object], dict[str, int]]] = [
-    ("test/new.png", lambda p: images.write_png(p, photograph(50, 50, seed=8)), TEST_REDONE),
-    ("test/new.png", lambda p: images.write_png(p, photograph(50, 50, seed=9)), TEST_REDONE),
+    ("test/new.png", lambda p: write_png(p, photograph(50, 50, seed=8)), TEST_REDONE),
+    ("test/new.png", lambda p: write_png(p, photograph(50, 50, seed=9)), TEST_REDONE),
     ("test/new.png", lambda p: os.utime(p, (1, 1)), {}),
     ("test/new.png", lambda p: p.unlink(), TEST_REDONE),
-    ("train/new.png", lambda p: images.write_png(p, photograph(60, 50, seed=8)), TRAIN_REDONE),
-    ("train/new.png", lambda p: images.write_png(p, photograph(60, 50, seed=9)), TRAIN_REDONE),
+    ("train/new.png", lambda p: write_png(p, photograph(60, 50, seed=8)), TRAIN_REDONE),
+    ("train/new.png", lambda p: write_png(p, photograph(60, 50, seed=9)), TRAIN_REDONE),
     ("train/new.png", lambda p: os.utime(p, (1, 1)), {}),
     ("train/new.png", lambda p: p.unlink(), TRAIN_REDONE),
 ]
@@ -221,7 +221,7 @@ def test_the_version_is_with_the_results(versioned: Versioned) -> None:
     assert len(tags()) == 2
 
     # Changed data that nobody recorded is pointed out, and never goes under the old version.
-    images.write_png(versioned.path / "data" / "train" / "new.png", photograph(50, 50, seed=1))
+    write_png(versioned.path / "data" / "train" / "new.png", photograph(50, 50, seed=1))
     actual = data_version(versioned.path)
     assert not actual.matches
     output = versioned.run()

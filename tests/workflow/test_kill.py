@@ -23,7 +23,7 @@ from test_workflow import ROOT, TINY
 from liif.checkpoints import format as checkpoint
 from liif.data.degrade import degrade
 from liif.data.pack import pack
-from liif.images import read as images
+from liif.images.png import write_png
 
 BIN = Path(sys.executable).parent
 LIIF = [sys.executable, "-m", "liif"]
@@ -155,7 +155,7 @@ def prepare_project(inputs: Path, folder: Path, **changes: Any) -> None:
     for i in range(3):
         for part, size in (("train", 60), ("valid", 56), ("test", 64)):
             path = folder / "data" / part / f"{part}{i}.png"
-            images.write_png(path, photograph(size, size + 8 * i, seed=i))
+            write_png(path, photograph(size, size + 8 * i, seed=i))
     shutil.copy(inputs / "weights.safetensors", folder / "data" / "given.safetensors")
     config = {
         **TINY,

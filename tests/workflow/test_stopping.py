@@ -166,10 +166,11 @@ def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
 
 def test_a_job_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> None:
     code = (
-        "import signal, sys\nfrom pathlib import Path\nfrom liif import cli, files, images\n"
-        "real = images.read\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom liif import cli\n"
+        "from liif.data import collection\n"
+        "real = collection.read_picture\n"
         "def read(*args):\n    signal.raise_signal(signal.SIGTERM)\n"
-        "images.read = read\n"
+        "collection.read_picture = read\n"
         "sys.argv = ['liif', 'pack', sys.argv[1], sys.argv[2]]\ncli.main()"
     )
     (tmp_path / "a.png").write_bytes(b"x")

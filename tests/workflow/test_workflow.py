@@ -19,7 +19,8 @@ import yaml
 from conftest import SMALL, Folder, photograph
 
 from liif.checkpoints import format as checkpoint
-from liif.images import read as images
+from liif.images.png import write_png
+from liif.images.read import read_picture
 from liif.system.files import file_sha256
 
 ROOT = Path(__file__).parents[2]
@@ -213,7 +214,7 @@ def test_from_photographs_to_enlargements(project: Project) -> None:
     found = sorted(str(p.relative_to(gathered)) for p in gathered.rglob("*.png"))
     assert found == [f"{m}/{n}.png" for m in models for n in ("house", "street")]
     for model in models:
-        assert images.read(project.file(f"sr_800/{model}/house.png")).rgb.shape == (48, 48, 3)
+        assert read_picture(project.file(f"sr_800/{model}/house.png")).rgb.shape == (48, 48, 3)
     rows = list(csv.DictReader(project.file("metrics.csv").read_text().splitlines()))
     measured = {(r["model"], r["set"], r["scale"]): float(r["psnr"]) for r in rows}
     sets = [("test", "8"), ("valid", "2"), ("valid", "2.5")]
@@ -256,7 +257,7 @@ def check_only_what_depends_is_redone(project: Project) -> None:
     test_picture.touch()  # equal contents
     assert project.jobs() == {}
 
-    images.write_png(test_picture, photograph(50, 50, seed=7))
+    write_png(test_picture, photograph(50, 50, seed=7))
     jobs = project.jobs()
     assert "train" not in jobs
     assert "evaluate_valid" not in jobs
@@ -288,7 +289,7 @@ def test_own_lr_pictures_have_no_truth(project: Project, folder: Folder) -> None
     project.configure(models=given, data=data, scale=4)
     output = project.run()
     assert "no truth, so nothing is measured" in output
-    assert images.read(project.file("sr_800/given/mine.png")).rgb.shape == (28, 36, 3)
+    assert read_picture(project.file("sr_800/given/mine.png")).rgb.shape == (28, 36, 3)
     rows = list(csv.DictReader(project.file("metrics.csv").read_text().splitlines()))
     assert {r["set"] for r in rows} == {"valid"}
     text = project.file("report.html").read_text(encoding="utf-8")
@@ -306,8 +307,8 @@ def test_test_set_from_validation_photographs_in_buckets(project: Project) -> No
         results.append(project.file("metrics.csv").read_text())
     assert results[0] == results[1]
     expected = photograph(48, 60)[4:44, 10:50]
-    np.testing.assert_array_equal(images.read(project.file("hr/test/x8/c.png")).rgb, expected)
-    assert images.read(project.file("lr/test/x8/c.png")).rgb.shape == (5, 5, 3)
+    np.testing.assert_array_equal(read_picture(project.file("hr/test/x8/c.png")).rgb, expected)
+    assert read_picture(project.file("lr/test/x8/c.png")).rgb.shape == (5, 5, 3)
 
 
 @pytest.mark.parametrize(
