@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import NoReturn
 
-from liif.cli import pictures
+from liif.cli import pictures, weights
 from liif.cli import workflow as stages
 from liif.cli.app import app
 from liif.cli.tracking import killed_runs_noted
@@ -18,7 +18,7 @@ from liif.system.progress import log
 from liif.system.signals import Interrupted, Stopped, raise_on_stop
 from liif.training import ranks
 
-__all__ = ["app", "main", "pictures", "stages"]
+__all__ = ["app", "main", "pictures", "stages", "weights"]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from liif.cli.app import PICTURES, WEIGHTS, app
+from liif.cli.app import PICTURES, app
 from liif.cli.options import (
     JOBS,
     BucketOption,
@@ -20,13 +20,10 @@ from liif.cli.options import (
     Memory,
     OptionalPath,
     Threads,
-    Track,
     a_path,
     known_weights,
     to_bytes,
 )
-from liif.cli.tracking import tracking
-from liif.system.errors import UserError
 from liif.system.files import require_writable
 from liif.system.locks import lock, lock_path
 
@@ -156,129 +153,3 @@ def compare(
 
     require_writable(out)
     typer.echo(stage.compare(inputs, out, truth))
-
-
-@app.command(name="import", rich_help_panel=WEIGHTS)
-def import_(
-    source: Annotated[
-        str,
-        typer.Argument(help="`bundled`, a name of `liif weights`, a file of any format, or a URL."),
-    ],
-    out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
-    sha256: Annotated[
-        str | None,
-        typer.Option(help="What a URL's file must be."),
-    ] = None,
-    partial: Annotated[
-        OptionalPath, typer.Option(help="Folder for unfinished files; default beside OUT.")
-    ] = None,
-    track: Track = False,
-) -> None:
-    """Convert weights to our format; nothing in the file is executed."""
-    from liif.checkpoints import convert as stage
-    from liif.tracking import entries as runs
-
-    require_writable(out)
-    with lock(lock_path(out), f"importing {out.name}"):
-        stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
-    with tracking(track) as tracker:
-        runs.given(tracker, out, source)
-
-
-@app.command(rich_help_panel=WEIGHTS)
-def info(
-    weights: Annotated[
-        str,
-        typer.Argument(
-            help="`bundled`, a name of `liif weights`, or a file: ours, the authors', mmagic's.",
-            autocompletion=known_weights,
-        ),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
-) -> None:
-    """Tell what a checkpoint is: network, origin, training, metrics."""
-    import json
-
-    from liif.checkpoints import describe as stage
-
-    facts = stage.info(weights)
-    if as_json:
-        typer.echo(json.dumps(dict(facts), indent=1, ensure_ascii=False))
-    else:
-        width = max(len(what) for what, _ in facts)
-        for what, value in facts:
-            typer.echo(f"{what:{width}}  {value}")
-
-
-weights_app = typer.Typer(
-    help="Published weights by name, fetched once and kept.", no_args_is_help=True
-)
-app.add_typer(weights_app, name="weights", rich_help_panel=WEIGHTS)
-
-
-@weights_app.command(name="list")
-def list_() -> None:
-    """List the weights that can be had by name."""
-    from liif.checkpoints import catalog as known
-
-    columns = [("name", "network", "from", "sha256", "here")]
-    for name, weights in known.WEIGHTS.items():
-        digest = f"{weights.sha256[:8]}…" if weights.sha256 else "not published"
-        here = "yes" if known.is_here(name) else "no"
-        columns.append((name, weights.network, weights.origin, digest, here))
-    widths = [max(len(row[i]) for row in columns) for i in range(5)]
-    for row in columns:
-        typer.echo("  ".join(f"{v:{n}}" for v, n in zip(row, widths, strict=True)).rstrip())
-    typer.echo(f"\nkept in {known.folder()} ({known.CACHE} names another folder)")
-
-
-@weights_app.command()
-def fetch(
-    name: Annotated[
-        str, typer.Argument(help="As `liif weights list` has it.", autocompletion=known_weights)
-    ],
-    sha256: Annotated[
-        str | None, typer.Option(help="What the file must be, where none was published.")
-    ] = None,
-) -> None:
-    """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
-    from liif.checkpoints import catalog as known
-
-    known.require(name)
-    require_writable(known.folder())
-    with lock(known.folder() / ".partial" / f"{name}.lock", f"fetching {name}"):
-        typer.echo(known.fetch(name, sha256=sha256))
-
-
-@app.command(rich_help_panel=WEIGHTS)
-def export(
-    weights: Annotated[
-        str,
-        typer.Argument(
-            help="`bundled`, a name of `liif weights`, or a file: ours, the authors', mmagic's.",
-            autocompletion=known_weights,
-        ),
-    ],
-    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the only format so far.")] = False,
-    out: Annotated[
-        OptionalPath,
-        typer.Option(
-            "--out", "-o", help="Names without ending, or a folder; default the weights' name here."
-        ),
-    ] = None,
-) -> None:
-    """Write OUT.encoder.onnx and OUT.decoder.onnx, for pictures of any size, checked."""
-    import importlib.util
-
-    if not onnx:
-        raise UserError("say in which format: --onnx")
-    missing = [m for m in ("onnx", "onnxruntime", "onnxscript") if not importlib.util.find_spec(m)]
-    if missing:
-        raise UserError(f"{', '.join(missing)} not installed: pip install 'liif[onnx]'")
-    from liif.checkpoints import onnx as stage
-
-    require_writable(out or Path.cwd())
-    made = stage.export(weights, out)
-    for path in (made.encoder, made.decoder):
-        typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    typer.echo(f"differs from the original by at most {made.difference:.1e} (onnxruntime)")
