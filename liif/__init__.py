@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from liif.checkpoints.format import load as load
     from liif.images.imresize import imresize as imresize
+    from liif.images.read import read_picture as read_picture
     from liif.network.model import LIIF as LIIF
 
-__all__ = ["LIIF", "__version__", "imresize", "load"]
+__all__ = ["LIIF", "__version__", "imresize", "load", "read_picture"]
 __version__ = "0.1.0"
 RESULTS_VERSION = 1
 """Raised by hand whenever equal inputs and settings come to other weights or pictures."""
 
 _HOMES = {
-    "LIIF": "liif.model",
+    "LIIF": "liif.network.model",
     "imresize": "liif.images.imresize",
     "load": "liif.checkpoints.format",
+    "read_picture": "liif.images.read",
 }
 
 

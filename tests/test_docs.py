@@ -60,8 +60,8 @@ def test_a_wheel_works_outside_the_repository(tmp_path: Path) -> None:
         import sys
         sys.path.insert(0, "site")
         import liif
-        from liif.download import PHOTOGRAPHS
-        from liif.report import page
+        from liif.data.download import PHOTOGRAPHS
+        from liif.report import render
         assert "site" in liif.__file__, liif.__file__
         photographs = sorted(PHOTOGRAPHS.rglob("*.webp"))
         assert len(photographs) == 15, photographs
@@ -82,5 +82,6 @@ def test_every_test_that_the_documentation_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+\.py)::(\w+)`", text))
     assert len(named) > 50
     for file, test in named:
-        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        (path,) = (ROOT / "tests").rglob(file)
+        source = path.read_text(encoding="utf-8")
         assert f"\ndef {test}(" in source, f"{file}::{test}"

@@ -60,13 +60,13 @@ def changed(place: tuple[str, ...], value: Any) -> dict[str, Any]:
 @example(("train", "epochs"), 10**400)
 @example(("models",), {"../a": {"weights": "bundled"}})
 def test_one_wrong_value_in_the_configuration(place: tuple[str, ...], value: Any) -> None:
-    explain = ""
+    message = ""
     try:
         config.experiment(changed(place, value))
     except UserError as error:
-        explain = str(error)
-    assert "\n" not in explain
-    assert not explain or {*place} & {*re.findall(r"\w+", explain)}
+        message = str(error)
+    assert "\n" not in message
+    assert not message or {*place} & {*re.findall(r"\w+", message)}
 
 
 @given(values)

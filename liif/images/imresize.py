@@ -99,8 +99,8 @@ def imresize(
 
     Notes
     -----
-    Equal to MATLAB R2019b on the values in ``tests/test_resize.py``. Pillow, OpenCV, torch and
-    scikit-image all differ from it.
+    Equal to MATLAB R2019b on the values in ``tests/images/test_imresize.py``. Pillow, OpenCV,
+    torch and scikit-image all differ from it.
     """
     if isinstance(image, Image.Image):
         channels = imresize(channels_of(image), scale_or_size, antialiasing=antialiasing)

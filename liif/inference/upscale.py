@@ -168,9 +168,9 @@ def _told_of_one(target: Path) -> Iterator[None]:
     except UserError as error:
         raise PictureError(str(error)) from None
     except OSError as error:
-        explain = cannot_write(target, error)
-        if isinstance(explain, DiskFull):
-            raise explain from None
+        reason = cannot_write(target, error)
+        if isinstance(reason, DiskFull):
+            raise reason from None
         raise PictureError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 

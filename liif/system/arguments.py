@@ -32,7 +32,7 @@ def picture(image: object, *, channels: int | None = None) -> NDArray[Any]:
     if not isinstance(image, np.ndarray):
         raise TypeError(
             f"`image` must be a NumPy array or a PIL picture, not {shown(image)}; "
-            "PIL.Image.open or liif.images.read.read_picture reads a file"
+            "PIL.Image.open or liif.read_picture reads a file"
         )
     kind = image.dtype
     if kind.newbyteorder("=") not in (np.uint8, np.uint16) and not np.issubdtype(kind, np.floating):

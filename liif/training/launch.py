@@ -78,7 +78,7 @@ def launch(processes: int) -> None:
 def _environment(folder: Path) -> Iterator[None]:
     """What the processes are told. They meet in a folder, and talk through the loopback alone."""
     loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
-    explain = {
+    environment = {
         RENDEZVOUS: str(folder),
         LAUNCHER: str(os.getpid()),
         # Otherwise a store that nobody needs would listen on every interface.
@@ -86,8 +86,8 @@ def _environment(folder: Path) -> Iterator[None]:
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
     }
-    before = {name: os.environ.get(name) for name in explain}
-    os.environ.update(explain)
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
     try:
         yield
     finally:

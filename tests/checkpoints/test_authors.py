@@ -261,7 +261,8 @@ def test_a_small_file_takes_no_gigabytes(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"\x80\x02]r" + (50_000_000).to_bytes(4, "little") + b"." + bytes(100))
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom liif import checkpoint\n"
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from liif.checkpoints import format as checkpoint\n"
         "from liif.system.errors import UserError\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "before = peak()\n"

@@ -180,7 +180,7 @@ BIAS = "imnet.layers.0.bias"
 
 @pytest.mark.filterwarnings("ignore:.*torch.quantize_per_tensor:UserWarning")
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: 5, "is int"),
         (lambda t: t.to(torch.int32), "is of int32"),
@@ -192,17 +192,17 @@ BIAS = "imnet.layers.0.bias"
     ],
 )
 def test_only_plain_tensors_are_weights(
-    tmp_path: Path, change: Callable[[torch.Tensor], object], explain: str
+    tmp_path: Path, change: Callable[[torch.Tensor], object], message: str
 ) -> None:
     state: dict[str, Any] = dict(build(SMALL["edsr"]).state_dict())
     state[BIAS] = change(state[BIAS])
     torch.save({"model": {"name": "liif", "args": {}, "sd": state}}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=rf"a\.pth: {BIAS} .*{told}"):
+    with pytest.raises(UserError, match=rf"a\.pth: {BIAS} .*{message}"):
         read(tmp_path / "a.pth")
-    if "int32" in explain or "complex" in explain:
+    if "int32" in message or "complex" in message:
         metadata = {"format": 1, "architecture": SMALL["edsr"].model_dump(mode="json")}
         save_tensors(tmp_path / "a.safetensors", state, metadata)
-        with pytest.raises(UserError, match=rf"a\.safetensors: {BIAS} .*{told}"):
+        with pytest.raises(UserError, match=rf"a\.safetensors: {BIAS} .*{message}"):
             read(tmp_path / "a.safetensors")
 
 
@@ -229,7 +229,7 @@ def test_the_epoch_is_a_number_or_nothing(tmp_path: Path, epoch: object, kept: i
 
 
 @pytest.mark.parametrize(
-    ("sizes", "told"),
+    ("sizes", "message"),
     [
         ({"blocks": 10**9}, r"does not fit its architecture, which has 4000000010 tensors"),
         ({"channels": 10**9}, "tensors do not fit its architecture|larger than any"),
@@ -238,14 +238,14 @@ def test_the_epoch_is_a_number_or_nothing(tmp_path: Path, epoch: object, kept: i
     ],
 )
 def test_sizes_that_only_the_file_claims(
-    tmp_path: Path, sizes: dict[str, int], explain: str
+    tmp_path: Path, sizes: dict[str, int], message: str
 ) -> None:
     """Refused at once, and before memory is taken for them."""
     architecture = SMALL["edsr"].model_dump(mode="json")
     architecture["encoder"] |= sizes
     tensors = build(SMALL["edsr"]).state_dict()
     save_tensors(tmp_path / "a.safetensors", tensors, {"format": 1, "architecture": architecture})
-    with pytest.raises(UserError, match=explain):
+    with pytest.raises(UserError, match=message):
         read(tmp_path / "a.safetensors")
 
 
@@ -278,9 +278,9 @@ def test_names_in_a_file_do_not_steer_the_terminal(tmp_path: Path) -> None:
     torch.save({"model": {"args": {}, "sd": state}}, tmp_path / "a.pth")
     torch.save({"state_dict": {"y\n\x1b[2J": torch.zeros(1)}}, tmp_path / "b.pth")
     for name in ("a.pth", "b.pth"):
-        with pytest.raises(UserError) as explain:
+        with pytest.raises(UserError) as caught:
             read(tmp_path / name)
-        assert str(explain.value).isprintable()
+        assert str(caught.value).isprintable()
 
 
 def test_a_file_is_not_converted_onto_itself(tmp_path: Path) -> None:

@@ -80,9 +80,9 @@ def test_a_bad_picture_does_not_keep_the_others(
     (source / "b.png").write_text("text")
     (source / "d.png").write_bytes((source / "e.png").read_bytes()[:60])
     Image.fromarray(photograph(4, 4)).save(source / "e.jpg")
-    with pytest.raises(UserError) as explain:
+    with pytest.raises(UserError) as caught:
         upscale([source], out, job("bicubic"))
-    first, *lines = str(explain.value).splitlines()
+    first, *lines = str(caught.value).splitlines()
     assert first == "3 of 6 pictures were not enlarged:"
     expected = ("b.png: is no picture", "d.png: is damaged", "e.png: ")
     for line, start in zip(lines, expected, strict=True):
@@ -118,9 +118,9 @@ def test_one_bad_input_does_not_keep_the_others(
     (strange / os.fsdecode(b"\xff.png")).write_bytes(b"")
     os.mkfifo(tmp_path / "pipe.png")
     bad = [notes, tmp_path / "none.png", empty, tmp_path / "pipe.png"]
-    with pytest.raises(UserError) as explain:
+    with pytest.raises(UserError) as caught:
         upscale([*bad, source / "a.png", strange], out, job("bicubic"))
-    first, *lines = str(explain.value).splitlines()
+    first, *lines = str(caught.value).splitlines()
     assert first == "5 of 7 pictures were not enlarged:"
     reasons = ("neither a picture", "no such", "has no pictures", "neither a file", "not UTF-8")
     for line, reason in zip(lines, reasons, strict=True):
@@ -130,9 +130,9 @@ def test_one_bad_input_does_not_keep_the_others(
     assert err.count("; going on with the others") == 5
     assert f"upscaling: 2 made, 5 failed → {out} (" in err
     for single in bad:
-        with pytest.raises(UserError) as explain:
+        with pytest.raises(UserError) as caught:
             upscale([single], out, job("bicubic"))
-        assert "\n" not in str(explain.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_bad_target_does_not_keep_the_others(
@@ -143,9 +143,9 @@ def test_a_bad_target_does_not_keep_the_others(
     (out / "a.png").mkdir(parents=True)
     busy = attempt(out / ".b.part.png")
     assert busy is not None
-    with busy, pytest.raises(UserError) as explain:
+    with busy, pytest.raises(UserError) as caught:
         upscale([source], out, job("bicubic"))
-    first, *lines = str(explain.value).splitlines()
+    first, *lines = str(caught.value).splitlines()
     assert first == "2 of 4 pictures were not enlarged:"
     assert "a.png: is a folder" in lines[0]
     assert "b.png: is being written by another process" in lines[1]

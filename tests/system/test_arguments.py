@@ -26,7 +26,7 @@ def _as_users_call() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         ("a.png", "array or a PIL picture, not 'a.png'; PIL.Image.open or"),
         (Path("a.png"), "not PosixPath"),
@@ -38,10 +38,10 @@ def _as_users_call() -> Iterator[None]:
         (BIG.astype(complex), "not complex128"),
     ],
 )
-def test_what_is_no_picture(small: LIIF, image: Any, explain: str) -> None:
-    with pytest.raises(TypeError, match=f"`image` must be .*{told}"):
+def test_what_is_no_picture(small: LIIF, image: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"`image` must be .*{message}"):
         small.upscale(image, scale=2)
-    with pytest.raises(TypeError, match=f"`image` must be .*{told}"):
+    with pytest.raises(TypeError, match=f"`image` must be .*{message}"):
         liif.imresize(image, 2)
 
 

@@ -39,7 +39,8 @@ def test_other_errors_stay_themselves() -> None:
 
 LITTLE = (
     "import resource, sys\n"
-    "import torch, liif.training.train, liif.model, liif.images.channels, liif.inference.upscale\n"
+    "import torch, liif.training.train, liif.network.model\n"
+    "import liif.images.channels, liif.inference.upscale\n"
     "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
     "limit = used + {megabytes} * 1_000_000\n"
     "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"

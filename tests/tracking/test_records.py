@@ -122,7 +122,7 @@ def test_how_it_ended(records: Records, error: BaseException, status: str, ended
 CHILD = """
 import os, sys
 from pathlib import Path
-from liif.records import Records
+from liif.tracking.records import Records
 record = Records(Path(sys.argv[1])).of("m", "key")
 with record.live():
     print("alive", flush=True)

@@ -462,7 +462,7 @@ import time
 from pathlib import Path
 
 from liif.cli import main
-from liif.records import Record
+from liif.tracking.records import Record
 
 write = Record.epochs
 epoch, until, *sys.argv[1:] = sys.argv[1:]

@@ -137,7 +137,7 @@ def downloading(inputs: Path, address: str) -> Command:
 
     data = bytes(range(250)) * 4000
     code = (
-        "import sys\nfrom liif import cli, download\n"
+        "import sys\nfrom liif import cli\nfrom liif.data import download\n"
         f"archive = download.Archive(({address!r},), {len(data)}, "
         f"{hashlib.sha256(data).hexdigest()!r})\n"
         "download.ARCHIVES['DIV2K_valid_HR'] = archive\n"

@@ -11,7 +11,7 @@ from test_workflow import ROOT, SNAKEMAKE, TINY, Project, planned, project  # no
 
 COUNTS = """\
 import sys
-from liif import versions
+from liif.data import versions
 
 real = versions.fingerprint
 
