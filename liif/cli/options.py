@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import Annotated
@@ -85,6 +86,19 @@ def a_path(word: str) -> Path:
     if not word:
         raise UserError("an empty word is given for a path (a variable that is not set?)")
     return Path(word)
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Check that the modules of an optional extra are installed.
+
+    Raises
+    ------
+    UserError
+        Some are missing; the message names the extra to install.
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)} not installed: pip install 'liif[{extra}]'")
 
 
 def known_weights(incomplete: str) -> list[str]:

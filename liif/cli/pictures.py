@@ -22,6 +22,7 @@ from liif.cli.options import (
     Threads,
     a_path,
     known_weights,
+    require_extra,
     to_bytes,
 )
 from liif.system.files import require_writable
@@ -149,7 +150,8 @@ def compare(
     ] = None,
 ) -> None:
     """Write a page that shows pictures against each other: divider, zoom, differences."""
-    from liif.report import compare as stage
+    require_extra("report", "jinja2")
+    from liif.report.compare import compare as compare_pictures
 
     require_writable(out)
-    typer.echo(stage.compare(inputs, out, truth))
+    typer.echo(compare_pictures(inputs, out, truth))

@@ -15,6 +15,7 @@ from liif.cli.options import (
     OptionalPath,
     Track,
     known_weights,
+    require_extra,
 )
 from liif.cli.tracking import tracking
 from liif.system.errors import UserError
@@ -132,13 +133,9 @@ def export(
     ] = None,
 ) -> None:
     """Write OUT.encoder.onnx and OUT.decoder.onnx, for pictures of any size, checked."""
-    import importlib.util
-
     if not onnx:
         raise UserError("say in which format: --onnx")
-    missing = [m for m in ("onnx", "onnxruntime", "onnxscript") if not importlib.util.find_spec(m)]
-    if missing:
-        raise UserError(f"{', '.join(missing)} not installed: pip install 'liif[onnx]'")
+    require_extra("onnx", "onnx", "onnxruntime", "onnxscript")
     from liif.checkpoints import onnx as stage
 
     require_writable(out or Path.cwd())

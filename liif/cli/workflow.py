@@ -20,6 +20,7 @@ from liif.cli.options import (
     OptionalPath,
     Threads,
     Track,
+    require_extra,
     to_bytes,
 )
 from liif.cli.tracking import tracking
@@ -321,20 +322,16 @@ def report(
     ] = None,
 ) -> None:
     """Write RESULTS/report.html: pictures, numbers, and how they were made."""
-    import importlib.util
-
+    require_extra("report", "jinja2", "matplotlib", "networkx")
     from liif import config
+    from liif.report import build
     from liif.tracking import entries as runs
-
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("matplotlib is not installed: pip install 'liif[report]'")
-    from liif.report import build as stage
 
     require_writable(results)
     text = resolved or str(settings or "")
     experiment = config.experiment(config.read_yaml(text)) if text else None
     sources = runs.parse_sources(data or [])
-    stage.report(results, project(), experiment, sources=sources, snakefile=snakefile)
+    build.report(results, project(), experiment, sources=sources, snakefile=snakefile)
 
 
 @app.command(rich_help_panel=STAGES)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -435,7 +436,7 @@ def test_compare_says_what_is_wrong(
     ):
         with pytest.raises(UserError, match=message):
             compare(inputs, out)
-    monkeypatch.setattr("liif.report.build.compare.MOST_BYTES", 100)
+    monkeypatch.setattr("liif.report.compare.MOST_BYTES", 100)
     with pytest.raises(UserError, match="more than the 0 MB that a page can hold"):
         compare([a / "p.png", b / "q.png"], out)
     assert not out.exists()
@@ -459,3 +460,33 @@ def test_command_line(made: Path, folder: Folder, tmp_path: Path) -> None:
 
 def test_small_networks_have_no_published_values() -> None:
     assert [published.network(a) for a in SMALL.values()] == [None, None]
+
+
+def test_upscale_works_without_the_report_extra_and_report_names_it(
+    made: Path, folder: Folder, tmp_path: Path
+) -> None:
+    missing = ("jinja2", "markupsafe", "matplotlib", "networkx")
+    code = f"import sys; sys.modules |= dict.fromkeys({missing}); from liif.cli import main; main()"
+
+    def run(*args: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    picture = folder("pictures", a=(8, 8)) / "a.png"
+    done = run("upscale", picture, "--out", tmp_path / "big.png", "--scale", 2)
+    assert done.returncode == 0, done.stderr
+    assert images.read(tmp_path / "big.png").rgb.shape == (16, 16, 3)
+    for args in (("report", made), ("compare", picture, tmp_path / "big.png")):
+        done = run(*args)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert done.stderr.startswith("liif: jinja2")
+        assert done.stderr.endswith("not installed: pip install 'liif[report]'\n")
+
+
+def test_what_only_the_report_needs_is_in_its_extra() -> None:
+    project = tomllib.loads((Path(liif.__file__).parents[1] / "pyproject.toml").read_text())
+    core, extras = project["project"]["dependencies"], project["project"]["optional-dependencies"]
+    for package in ("jinja2", "matplotlib", "networkx"):
+        assert not [line for line in core if line.startswith(package)]
+        assert [line for line in extras["report"] if line.startswith(package)]
+    assert "liif[report]" in extras["workflow"]
