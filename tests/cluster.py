@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from conftest import free_port
+from servers import free_port
 
 NEEDED = ("slurmctld", "slurmd", "munged", "mungekey", "sbatch", "squeue", "scontrol")
 _CONF = """\

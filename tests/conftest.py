@@ -2,19 +2,16 @@
 
 import os
 import signal
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from numpy.typing import NDArray
 from PIL import Image
+from samples import SMALL, Folder, photograph
 
 from liif.checkpoints.format import build
-from liif.config import Architecture, EDSREncoder, RDNEncoder
 from liif.network.model import LIIF
 from liif.tracking.tracker import Tracker
 
@@ -26,13 +23,6 @@ settings.load_profile(os.environ.get("LIIF_HYPOTHESIS", "steady"))
 
 # Small tensors are slower with more threads, and equal bytes need an equal number.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
-
-SMALL = {
-    "edsr": Architecture(encoder=EDSREncoder(blocks=2, channels=8), hidden=(16, 16)),
-    "rdn": Architecture(
-        encoder=RDNEncoder(blocks=2, layers=2, growth=4, channels=8), hidden=(16, 16)
-    ),
-}
 
 
 @pytest.fixture
@@ -50,22 +40,6 @@ def small(request: pytest.FixtureRequest) -> LIIF:
     return build(SMALL[request.param]).eval()
 
 
-def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """A picture (height, width, 3) with edges, slopes and texture, so that scale matters."""
-    rng = np.random.default_rng(seed)
-    rows, cols = np.mgrid[0:height, 0:width] / 16.0
-    phases, angles = rng.uniform(0, 6, 3), rng.uniform(0, 3, 3)
-    waves = [
-        np.sin(rows * np.cos(a) + cols * np.sin(a) + p) > 0.2
-        for p, a in zip(phases, angles, strict=True)
-    ]
-    slope = 60 + 80 * (rows + cols) / max((rows + cols).max(), 1)
-    texture = rng.normal(0, 6, (height, width, 3))
-    picture = slope[..., None] + 70 * np.stack(waves, axis=-1) + texture
-    grey: NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
-    return grey
-
-
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test puts on record stays in its folder."""
@@ -73,19 +47,6 @@ def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tracker, "warned", False)
     for name in [n for n in os.environ if n.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""For MLflow's server: no statistics to its makers, no processes for jobs of its own."""
-
-Folder = Callable[..., Path]
 
 
 @pytest.fixture

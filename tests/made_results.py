@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from conftest import SMALL, photograph
+from samples import SMALL, photograph
 
 from liif.checkpoints import format as checkpoint
 from liif.checkpoints.format import build

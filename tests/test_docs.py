@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from conftest import photograph
 from PIL import Image
+from samples import photograph
 
 ROOT = Path(__file__).parent.parent
 

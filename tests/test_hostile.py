@@ -12,8 +12,8 @@ from struct import pack as binary
 
 import numpy as np
 import pytest
-from conftest import Folder, photograph
 from PIL import Image
+from samples import Folder, photograph
 
 from liif.config import Training
 from liif.data.collection import open_collection

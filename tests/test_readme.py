@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import photograph
 from PIL import Image
+from samples import photograph
 
 from liif import config
 
@@ -73,4 +73,5 @@ def test_every_package_file_is_shipped() -> None:
     package = Path(liif.__file__).parent
     assert (package / "py.typed").exists()
     assert len(list((package / "assets" / "photos").rglob("*.webp"))) == 15
-    assert (package / "weights" / "edsr-baseline-liif.safetensors").stat().st_size > 6_000_000
+    weights = package / "assets" / "weights" / "edsr-baseline-liif.safetensors"
+    assert weights.stat().st_size > 6_000_000

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
+from samples import SMALL
 from torch import Tensor
 
 from liif.checkpoints import convert

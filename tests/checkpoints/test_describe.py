@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
 from made_results import make_results
-from test_format import as_the_authors_save
+from samples import SMALL, as_the_authors_save
 
 from liif.checkpoints import format as checkpoint
 from liif.checkpoints.describe import info

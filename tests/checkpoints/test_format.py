@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
 from safetensors.torch import save_file
+from samples import SMALL, as_the_authors_save
 
 from liif import load
 from liif.checkpoints.convert import import_weights
@@ -50,12 +50,6 @@ def test_released_weights_ship_with_provenance() -> None:
     assert sum(p.numel() for p in model.parameters()) == 1_567_299
     assert (BUNDLED.parent / "LICENSE-edsr-baseline-liif.txt").read_text().startswith("BSD 3")
     assert not load().training
-
-
-def as_the_authors_save(model: LIIF, path: Path, **args: object) -> None:
-    state = {**model.state_dict(), "encoder.sub_mean.weight": torch.eye(3)}
-    content = {"model": {"name": "liif", "args": args, "sd": state}, "optimizer": {}, "epoch": 7}
-    torch.save(content, path)
 
 
 def test_authors_format(small: LIIF, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import SMALL, photograph
+from samples import SMALL, photograph
 from typer.testing import CliRunner
 
 from liif.checkpoints import format as checkpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from conftest import Folder
+from samples import Folder
 from typer.testing import CliRunner
 
 from liif import __version__, cli

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Folder, photograph
+from samples import Folder, photograph
 
 from liif.data.collection import open_collection
 from liif.system.errors import UserError

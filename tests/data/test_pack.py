@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Folder, photograph
 from safetensors.numpy import load_file
+from samples import Folder, photograph
 
 from liif.data.pack import Pack, pack
 from liif.system.errors import UserError

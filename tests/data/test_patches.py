@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Folder
+from samples import Folder
 
 from liif import imresize
 from liif.config import Training

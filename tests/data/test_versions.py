@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Folder
+from samples import Folder
 
 from liif.data import versions
 from liif.data.download import ARCHIVES

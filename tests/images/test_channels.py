@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from conftest import photograph
 from numpy.typing import NDArray
 from PIL import Image
+from samples import photograph
 
 from liif import imresize
 from liif.images.channels import join_bands, upscale_bands

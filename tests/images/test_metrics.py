@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import photograph
+from samples import photograph
 
 from liif.images.metrics import border_width, parse_border, parse_channel, psnr_of_error, quality
 from liif.system.errors import UserError

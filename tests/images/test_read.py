@@ -6,8 +6,8 @@ from struct import pack
 import numpy as np
 import pytest
 import tifffile
-from conftest import photograph
 from PIL import Image
+from samples import photograph
 
 from liif.images.metadata import turned
 from liif.images.pixels import channels_of

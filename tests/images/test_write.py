@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from conftest import photograph
 from imagecodecs import png_decode, png_encode
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
+from samples import photograph
 
 from liif import imresize
 from liif.images import write as writing

@@ -7,7 +7,7 @@ import direct
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, Folder, photograph
+from samples import SMALL, Folder, photograph
 
 from liif import imresize
 from liif.checkpoints.format import build, load, save

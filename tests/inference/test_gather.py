@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Folder
+from samples import Folder
 
 from liif.inference.gather import gather, manifests_by_model
 from liif.inference.upscale import Job, Size, upscale

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Folder, photograph
 from PIL import Image
+from samples import Folder, photograph
 
 from liif.inference.places import require_place
 from liif.inference.upscale import Job, Size, upscale

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL, Folder, photograph
 from PIL import Image
+from samples import SMALL, Folder, photograph
 
 from liif import imresize
 from liif.checkpoints.format import build, load, save

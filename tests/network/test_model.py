@@ -2,8 +2,8 @@ import direct
 import numpy as np
 import pytest
 import torch
-from conftest import photograph
 from PIL import Image
+from samples import photograph
 
 import liif
 from liif import imresize

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import SMALL, photograph
+from samples import SMALL, photograph
 
 from liif.checkpoints.format import build
 from liif.network.model import LIIF, Skip

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import SMALL
+from samples import SMALL
 
 from liif.checkpoints import format as checkpoint
 from liif.checkpoints.format import build

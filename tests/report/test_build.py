@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL, Folder, photograph
 from made_results import gains, make_results
 from PIL import Image
+from samples import SMALL, Folder, photograph
 
 import liif
 from liif import config

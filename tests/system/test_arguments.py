@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import photograph
 from jaxtyping import config
+from samples import photograph
 
 import liif
 from liif.network.model import LIIF

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import photograph
+from samples import photograph
 
 from liif.images.png import write_png
 from liif.system import memory

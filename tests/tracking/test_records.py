@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from samples import PHOTOGRAPHS, ROW
 
 from liif.system.errors import UserError
 from liif.system.signals import Interrupted, Stopped
 from liif.tracking.records import Record, Records
-from liif.tracking.run import DataSet
-
-ROW = {"epoch": 1, "step": 6, "loss": 0.5, "timestamp": 1000.5}
-PHOTOGRAPHS = DataSet(name="a", context="training", source="a", digest="1" * 64, counts={"n": 2})
 
 
 def rows(*epochs: int) -> list[dict[str, float]]:

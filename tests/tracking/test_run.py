@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-from test_records import PHOTOGRAPHS, ROW
+from samples import PHOTOGRAPHS, ROW
 
 from liif.tracking.run import Run
 

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Folder, free_port, photograph
 from PIL import Image
-from servers import mlflow_server
-from test_train import SETTINGS
+from samples import SETTINGS, Folder, photograph
+from servers import free_port, mlflow_server
 
 from liif.checkpoints import convert
 from liif.checkpoints import format as checkpoint

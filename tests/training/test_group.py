@@ -15,8 +15,9 @@ import psutil
 import pytest
 import torch
 import yaml
-from conftest import Folder, free_port, photograph
 from PIL import Image
+from samples import Folder, photograph
+from servers import free_port
 
 from liif.checkpoints import format as checkpoint
 from liif.data.pack import pack

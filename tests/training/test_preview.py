@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Folder, photograph
+from samples import Folder, photograph
 
 from liif.config import Training
 from liif.data.pack import Pack, pack

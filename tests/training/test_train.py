@@ -14,7 +14,7 @@ from typing import Any
 import direct
 import pytest
 import torch
-from conftest import Folder
+from samples import SETTINGS, Folder
 
 from liif.checkpoints import format as checkpoint
 from liif.checkpoints.outputs import Outputs
@@ -28,22 +28,6 @@ from liif.system.processes import this_workflow
 from liif.system.signals import Interrupted
 from liif.training import train
 from liif.training.group import Replica
-
-SETTINGS: dict[str, Any] = {
-    "encoder": {"name": "edsr", "blocks": 1, "channels": 8},
-    "hidden": [16, 16],
-    "train": {
-        "epochs": 4,
-        "visits": 12,
-        "batch": 4,
-        "patch": 8,
-        "scales": [1, 3],
-        "queries": 64,
-        "learning_rate": 1e-3,
-        "schedule": {"name": "step", "every": 2, "factor": 0.5},
-        "validation_patches": 6,
-    },
-}
 
 
 def history(outputs: Outputs) -> list[dict[str, str]]:

@@ -8,22 +8,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from killing import Command
-from mounts import enlarge, read_only, small_disk
-from test_kill import (
-    address,
+from commands import (
     degrading,
     downloading,
     evaluating,
-    inputs,
     packing,
     prepare_project,
     training,
     upscaling,
     workflow,
 )
-
-__all__ = ["address", "inputs"]
+from killing import Command
+from mounts import enlarge, read_only, small_disk
 
 
 def run(command: Command, folder: Path) -> subprocess.CompletedProcess[str]:

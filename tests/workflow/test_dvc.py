@@ -4,91 +4,19 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from conftest import Folder, photograph
+from projects import BIN, QUICK, ROOT, TINY, Versioned, git, sh
+from samples import Folder, photograph
 from servers import KEYS, s3
-from test_workflow import ROOT, TINY, Project, project  # noqa: F401 (a fixture)
 
 from liif.data.download import ARCHIVES
 from liif.data.versions import data_version, dvc_folder_md5
 from liif.images.png import write_png
-
-BIN = Path(sys.executable).parent
-QUICK = {**TINY["train"], "epochs": 1}
-
-
-def sh(folder: Path, *words: str, fails: bool = False, **environment: str) -> str:
-    """Run a command there; what it prints."""
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment},
-    )
-    assert (done.returncode != 0) == fails, done.stdout
-    return done.stdout
-
-
-def git(folder: Path, *words: str) -> str:
-    return sh(folder, "git", "-c", "user.name=x", "-c", "user.email=x@localhost", *words)
-
-
-class Versioned(Project):
-    """A project with git and DVC, as `make demo` makes one."""
-
-    def prepare(self, **changes: Any) -> None:
-        self.configure(train=QUICK, **changes)
-        snakefile = ["--snakefile", str(ROOT / "Snakefile"), "--directory", "."]
-        profile = ["--workflow-profile", str(ROOT / "profiles" / "default"), "--cores", "2"]
-        words = ["snakemake", "results/sr_800", *snakefile, *profile, "--configfile", "tiny.yaml"]
-        stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-        stage = stages["stages"]["sr_800"]
-        stage |= {"cmd": " ".join(words), "deps": ["data"], "params": [{"tiny.yaml": None}]}
-        for plot in stages["plots"]:
-            for value in plot.values():
-                column = next(iter(value["y"].values()))
-                value["y"] = {"results/models/small-rdn.history.csv": column}
-        git(self.path, "init", "--quiet")
-        sh(self.path, "dvc", "init", "--quiet")
-        shutil.copy(ROOT / ".dvc" / "config", self.path / ".dvc" / "config")
-        shutil.copy(ROOT / ".dvcignore", self.path / ".dvcignore")
-        (self.path / "dvc.yaml").write_text(yaml.safe_dump(stages))
-        (self.path / ".gitignore").write_text(".snakemake/\n/results/*\n")
-        sh(self.path, "dvc", "add", "--quiet", "data")
-        self.commit("first")
-
-    def commit(self, message: str) -> None:
-        git(self.path, "add", ".")
-        git(self.path, "commit", "--quiet", "--message", message)
-
-    def repro(self) -> str:
-        return sh(self.path, "dvc", "repro")
-
-    def results(self) -> dict[str, bytes]:
-        """What the workflow ends in, byte for byte."""
-        return {
-            str(path.relative_to(self.path)): path.read_bytes()
-            for path in [
-                *self.file("sr_800").rglob("*.png"),
-                *self.file("models").glob("*.safetensors"),
-                self.file("metrics.csv"),
-                self.file("metrics.json"),
-            ]
-        }
-
-
-@pytest.fixture
-def versioned(project: Project) -> Versioned:  # noqa: F811
-    return Versioned(project.path)
 
 
 def test_the_archives_are_pinned_before_anyone_has_them() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import scaling
-from conftest import Folder
-from test_workflow import ROOT, SNAKEMAKE, TINY, Project, planned, project  # noqa: F401 (a fixture)
+from projects import ROOT, SNAKEMAKE, TINY, Project, planned
+from samples import Folder
 
 COUNTS = """\
 import sys
@@ -23,7 +23,7 @@ versions.fingerprint = counted
 """
 
 
-def dry_run(project: Project, tmp_path: Path) -> str:  # noqa: F811
+def dry_run(project: Project, tmp_path: Path) -> str:
     """A dry run that says whenever the contents of data are looked at."""
     (tmp_path / "sitecustomize.py").write_text(COUNTS)
     command = [SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--dry-run"]
@@ -40,7 +40,7 @@ def dry_run(project: Project, tmp_path: Path) -> str:  # noqa: F811
 
 
 def test_the_plan_is_as_large_as_the_buckets(
-    project: Project,  # noqa: F811
+    project: Project,
     tmp_path: Path,
     folder: Folder,
 ) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import free_port, photograph
-from servers import KEYS, mlflow_server, s3
-from test_dvc import Versioned, git, sh, versioned  # noqa: F401 (a fixture)
-from test_workflow import SNAKEMAKE, TINY, Project, project  # noqa: F401 (a fixture)
+from projects import SNAKEMAKE, TINY, Project, Versioned, git, sh
+from samples import photograph
+from servers import KEYS, free_port, mlflow_server, s3
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationWarning")
 MODELS: dict[str, Any] = {
@@ -22,7 +21,7 @@ MODELS: dict[str, Any] = {
 
 
 @pytest.fixture
-def machines(project: Project, tmp_path: Path) -> list[Path]:  # noqa: F811
+def machines(project: Project, tmp_path: Path) -> list[Path]:
     """The same project in two places that have no path in common."""
     project.configure(models=MODELS, evaluate={"scales": []}, tracking=True)
     places = [tmp_path / "first" / "home" / "liif", tmp_path / "second" / "scratch" / "project"]
@@ -113,7 +112,7 @@ def workflow(folder: Path, **environment: str) -> None:
 
 
 def test_a_finished_training_travels_by_s3(
-    versioned: Versioned,  # noqa: F811
+    versioned: Versioned,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

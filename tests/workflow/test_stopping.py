@@ -12,15 +12,15 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Folder
+from commands import training
 from killing import files, kill_tree
-from test_kill import inputs, training
-from test_workflow import TINY, Project, project
+from PIL import Image
+from projects import TINY, Project
+from samples import Folder, photograph
 
 from liif.checkpoints import format as checkpoint
 from liif.system.signals import Stopped, raise_on_stop, stop_requests
 
-__all__ = ["inputs", "project"]
 LONG: dict[str, Any] = {
     "models": {"small-edsr": TINY["models"]["small-edsr"]},
     "train": {**TINY["train"], "epochs": 5000},
@@ -166,14 +166,11 @@ def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
 
 def test_a_job_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> None:
     code = (
-        "import signal, sys\nfrom pathlib import Path\nfrom liif import cli\n"
-        "from liif.data import collection\n"
-        "real = collection.read_picture\n"
-        "def read(*args):\n    signal.raise_signal(signal.SIGTERM)\n"
-        "collection.read_picture = read\n"
+        "import signal, sys\nfrom PIL import ImageFile\nfrom liif import cli\n"
+        "ImageFile.ImageFile.load = lambda _: signal.raise_signal(signal.SIGTERM)\n"
         "sys.argv = ['liif', 'pack', sys.argv[1], sys.argv[2]]\ncli.main()"
     )
-    (tmp_path / "a.png").write_bytes(b"x")
+    Image.fromarray(photograph(60, 60)).save(tmp_path / "a.png")
     words = [sys.executable, "-c", code, str(tmp_path / "a.png"), str(tmp_path / "x" / "out.pack")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 128 + signal.SIGTERM

@@ -15,14 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import QUIET, Folder, free_port
-from servers import mlflow_server
-from test_dvc import git, sh
-from test_kill import address, inputs
-from test_workflow import ROOT, TINY, Project, project
+from projects import BIN, ROOT, TINY, Project, git, sh
+from samples import Folder
+from servers import QUIET, free_port, mlflow_server
 
-__all__ = ["address", "inputs", "project"]
-BIN = Path(sys.executable).parent
 PASSWORD = "open-sesame-4711"
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationWarning")
 

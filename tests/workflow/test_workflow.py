@@ -2,11 +2,9 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -14,111 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
-from conftest import SMALL, Folder, photograph
+from projects import ROOT, SNAKEMAKE, TINY, Project, planned
+from samples import Folder, photograph
 
-from liif.checkpoints import format as checkpoint
 from liif.images.png import write_png
 from liif.images.read import read_picture
 from liif.system.files import file_sha256
-
-ROOT = Path(__file__).parents[2]
-SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
-TINY: dict[str, Any] = {
-    "data": {
-        "train": "data/train",
-        "valid": "data/valid.zip",
-        "test": {"hr": "data/test"},
-        "crop": 48,
-    },
-    "models": {
-        "small-edsr": {"encoder": {"name": "edsr", "blocks": 1, "channels": 8}, "hidden": [16]},
-        "small-rdn": {
-            "encoder": {"name": "rdn", "blocks": 1, "layers": 1, "growth": 4, "channels": 8},
-            "hidden": [16],
-            "skip": "bicubic",
-            "train": {"init": "he"},
-        },
-        "given": {"weights": "data/given.pth", "scales": [8]},
-    },
-    "train": {
-        "epochs": 2,
-        "visits": 6,
-        "batch": 4,
-        "patch": 8,
-        "scales": [1, 3],
-        "queries": 64,
-        "validation_patches": 4,
-    },
-    "evaluate": {"scales": [2, 2.5], "border": "scale"},
-    # Of what is put on record, test_records and test_tracking tell.
-    "tracking": False,
-}
-
-
-class Project:
-    """A working folder with tiny data and a configuration."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def configure(self, **changes: Any) -> None:
-        (self.path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
-
-    def start(self, *words: str, start_new_session: bool = False) -> subprocess.Popen[str]:
-        # Neither activated nor told where Python is: the workflow finds its own.
-        path = os.environ["PATH"].replace(str(Path(SNAKEMAKE).parent), "")
-        folder = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.path)]
-        config = ["--configfile", str(self.path / "tiny.yaml")]
-        return subprocess.Popen(
-            [SNAKEMAKE, *folder, "--cores", "2", *words, *config],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "PATH": path},
-            start_new_session=start_new_session,
-        )
-
-    def run(self, *words: str, fails: bool = False) -> str:
-        process = self.start(*(words or ("results/sr_800",)))
-        output, _ = process.communicate()
-        assert (process.returncode != 0) == fails, output
-        return output
-
-    def jobs(self, *words: str) -> dict[str, int]:
-        """Rule → number of jobs that a dry run plans."""
-        output = self.run("--dry-run", *(words or ("results/sr_800",)))
-        return planned(output)
-
-    def file(self, name: str) -> Path:
-        return self.path / "results" / name
-
-
-def planned(output: str) -> dict[str, int]:
-    """The table of jobs that a dry run prints."""
-    if "Nothing to be done" in output:
-        return {}
-    lines = output.split("Job stats:")[-1].splitlines()[3:]
-    table = [line.split() for line in lines]
-    rows = table[: [bool(row) for row in table].index(False)]
-    return {name: int(count) for name, count in rows if name != "total"}
-
-
-@pytest.fixture
-def project(folder: Folder, tmp_path: Path) -> Project:
-    path = tmp_path / "project"
-    folder("project/data/train", a=(60, 70), b=(50, 50))
-    folder("project/data/test", street=(64, 48), house=(50, 50))
-    valid = folder("valid", c=(48, 60), d=(56, 56))
-    with zipfile.ZipFile(path / "data" / "valid.zip", "w") as archive:
-        for picture in valid.iterdir():
-            archive.write(picture, f"top/{picture.name}")
-    state = checkpoint.build(SMALL["edsr"]).state_dict()
-    torch.save({"model": {"name": "liif", "args": {}, "sd": state}}, path / "data" / "given.pth")
-    project = Project(path)
-    project.configure()
-    return project
 
 
 def dry_run(*words: str) -> str:
