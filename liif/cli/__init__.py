@@ -12,11 +12,10 @@ from liif.cli import pictures, weights
 from liif.cli import workflow as stages
 from liif.cli.app import app
 from liif.cli.tracking import killed_runs_noted
-from liif.system import progress
+from liif.system import processes, progress
 from liif.system.errors import UserError
 from liif.system.progress import log
 from liif.system.signals import Interrupted, Stopped, raise_on_stop
-from liif.training import ranks
 
 __all__ = ["app", "main", "pictures", "stages", "weights"]
 
@@ -29,7 +28,7 @@ def main() -> None:
     words = sys.argv[1:]
     a_job = any(not w.startswith("-") for w in words[:1]) and not {"-h", "--help"} & set(words)
     # Of a training by several processes one talks, but for errors, and one tidies up.
-    follows = words[:1] == ["train"] and ranks.rank() > 0
+    follows = words[:1] == ["train"] and processes.rank() > 0
     progress.quiet = follows
     try:
         with ExitStack() as stack:
@@ -45,7 +44,7 @@ def main() -> None:
         _fail(str(error))
     except MemoryError:
         _fail("there is not enough memory; close other programs, or take less at once")
-    except ranks.Elsewhere as error:
+    except processes.PeerFailed as error:
         reason = f" ({error})" if str(error) else ""
         log(f"liif: another process of this training has ended{reason}; the same command goes on")
         _leave(1)
@@ -60,14 +59,16 @@ def main() -> None:
 def _fail(reason: str) -> NoReturn:
     """Say why and end, whichever process this is."""
     progress.quiet = False
-    which = f" (process {ranks.rank() + 1} of {ranks.size()})" if ranks.rank() else ""
+    which = (
+        f" (process {processes.rank() + 1} of {processes.world_size()})" if processes.rank() else ""
+    )
     log(f"liif{which}: {reason}")
     _leave(1)
 
 
 def _leave(code: int) -> NoReturn:
     """End. One of several processes does it at once: a GPU may wait for another for ever."""
-    if ranks.is_rank():
+    if processes.is_rank():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

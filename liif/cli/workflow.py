@@ -27,9 +27,9 @@ from liif.cli.tracking import tracking
 from liif.system.errors import UserError
 from liif.system.files import require_writable
 from liif.system.locks import lock, lock_path
+from liif.system.processes import is_rank, local_world_size, world_size
 from liif.system.progress import log
 from liif.system.project import TRACKING, project
-from liif.training import ranks
 
 
 @app.command(rich_help_panel=STAGES)
@@ -152,12 +152,12 @@ def train(
     from liif.training import train as stage
 
     recipe = config.recipe(settings)
-    size = ranks.size() if ranks.is_rank() else max(1, processes)
+    size = world_size() if is_rank() else max(1, processes)
     distributed.require_shares(size, recipe.train.batch, device)
-    if size > 1 and not ranks.is_rank():
+    if size > 1 and not is_rank():
         launch.launch(size)
         return
-    devices.use_share_of_threads(threads, ranks.size_here())
+    devices.use_share_of_threads(threads, local_world_size())
     devices.keep_freed_memory()
     state = state or out.with_suffix(".state")
     store = store or state / "finished"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_array
 
-from liif.images.pixels import channels_of, like
+from liif.images.pixels import channels_of, image_array, like
 from liif.system import arguments
 
 Float64 = NDArray[np.float64]
@@ -105,7 +105,7 @@ def imresize(
     if isinstance(image, Image.Image):
         channels = imresize(channels_of(image), scale_or_size, antialiasing=antialiasing)
         return like(image, channels)
-    given = arguments.picture(image)
+    given = image_array(image)
     rounds = given.dtype in (np.uint8, np.uint16)
     sizes, scales = _target(given.shape[:2], scale_or_size)
     white = np.iinfo(given.dtype).max if rounds else 0

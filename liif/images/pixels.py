@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from liif.system.arguments import shown
+
 RGB8 = NDArray[np.uint8]
 """(H, W, 3) in 0..255."""
 Pixels = NDArray[Any]
@@ -15,6 +17,36 @@ Pixels = NDArray[Any]
 
 _PLAIN = {"L", "LA", "RGB", "RGBA"}
 _AS = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
+
+
+def image_array(image: object, *, channels: int | None = None) -> NDArray[Any]:
+    """Check the argument `image` and return it, (H, W) or (H, W, C), in native byte order.
+
+    Parameters
+    ----------
+    channels
+        Largest number of channels; None allows any.
+
+    Raises
+    ------
+    TypeError
+        Not an array of uint8, uint16 or floating point.
+    ValueError
+        The shape is not that of a picture.
+    """
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            f"`image` must be a NumPy array or a PIL picture, not {shown(image)}; "
+            "PIL.Image.open or liif.read_picture reads a file"
+        )
+    kind = image.dtype
+    if kind.newbyteorder("=") not in (np.uint8, np.uint16) and not np.issubdtype(kind, np.floating):
+        raise TypeError(f"`image` must be uint8, uint16 or floating point, not {kind}")
+    many = image.ndim == 3 and channels is not None and not 1 <= image.shape[2] <= channels
+    if image.ndim not in (2, 3) or 0 in image.shape or many:
+        of = "C" if channels is None else f"1 to {channels}"
+        raise ValueError(f"`image` must be (H, W) or (H, W, {of}) and not empty, not {image.shape}")
+    return np.asarray(image).astype(kind.newbyteorder("="), copy=False)
 
 
 def channels_of(image: Image.Image) -> NDArray[Any]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -18,7 +17,7 @@ from liif.images import tiff
 from liif.images.channels import Upscaled, join_bands
 from liif.images.metadata import Metadata
 from liif.images.pixels import Pixels, to_image
-from liif.network import tiling as tiles
+from liif.system import memory
 from liif.system.errors import PictureError
 from liif.system.files import atomic_write
 
@@ -66,7 +65,7 @@ def check(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None
         )
     # Beside the pixels, Pillow's own copy, which is of four bytes a pixel.
     needed = height * width * (channels * dtype.itemsize + 4)
-    if kind != "TIFF" and needed > (have := tiles.available(torch.device("cpu"))):
+    if kind != "TIFF" and needed > (have := memory.available()):
         raise PictureError(
             f"{path}: {width}x{height} takes {needed / 1e9:.1f} GB of memory as {kind}, "
             f"{have / 1e9:.1f} are free; write .tif, which needs a band at a time"

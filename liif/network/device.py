@@ -11,6 +11,7 @@ from typing import IO
 
 import torch
 
+from liif.system import memory
 from liif.system.errors import UserError
 from liif.system.locks import for_this_process
 
@@ -65,6 +66,13 @@ def named(name: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError, TypeError):
         raise UserError(f"device `{name}` is not available here; try auto, cpu or cuda") from None
     return device
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of memory that are free on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return memory.available()
 
 
 def _free_memory(index: int) -> int:

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from liif.images.channels import join_bands, upscale_bands
 from liif.images.imresize import target_size
-from liif.images.pixels import Pixels, channels_of, like, white_level
+from liif.images.pixels import Pixels, channels_of, image_array, like, white_level
 from liif.network import coords
 from liif.network import self_ensemble as symmetry
 from liif.network import tiling as tiles
 from liif.network.decoder import Decoder, ensemble
+from liif.network.device import free_memory
 from liif.network.edsr import EDSR
 from liif.network.rdn import RDN
 from liif.system import arguments
@@ -181,7 +182,7 @@ class LIIF(nn.Module):
         models = symmetry.twins(self) if self_ensemble else [self]
         with torch.inference_mode():
             lr = self._normalised(lr)
-        memory = tiles.available(lr.device) // 2 if max_memory is None else max_memory
+        memory = free_memory(lr.device) // 2 if max_memory is None else max_memory
         sources = [tiles.Banded(m.encoder, lr, max_memory=memory // len(models)) for m in models]
         ways = [m._decode_strips(f, lr[0], size) for m, f in zip(models, sources, strict=True)]
         together = zip(*ways, strict=True)
@@ -295,7 +296,7 @@ class LIIF(nn.Module):
                 max_memory=max_memory,
             )
             return like(image, enlarged)
-        pixels = arguments.picture(image, channels=4)
+        pixels = image_array(image, channels=4)
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         target = target_size(pixels.shape[:2], scale, size)
         memory = arguments.max_memory(max_memory)

@@ -6,13 +6,13 @@ Tiles overlap by the encoder's reach, so that what is kept of each is what it is
 from __future__ import annotations
 
 from math import isqrt
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from liif.network.device import free_memory
 from liif.network.edsr import EDSR
 from liif.network.rdn import RDN
 
@@ -30,7 +30,7 @@ def encode(
     """
     b, _, h, w = lr.shape
     first, stop = (0, h) if rows is None else (rows.start, rows.stop)
-    side = tile_side(encoder, available(lr.device) // 2 if max_memory is None else max_memory)
+    side = tile_side(encoder, free_memory(lr.device) // 2 if max_memory is None else max_memory)
     if h <= side and w <= side and stop - first == h:
         features: Tensor = encoder(lr)
         return features
@@ -97,7 +97,7 @@ class Banded:
         self.size = (lr.shape[2], lr.shape[3])
         self.device = lr.device
         self._encoder, self._lr = encoder, lr
-        memory = available(lr.device) // 2 if max_memory is None else max_memory
+        memory = free_memory(lr.device) // 2 if max_memory is None else max_memory
         # A quarter is for the band, twice while it moves on; the rest for a tile being encoded.
         self._memory = memory // 2
         row = 4 * encoder.channels * lr.shape[3]
@@ -128,16 +128,3 @@ def tile_side(encoder: EDSR | RDN, max_memory: int) -> int:
     """The largest tile that takes at most so many bytes to encode; not below the reach."""
     with_overlap = isqrt(max(0, max_memory - encoder.fixed_bytes) // encoder.bytes_per_pixel)
     return min(encoder.best_tile, max(with_overlap - 2 * encoder.reach, encoder.reach, 16))
-
-
-def available(device: torch.device) -> int:
-    """Bytes of memory that are free for use on a device."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 << 30  # of a machine that does not say

@@ -4,44 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 _SHOWN = 60
 """Characters of a value that a message has."""
-
-
-def picture(image: object, *, channels: int | None = None) -> NDArray[Any]:
-    """A picture (H, W) or (H, W, C) as an array of this machine's byte order.
-
-    Parameters
-    ----------
-    channels
-        How many there may be; any number where it is None.
-
-    Raises
-    ------
-    TypeError
-        It is no array, or of other numbers than uint8, uint16 and floating point.
-    ValueError
-        Its shape is that of no picture.
-    """
-    if not isinstance(image, np.ndarray):
-        raise TypeError(
-            f"`image` must be a NumPy array or a PIL picture, not {shown(image)}; "
-            "PIL.Image.open or liif.read_picture reads a file"
-        )
-    kind = image.dtype
-    if kind.newbyteorder("=") not in (np.uint8, np.uint16) and not np.issubdtype(kind, np.floating):
-        raise TypeError(f"`image` must be uint8, uint16 or floating point, not {kind}")
-    many = image.ndim == 3 and channels is not None and not 1 <= image.shape[2] <= channels
-    if image.ndim not in (2, 3) or 0 in image.shape or many:
-        of = "C" if channels is None else f"1 to {channels}"
-        raise ValueError(f"`image` must be (H, W) or (H, W, {of}) and not empty, not {image.shape}")
-    return np.asarray(image).astype(kind.newbyteorder("="), copy=False)
 
 
 def number(name: str, value: object, *, others: str = "") -> float:

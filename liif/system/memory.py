@@ -6,6 +6,7 @@ import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from liif.system.errors import UserError
 
@@ -35,3 +36,14 @@ def explain(task: str, remedy: str, kind: type[UserError] = UserError) -> Iterat
         if not is_out_of_memory(error):
             raise
         raise kind(f"{task}: there is not enough memory; {remedy}") from None
+
+
+def available() -> int:
+    """Bytes of main memory that are free for use."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4 << 30  # of a machine that does not say

@@ -1,4 +1,4 @@
-"""Who started whom: a workflow and its jobs, and DVC above it."""
+"""Processes that belong together: a workflow and its jobs, the ranks of a training."""
 
 from __future__ import annotations
 
@@ -94,3 +94,27 @@ def ask_to_stop(processes: list[int]) -> None:
     for process in processes:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(process, signal.SIGTERM)
+
+
+class PeerFailed(Exception):
+    """Another rank has ended the training and reported why."""
+
+
+def is_rank() -> bool:
+    """Whether `torchrun` or `liif train --processes` started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
+
+
+def rank() -> int:
+    """Rank of this process in its training, from 0."""
+    return int(os.environ["RANK"]) if is_rank() else 0
+
+
+def world_size() -> int:
+    """Number of processes of the training on all machines."""
+    return int(os.environ["WORLD_SIZE"]) if is_rank() else 1
+
+
+def local_world_size() -> int:
+    """Number of them on this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if is_rank() else 1

@@ -25,9 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from liif.network.model import LIIF, Encoded
 from liif.system.errors import UserError
+from liif.system.processes import PeerFailed, is_rank, local_world_size, rank, world_size
 from liif.system.signals import Interrupted
-from liif.training import ranks
-from liif.training.ranks import Elsewhere
 
 RENDEZVOUS, LAUNCHER = "LIIF_RENDEZVOUS", "LIIF_LAUNCHER"
 """Environment variables: a folder where processes of one machine meet, and who started them."""
@@ -88,7 +87,7 @@ class Group:
 
         Raises
         ------
-        Elsewhere
+        PeerFailed
             In the others, when the work fails.
         """
         if self.size == 1:
@@ -97,13 +96,13 @@ class Group:
         if not self.leads:
             self._broadcast(said)
             if said[0] != "done":
-                raise Elsewhere
+                raise PeerFailed
             result: T = said[1]
             return result
         try:
             result = work()
         except BaseException:
-            with suppress(Elsewhere):  # or the reason would be lost
+            with suppress(PeerFailed):  # or the reason would be lost
                 self._broadcast(["failed", None])
             raise
         self._broadcast(["done", result])
@@ -123,7 +122,7 @@ class Group:
 
     def known_to_all(self, error: Exception) -> Exception:
         """What to raise for an error that every process has found: the first tells it."""
-        return error if self.leads else Elsewhere()
+        return error if self.leads else PeerFailed()
 
     @torch.no_grad()
     def give(self, tensors: dict[str, Tensor]) -> None:
@@ -137,13 +136,13 @@ class Group:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Within the block a process that is gone is `Elsewhere`, which says what happened."""
+        """Within the block a process that is gone is `PeerFailed`, which says what happened."""
         try:
             yield
         except RuntimeError as error:
             if self.size == 1 or not _LOST.search(str(error)):
                 raise
-            raise Elsewhere(str(error).splitlines()[0][:200]) from None
+            raise PeerFailed(str(error).splitlines()[0][:200]) from None
 
     def on(self, device: torch.device) -> Group:
         """The same processes, each computing on its device: all of one kind."""
@@ -172,10 +171,10 @@ def joined() -> Iterator[Group]:
     Those that `liif train --processes` started meet in a folder, others at the address that
     `torchrun` gave them.
     """
-    if not ranks.is_rank():
+    if not is_rank():
         yield ALONE
         return
-    group = Group(ranks.rank(), ranks.size())
+    group = Group(rank(), world_size())
     folder = os.environ.get(RENDEZVOUS)
     store = None
     if folder is not None:
@@ -194,7 +193,7 @@ def joined() -> Iterator[Group]:
     except Interrupted:
         # All stop, and none leaves before the first has delivered its records: who sees one
         # leave ends the others.
-        with suppress(Elsewhere):
+        with suppress(PeerFailed):
             group.first(lambda: None)
         end = time.monotonic() + 0.5
         # The end of a launcher that was killed takes a moment, thread by thread.
@@ -213,7 +212,7 @@ def _end_with_launcher() -> None:
     except (OSError, AttributeError):
         return  # another system than Linux
     if _launcher_is_gone():
-        raise Elsewhere
+        raise PeerFailed
 
 
 def _launcher_is_gone() -> bool:
@@ -242,7 +241,7 @@ def require_shares(processes: int, batch: int, device: str) -> None:
     gpus = torch.cuda.device_count() if device != "cpu" else 0
     if device == "cuda" and not gpus:
         raise UserError("device `cuda` is not available here; try auto or cpu")
-    here = ranks.size_here() if ranks.is_rank() else processes
+    here = local_world_size() if is_rank() else processes
     if 0 < gpus < here:
         raise UserError(f"{here} processes need a GPU each, and there are {gpus} here; take fewer")
 

@@ -23,7 +23,7 @@ from liif.images.metadata import Metadata
 from liif.images.read import read_picture
 from liif.inference.upscale import Job, Size, upscale
 from liif.inference.upscaler import open_upscaler
-from liif.network import tiling as tiles
+from liif.system import memory
 from liif.system.errors import PictureError, UserError
 
 DEEP = np.dstack([photograph(9, 7), photograph(9, 7, seed=1)[..., 0]]).astype(np.uint16) * 251
@@ -300,7 +300,7 @@ def test_what_a_format_cannot_hold(
     white = read_picture(enlarged(tmp_path / "clear.png", tmp_path / "white.jpg")).rgb
     assert (white >= 254).all()
     assert "white.jpg: JPEG has no transparency; it is laid on white" in capsys.readouterr().err
-    monkeypatch.setattr(tiles, "available", lambda _: 1000)
+    monkeypatch.setattr(memory, "available", lambda: 1000)
     with pytest.raises(UserError, match=r"takes 0\.0 GB of memory as PNG.*write \.tif"):
         enlarged(tmp_path / "clear.png", tmp_path / "large.png")
     assert not (tmp_path / "large.png").exists()
