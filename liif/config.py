@@ -395,6 +395,18 @@ def merge(base: Mapping[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]
     return merged
 
 
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested settings by dotted name, such as `train.batch`."""
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
 def recipe(text: str) -> Recipe:
     """Settings of one training, from YAML or JSON text or from such a file."""
     return _checked(Recipe, read_yaml(text))

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from liif import config
 from liif.cli import app
+from liif.cli.options import parse_sources
 from liif.data import manifests as buckets
 from liif.images import metrics
 from liif.inference import upscale
 from liif.system.errors import UserError
-from liif.tracking import entries as runs
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTED: dict[str, Any] = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
@@ -103,7 +103,7 @@ def test_sizes(
 
 
 def one_source(text: str) -> object:
-    return runs.parse_sources([text])
+    return parse_sources([text])
 
 
 @given(st.text(max_size=12))

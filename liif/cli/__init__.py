@@ -11,7 +11,7 @@ from typing import NoReturn
 from liif.cli import pictures, weights
 from liif.cli import workflow as stages
 from liif.cli.app import app
-from liif.cli.tracking import killed_runs_noted
+from liif.cli.tracking import mark_killed_runs
 from liif.system import processes, progress
 from liif.system.errors import UserError
 from liif.system.progress import log
@@ -35,7 +35,7 @@ def main() -> None:
             if a_job:
                 stack.enter_context(raise_on_stop())
                 if not follows:
-                    stack.enter_context(killed_runs_noted())
+                    stack.enter_context(mark_killed_runs())
             app()
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
@@ -106,3 +107,21 @@ def known_weights(incomplete: str) -> list[str]:
     from liif.checkpoints.catalog import WEIGHTS
 
     return [name for name in ("bundled", *WEIGHTS) if name.startswith(incomplete)]
+
+
+def parse_sources(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Source and version of each set, from `SET=HASH@PATH`.
+
+    Raises
+    ------
+    UserError
+        A text has another form.
+    """
+    sources = {}
+    for text in texts:
+        name, _, rest = text.partition("=")
+        version, at, source = rest.partition("@")
+        if not (name and at and version and source):
+            raise UserError(f"`{text}` must look like SET=HASH@PATH")
+        sources[name] = (source, version)
+    return sources

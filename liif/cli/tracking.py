@@ -1,4 +1,4 @@
-"""What the subcommands put on record, and what killed ones left."""
+"""The tracker of a job, and the runs of jobs that were killed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def killed_runs_noted() -> Iterator[None]:
-    """Runs whose process was killed are marked so by the next job, whatever it does."""
-
+def mark_killed_runs() -> Iterator[None]:
+    """Mark the runs whose process was killed; deliver that by the end of the block."""
     tracker = None
     if any(records_folder(project()).glob("*/*/live.lock")):
         from liif.tracking.tracker import Tracker, installed
 
         if installed():
             tracker = Tracker(project())
-            if not tracker.records.bury():
+            if not tracker.records.mark_killed():
                 tracker = None
     try:
         yield
@@ -32,14 +31,14 @@ def killed_runs_noted() -> Iterator[None]:
 
 
 @contextmanager
-def tracking(wanted: bool | None) -> Iterator[NoTracker]:
-    """What a job keeps records with; they are delivered before it ends."""
-    from liif.tracking import tracker as courier
+def job_tracker(wanted: bool | None) -> Iterator[NoTracker]:
+    """The tracker of a job; its records are delivered by the end of the block."""
+    from liif.tracking.tracker import make_tracker
 
-    tracker = courier.tracker(wanted, project())
+    tracker = make_tracker(wanted, project())
     try:
         yield tracker
     except BaseException:
-        tracker.close(seconds=20)  # who stopped a job waits for it
+        tracker.close(seconds=20)  # someone is waiting for the job to stop
         raise
     tracker.close()

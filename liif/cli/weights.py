@@ -17,7 +17,7 @@ from liif.cli.options import (
     known_weights,
     require_extra,
 )
-from liif.cli.tracking import tracking
+from liif.cli.tracking import job_tracker
 from liif.system.errors import UserError
 from liif.system.files import require_writable
 from liif.system.locks import lock, lock_path
@@ -41,13 +41,13 @@ def import_(
 ) -> None:
     """Convert weights to our format; nothing in the file is executed."""
     from liif.checkpoints import convert as stage
-    from liif.tracking import entries as runs
+    from liif.tracking.entries import log_given_weights
 
     require_writable(out)
     with lock(lock_path(out), f"importing {out.name}"):
         stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
-    with tracking(track) as tracker:
-        runs.given(tracker, out, source)
+    with job_tracker(track) as tracker:
+        log_given_weights(tracker, out, source)
 
 
 @app.command(rich_help_panel=WEIGHTS)

@@ -20,10 +20,11 @@ from liif.cli.options import (
     OptionalPath,
     Threads,
     Track,
+    parse_sources,
     require_extra,
     to_bytes,
 )
-from liif.cli.tracking import tracking
+from liif.cli.tracking import job_tracker
 from liif.system.errors import UserError
 from liif.system.files import require_writable
 from liif.system.locks import lock, lock_path
@@ -172,7 +173,7 @@ def train(
             save_minutes=save_minutes,
             group=group,
         )
-        with tracking(track if group.leads else False) as tracker:
+        with job_tracker(track if group.leads else False) as tracker:
             stage.train(
                 name or out.stem,
                 recipe,
@@ -269,17 +270,17 @@ def table(
 ) -> None:
     """Put evaluations together into one table."""
     from liif.inference import evaluate as stage
-    from liif.tracking import entries as runs
+    from liif.tracking.entries import log_evaluation
 
-    sources = runs.parse_sources(data or [])
+    sources = parse_sources(data or [])
     require_writable(*[place for place in (metrics, csv, summary) if place is not None])
     results = stage.merge(parts or [], count)
     stage.write_tables(results, metrics, csv, summary)
     stage.print_table(results)
     if note:
         typer.echo(note)
-    with tracking(track) as tracker:
-        runs.evaluated(tracker, results, models=models, metrics=metrics, table=csv, data=sources)
+    with job_tracker(track) as tracker:
+        log_evaluation(tracker, results, models=models, metrics=metrics, table=csv, data=sources)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -297,13 +298,13 @@ def gather(
 ) -> None:
     """Put the upscaled pictures of all models side by side, by hard links."""
     from liif.inference import gather as stage
-    from liif.tracking import entries as runs
+    from liif.tracking.entries import log_samples
 
     require_writable(out)
     by_model = stage.manifests_by_model(manifests, count)
     stage.gather(by_model, upscaled, out)
-    with tracking(track) as tracker:
-        runs.sampled(tracker, by_model, weights=models, upscaled=upscaled)
+    with job_tracker(track) as tracker:
+        log_samples(tracker, by_model, weights=models, upscaled=upscaled)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -325,12 +326,11 @@ def report(
     require_extra("report", "jinja2", "matplotlib", "networkx")
     from liif import config
     from liif.report import build
-    from liif.tracking import entries as runs
 
     require_writable(results)
     text = resolved or str(settings or "")
     experiment = config.experiment(config.read_yaml(text)) if text else None
-    sources = runs.parse_sources(data or [])
+    sources = parse_sources(data or [])
     build.report(results, project(), experiment, sources=sources, snakefile=snakefile)
 
 

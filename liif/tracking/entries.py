@@ -10,11 +10,10 @@ from typing import Any, ParamSpec
 
 from liif.checkpoints import provenance
 from liif.checkpoints.outputs import Outputs
-from liif.config import Recipe
+from liif.config import Recipe, flatten
 from liif.data.pack import Pack
 from liif.data.versions import UNKNOWN, data_version
 from liif.inference.upscaler import BICUBIC
-from liif.system.errors import UserError
 from liif.system.project import project
 from liif.system.redact import redact
 from liif.tracking import environment
@@ -37,13 +36,13 @@ def _on_record(put: Callable[P, None]) -> Callable[P, None]:
             put(*args, **kwargs)
         except Exception as error:
             (where,) = (a for a in args if isinstance(a, Run | NoTracker))
-            where.problem(error)
+            where.report_problem(error)
 
     return safely
 
 
 @_on_record
-def training(
+def log_training_start(
     run: Run,
     recipe: Recipe,
     *,
@@ -61,15 +60,15 @@ def training(
     data
         Where the photographs for training and validation come from, and they themselves.
     """
-    if not run.kept:
+    if not run.recorded:
         return
     here = {"device": device, "threads": threads, **environment.versions()}
-    run.params({**flat(recipe.model_dump(mode="json")), "parameters": parameters, **here})
+    run.log_params({**flatten(recipe.model_dump(mode="json")), "parameters": parameters, **here})
     photographs = data["training"][1]
     _place(run, photographs.data_version)
-    run.tags({"data.fingerprint": photographs.fingerprint, "model.kind": "trained"})
+    run.set_tags({"data.fingerprint": photographs.fingerprint, "model.kind": "trained"})
     for context, (source, photographs) in data.items():
-        run.dataset(
+        run.log_dataset(
             DataSet(
                 name=Path(source).stem,
                 context=context,
@@ -84,44 +83,44 @@ def training(
 
 
 @_on_record
-def trained(run: Run, recipe: Recipe, outputs: Outputs) -> None:
+def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
     """Put the end of a training on record, from the files that it left. Twice is once."""
-    if not run.kept:
+    if not run.recorded:
         return
-    run.params(flat(recipe.model_dump(mode="json")))
-    run.epochs(outputs.read_history())
+    run.log_params(flatten(recipe.model_dump(mode="json")))
+    run.log_epochs(outputs.read_history())
     sidecar = json.loads(outputs.sidecar.read_text(encoding="utf-8"))
-    run.tags({"seconds": sidecar["seconds"], "model.kind": "trained"})
+    run.set_tags({"seconds": sidecar["seconds"], "model.kind": "trained"})
     for path, name in (
         (outputs.history, "history.csv"),
         (outputs.sidecar, "run.json"),
         (outputs.weights, "weights/last.safetensors"),
         (outputs.best, "weights/best.safetensors"),
     ):
-        run.file(path, name)
-    run.text("recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
-    run.model(outputs.weights, sidecar["steps"])
-    run.status("FINISHED", f"finished after {sidecar['steps']} steps")
+        run.log_file(path, name)
+    run.log_text("recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
+    run.log_model(outputs.weights, sidecar["steps"])
+    run.set_status("FINISHED", f"finished after {sidecar['steps']} steps")
 
 
 @_on_record
-def given(tracker: NoTracker, weights: Path, source: str) -> None:
+def log_given_weights(tracker: NoTracker, weights: Path, source: str) -> None:
     """Put a model on record whose weights are given."""
-    if tracker.keeps:
+    if tracker.enabled:
         run = tracker.run(weights.stem, provenance.identity(weights))
         _describe_weights(run, weights)
-        run.params({"weights": redact(source)})
+        run.log_params({"weights": redact(source)})
         _ended_as_given(run, weights)
 
 
 def _ended_as_given(run: Run, weights: Path) -> None:
-    run.file(weights, "weights/last.safetensors")
-    run.model(weights)
-    run.status("FINISHED", "its weights were given")
+    run.log_file(weights, "weights/last.safetensors")
+    run.log_model(weights)
+    run.set_status("FINISHED", "its weights were given")
 
 
 @_on_record
-def evaluated(
+def log_evaluation(
     tracker: NoTracker,
     results: Iterable[Mapping[str, Any]],
     *,
@@ -143,7 +142,7 @@ def evaluated(
     data
         Of each set, where its pictures come from and their version.
     """
-    if not tracker.keeps:
+    if not tracker.enabled:
         return
     by_model: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
@@ -159,52 +158,36 @@ def evaluated(
                 digest=version,
                 counts={"pictures": len(result["pictures"])},
             )
-            run.dataset(pictures)
+            run.log_dataset(pictures)
             prefix = f"{result['set']}/x{result['scale']:g}/"
             values = {prefix + name: result[name] for name in ("psnr", "ssim")}
-            run.measured({k: v for k, v in values.items() if v is not None}, pictures)
-        run.file(metrics / f"{model}.json", f"metrics/{model}.json")
-        run.file(table, "metrics.csv")
+            run.log_metrics({k: v for k, v in values.items() if v is not None}, pictures)
+        run.log_file(metrics / f"{model}.json", f"metrics/{model}.json")
+        run.log_file(table, "metrics.csv")
         if model == BICUBIC:
-            run.status("FINISHED", "the baseline: nothing is trained")
+            run.set_status("FINISHED", "the baseline: nothing is trained")
 
 
 @_on_record
-def sampled(tracker: NoTracker, models: Iterable[str], *, weights: Path, upscaled: Path) -> None:
+def log_samples(
+    tracker: NoTracker, models: Iterable[str], *, weights: Path, upscaled: Path
+) -> None:
     """Put some of the enlarged pictures on record, the same of each model."""
-    for model in (*models, BICUBIC) if tracker.keeps else ():
+    for model in (*models, BICUBIC) if tracker.enabled else ():
         pictures = sorted((upscaled / model).glob("*.png"))[:SAMPLES]
         if pictures:
             run = _of_weights(tracker, model, weights)
             for path in pictures:
-                run.sample(f"sample/{path.stem}", path)
-
-
-def parse_sources(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Set → (source, version), from `SET=HASH@PATH`.
-
-    Raises
-    ------
-    UserError
-        A text is something else.
-    """
-    sources = {}
-    for text in texts:
-        name, _, rest = text.partition("=")
-        version, at, source = rest.partition("@")
-        if not (name and at and version and source):
-            raise UserError(f"`{text}` must look like SET=HASH@PATH")
-        sources[name] = (source, version)
-    return sources
+                run.log_sample(f"sample/{path.stem}", path)
 
 
 def _of_weights(tracker: NoTracker, model: str, folder: Path) -> Run:
     """The run of the weights that a model has now; described, if nothing was known of it."""
     if model == BICUBIC:
         run = tracker.run(model, BICUBIC)
-        if run.kept:
+        if run.recorded:
             _place(run)
-            run.params({"encoder.name": BICUBIC, "parameters": 0})
+            run.log_params({"encoder.name": BICUBIC, "parameters": 0})
         return run
     path = folder / f"{model}.safetensors"
     run = tracker.run(model, provenance.identity(path))
@@ -212,7 +195,7 @@ def _of_weights(tracker: NoTracker, model: str, folder: Path) -> Run:
         _describe_weights(run, path)
         outputs, source = Outputs(weights=path), provenance.metadata(path).get("provenance", {})
         if outputs.exist() and "recipe" in source:
-            trained(run, Recipe.model_validate(source["recipe"]), outputs)
+            log_training_end(run, Recipe.model_validate(source["recipe"]), outputs)
         else:
             _ended_as_given(run, path)
     return run
@@ -221,10 +204,10 @@ def _of_weights(tracker: NoTracker, model: str, folder: Path) -> Run:
 def _describe_weights(run: Run, weights: Path) -> None:
     metadata = provenance.metadata(weights)
     recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
-    run.params(
-        {**flat(recipe), "parameters": provenance.parameters(weights), **environment.versions()}
+    run.log_params(
+        {**flatten(recipe), "parameters": provenance.parameters(weights), **environment.versions()}
     )
-    run.tags({"model.kind": "trained" if "train" in recipe else "given"})
+    run.set_tags({"model.kind": "trained" if "train" in recipe else "given"})
     _place(run)
 
 
@@ -233,16 +216,4 @@ def _place(run: Run, version: str | None = None) -> None:
     data = data_version(project())
     data = data._replace(actual=version or data.actual)
     tags = {"data.version": data.actual, "data.recorded": data.recorded}
-    run.tags({**environment.commit(), **tags, "data.matches": str(data.matches).lower()})
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Nested settings as `outer.inner` names."""
-    values: dict[str, object] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            values |= flat(value, f"{name}.")
-        else:
-            values[name] = value
-    return values
+    run.set_tags({**environment.commit(), **tags, "data.matches": str(data.matches).lower()})

@@ -104,7 +104,7 @@ class Record(Run):
     of a record. `trouble` is told instead.
     """
 
-    kept = True
+    recorded = True
 
     def __init__(
         self,
@@ -203,24 +203,24 @@ class Record(Run):
         except OSError as error:
             self.trouble(error)
 
-    def params(self, values: Mapping[str, object]) -> None:
-        """See `Run.params`."""
+    def log_params(self, values: Mapping[str, object]) -> None:
+        """See `Run.log_params`."""
         text = {key: str(value) for key, value in values.items()}
         new = {key: value for key, value in text.items() if key not in self.known.params}
         other = {k: v for k, v in text.items() if self.known.params.get(k, v) != v}
         if new:
             self._append({"kind": "params", "values": new})
-        self.tags({f"resumed.{key}": value for key, value in other.items()})
+        self.set_tags({f"resumed.{key}": value for key, value in other.items()})
 
-    def tags(self, values: Mapping[str, object]) -> None:
-        """See `Run.tags`."""
+    def set_tags(self, values: Mapping[str, object]) -> None:
+        """See `Run.set_tags`."""
         text = {key: str(value) for key, value in values.items()}
         new = {key: value for key, value in text.items() if self.known.tags.get(key) != value}
         if new:
             self._append({"kind": "tags", "values": new})
 
-    def epochs(self, rows: list[dict[str, float]]) -> None:
-        """See `Run.epochs`. Each has the time that the history gives it, so that none doubles."""
+    def log_epochs(self, rows: list[dict[str, float]]) -> None:
+        """See `Run.log_epochs`. Timestamps come from the history."""
         for row in rows:
             if row["epoch"] > self.known.epoch:
                 values = {
@@ -235,8 +235,8 @@ class Record(Run):
         """The state of the machine, now."""
         self._append({"kind": "system", "values": dict(values), "step": self.known.samples})
 
-    def measured(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
-        """See `Run.measured`. Other values than before are the next point of their curve."""
+    def log_metrics(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
+        """See `Run.log_metrics`. Other values than before are the next point of their curve."""
         by_step: dict[int, dict[str, float]] = {}
         for key, value in values.items():
             before, step = self.known.measured.get(key, (None, -1))
@@ -247,8 +247,8 @@ class Record(Run):
             event = {"kind": "measured", "values": some, "step": step}
             self._append({**event, **of})
 
-    def image(self, key: str, pixels: RGB8, *, step: int) -> None:
-        """See `Run.image`."""
+    def log_image(self, key: str, pixels: RGB8, *, step: int) -> None:
+        """See `Run.log_image`."""
         if step <= self.known.images.get(key, -1):
             return
 
@@ -257,62 +257,62 @@ class Record(Run):
 
         self._append_with({"kind": "image", "key": key, "step": step}, "image.png", write)
 
-    def sample(self, key: str, path: Path) -> None:
-        """See `Run.sample`."""
+    def log_sample(self, key: str, path: Path) -> None:
+        """See `Run.log_sample`."""
         step = self.known.images.get(key, -1) + 1
         event = {"kind": "image", "key": key, "step": step, "name": f"images/{key}.png"}
         self._append_copy(event, path)
 
-    def file(self, path: Path, name: str) -> None:
-        """See `Run.file`."""
+    def log_file(self, path: Path, name: str) -> None:
+        """See `Run.log_file`."""
         self._append_copy({"kind": "file", "name": name}, path)
 
-    def text(self, name: str, text: str) -> None:
-        """See `Run.text`."""
+    def log_text(self, name: str, text: str) -> None:
+        """See `Run.log_text`."""
         digest = sha256(text.encode()).hexdigest()
         if self.known.files.get(name) != digest:
             event = {"kind": "file", "name": name, "sha256": digest}
             self._append_with(event, Path(name).name, lambda copy: write_text(copy, text))
 
-    def model(self, weights: Path, step: int = 0) -> None:
-        """See `Run.model`."""
+    def log_model(self, weights: Path, step: int = 0) -> None:
+        """See `Run.log_model`."""
         event = {"kind": "model", "name": "model/weights.safetensors", "step": step}
         self._append_copy(event, weights)
 
-    def dataset(self, data: DataSet) -> None:
-        """See `Run.dataset`."""
+    def log_dataset(self, data: DataSet) -> None:
+        """See `Run.log_dataset`."""
         if self.known.datasets.get(data.context) != asdict(data):
             self._append({"kind": "dataset", "data": asdict(data)})
 
-    def status(self, status: Status, ended: str = "") -> None:
-        """See `Run.status`."""
+    def set_status(self, status: Status, ended: str = "") -> None:
+        """See `Run.set_status`."""
         if self.known.status != status:
             self._append({"kind": "status", "status": status})
-        self.tags({"ended": ended})
+        self.set_tags({"ended": ended})
 
-    def problem(self, error: Exception) -> None:
-        """See `Run.problem`."""
+    def report_problem(self, error: Exception) -> None:
+        """See `Run.report_problem`."""
         self.trouble(error)
 
     @contextmanager
-    def live(self) -> Iterator[None]:
-        """See `Run.live`. The lock that it holds tells others that it is alive."""
+    def active(self) -> Iterator[None]:
+        """See `Run.active`. The lock that it holds tells others that it is alive."""
         with self._holding():
             self.is_live = True
-            self.status("RUNNING")
+            self.set_status("RUNNING")
             try:
                 yield
             except Interrupted as stop:
-                self.status("KILLED", f"stopped on request: {stop}")
+                self.set_status("KILLED", f"stopped on request: {stop}")
                 raise
             except (KeyboardInterrupt, Stopped):
-                self.status("KILLED", "stopped at once, by a second request")
+                self.set_status("KILLED", "stopped at once, by a second request")
                 raise
             except UserError as error:
-                self.status("FAILED", str(error))
+                self.set_status("FAILED", str(error))
                 raise
             except Exception as error:
-                self.status("FAILED", f"{type(error).__name__}: {error}")
+                self.set_status("FAILED", f"{type(error).__name__}: {error}")
                 raise
             finally:
                 self.is_live = False
@@ -339,7 +339,7 @@ class Record(Run):
         """Whether a process is at work on the run."""
         return locks.is_held(self._live_lock)
 
-    def bury(self) -> bool:
+    def mark_killed(self) -> bool:
         """Note that the run's process was killed, if that is so."""
         held = locks.attempt(self._live_lock, create=False)
         if held is None:
@@ -348,7 +348,7 @@ class Record(Run):
             self._known = None  # what the killed process said last
             killed = self.known.status == "RUNNING"
             if killed:
-                self.status("KILLED", "killed; the same command goes on where it was")
+                self.set_status("KILLED", "killed; the same command goes on where it was")
             self._live_lock.unlink(missing_ok=True)
         return killed
 
@@ -449,25 +449,25 @@ class Records:
         """Every record."""
         return [self._open(path.parent) for path in sorted(self.folder.glob("*/*/events.jsonl"))]
 
-    def of(self, model: str, key: str, *, anew: bool = False) -> Record:
+    def of(self, model: str, key: str, *, from_scratch: bool = False) -> Record:
         """The record of a model that was made under that key; the newest, if there are several.
 
-        `anew` says that it is made from the start: a record with epochs is not continued then.
+        `from_scratch`: trained from the start; a record with epochs is not continued then.
         """
         number = 1
         while self._path(model, key, number + 1).is_dir():
             number += 1
         record = self._open(self._path(model, key, number))
-        if anew and (record.known.epoch or record.is_alive()):
+        if from_scratch and (record.known.epoch or record.is_alive()):
             record = self._open(self._path(model, key, number + 1))
         return record
 
-    def bury(self) -> list[Record]:
+    def mark_killed(self) -> list[Record]:
         """Mark the runs whose process was killed; returns them."""
         buried = []
         for record in self.all():
             try:
-                if record.bury():
+                if record.mark_killed():
                     buried.append(record)
             except Exception as error:  # of one record; the job has nothing to do with it
                 self._trouble(error)

@@ -31,46 +31,46 @@ class DataSet:
 class Run:
     """A run of which nothing is kept: it stands in when tracking is off."""
 
-    kept = False
+    recorded = False
     """Whether anything is; images need not be drawn for a run that keeps none."""
 
-    def params(self, values: Mapping[str, object]) -> None:
+    def log_params(self, values: Mapping[str, object]) -> None:
         """Settings. What is known with another value already is kept as a tag."""
 
-    def tags(self, values: Mapping[str, object]) -> None:
+    def set_tags(self, values: Mapping[str, object]) -> None:
         """What may change: the last value counts."""
 
-    def epochs(self, rows: list[dict[str, float]]) -> None:
+    def log_epochs(self, rows: list[dict[str, float]]) -> None:
         """The history so far; rows that are known already are left out."""
 
-    def measured(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
+    def log_metrics(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
         """What the model reaches on a data set; equal values are left out."""
 
-    def image(self, key: str, pixels: RGB8, *, step: int) -> None:
+    def log_image(self, key: str, pixels: RGB8, *, step: int) -> None:
         """A picture (H, W, 3) at a step, unless there is one; those of one key get a slider."""
 
-    def sample(self, key: str, path: Path) -> None:
+    def log_sample(self, key: str, path: Path) -> None:
         """A final output, a picture file; an equal one is left out, another is the next step."""
 
-    def file(self, path: Path, name: str) -> None:
+    def log_file(self, path: Path, name: str) -> None:
         """A file, by its name in the run's artifacts; an equal one is left out."""
 
-    def text(self, name: str, text: str) -> None:
+    def log_text(self, name: str, text: str) -> None:
         """A file with that text, likewise."""
 
-    def dataset(self, data: DataSet) -> None:
+    def log_dataset(self, data: DataSet) -> None:
         """Photographs that the run has seen."""
 
-    def model(self, weights: Path, step: int = 0) -> None:
+    def log_model(self, weights: Path, step: int = 0) -> None:
         """The weights after so many steps, to be served and registered."""
 
-    def status(self, status: Status, ended: str = "") -> None:
+    def set_status(self, status: Status, ended: str = "") -> None:
         """How it goes, or how it ended."""
 
-    def problem(self, error: Exception) -> None:
+    def report_problem(self, error: Exception) -> None:
         """Something could not be put on record."""
 
     @contextmanager
-    def live(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         """While the run is at work; however the block ends is noted, unless it ends well."""
         yield

@@ -34,17 +34,17 @@ def installed() -> bool:
 class NoTracker:
     """Stands in when tracking is off: its runs keep nothing."""
 
-    keeps = False
+    enabled = False
     """Whether anything is put on record."""
 
-    def run(self, model: str, key: str, *, anew: bool = False) -> Run:
-        """The run of a model that is made under that key; `anew` if from the start."""
+    def run(self, model: str, key: str, *, from_scratch: bool = False) -> Run:
+        """The run of a model that is made under that key; `from_scratch` if from the start."""
         return Run()
 
-    def problem(self, error: Exception) -> None:
+    def report_problem(self, error: Exception) -> None:
         """Something could not be put on record."""
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start delivering. Only after a job has forked its helpers: they need no thread."""
 
     def close(self, seconds: float = 60) -> None:
@@ -58,13 +58,13 @@ class Tracker(NoTracker):
     bare `mlflow ui` there shows. The experiment: MLFLOW_EXPERIMENT_NAME, by default `sr_800`.
     """
 
-    keeps = True
+    enabled = True
     warned = False
     """Whether this process has said that something is wrong."""
 
     def __init__(self, project: Path) -> None:
         self.project = project
-        self.records = Records(records_folder(project), self._changed, self.problem)
+        self.records = Records(records_folder(project), self._changed, self.report_problem)
         self.cpu_seconds = 0.0
         """Processor time that delivering took."""
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or None
@@ -77,19 +77,19 @@ class Tracker(NoTracker):
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
-    def run(self, model: str, key: str, *, anew: bool = False) -> Run:
+    def run(self, model: str, key: str, *, from_scratch: bool = False) -> Run:
         """See `NoTracker.run`."""
         try:
-            record = self.records.of(model, key, anew=anew)
+            record = self.records.of(model, key, from_scratch=from_scratch)
             record.send_to(self._address, self._experiment)
         except Exception as error:  # no job fails for want of a record
-            self.problem(error)
+            self.report_problem(error)
             return Run()
         self._mine.add(record)
         return record
 
-    def begin(self) -> None:
-        """See `NoTracker.begin`."""
+    def start(self) -> None:
+        """See `NoTracker.start`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
             self._thread.start()
@@ -102,11 +102,11 @@ class Tracker(NoTracker):
         if self._thread is not None and not self._thread.is_alive():
             self._thread = None
         if self._thread is None and any(r.waits() for r in self.records.all()):
-            self.begin()
+            self.start()
         if self._thread is not None:
             self._thread.join(seconds)
             if self._thread.is_alive():
-                self.problem(TimeoutError("takes too long to answer"))
+                self.report_problem(TimeoutError("takes too long to answer"))
 
     def deliver(self) -> int:
         """Deliver all that waits, now; returns how many events.
@@ -173,7 +173,7 @@ class Tracker(NoTracker):
                 self._round()
                 pause, idle, wake = 1.0, 60.0, self._news
             except Exception as error:  # whatever MLflow does, the job goes on
-                self.problem(error)
+                self.report_problem(error)
                 failed = True
                 idle, wake, pause = pause, self._closing, min(_LONGEST_PAUSE, 2 * pause)
             self.cpu_seconds = time.thread_time()
@@ -200,13 +200,13 @@ class Tracker(NoTracker):
                 self._monitors = Monitors()
             return self._monitors.sample([r for r in self._mine if r.is_live])
         except Exception as error:
-            self.problem(error)
+            self.report_problem(error)
             return _LONGEST_PAUSE
 
     def _changed(self, _: Record) -> None:
         self._news.set()
 
-    def problem(self, error: Exception) -> None:
+    def report_problem(self, error: Exception) -> None:
         """Say what is wrong, once in the life of the process."""
         if not Tracker.warned:
             Tracker.warned = True
@@ -223,7 +223,7 @@ class Tracker(NoTracker):
         )
 
 
-def tracker(wanted: bool | None, project: Path) -> NoTracker:
+def make_tracker(wanted: bool | None, project: Path) -> NoTracker:
     """A tracker, if it is wanted; None means if MLflow is installed.
 
     Raises

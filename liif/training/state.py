@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from liif.checkpoints import format as checkpoint
-from liif.config import Recipe
+from liif.config import Recipe, flatten
 from liif.system.errors import UserError
 from liif.system.progress import log
 
@@ -49,7 +49,7 @@ class Origin:
 
     def differences(self, other: Mapping[str, Any]) -> str:
         """What is otherwise in another's saved origin: `train.batch (16, there 8)`."""
-        ours, theirs = dict(_leaves(self.saved())), dict(_leaves(other))
+        ours, theirs = flatten(self.saved()), flatten(other)
         return ", ".join(
             f"{name} ({ours.get(name, 'none')}, there {theirs.get(name, 'none')})"
             for name in sorted(ours.keys() | theirs.keys())
@@ -59,15 +59,6 @@ class Origin:
     def saved(self) -> dict[str, Any]:
         """As it is kept in a state's metadata."""
         return {**self.recipe.model_dump(mode="json"), "photographs": self.data[:16]}
-
-
-def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """Every setting with its dotted name."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -30,7 +30,7 @@ from liif.system.files import atomic_write, write_json, write_text
 from liif.system.locks import lock
 from liif.system.progress import duration, log
 from liif.system.signals import Interrupted, stop_requests
-from liif.tracking import entries as runs
+from liif.tracking.entries import log_training_end, log_training_start
 from liif.tracking.run import Run
 from liif.tracking.tracker import NoTracker
 from liif.training.group import ALONE, Group, Replica
@@ -104,7 +104,7 @@ def train(
     folder = state / key[:16]
     if group.first(finished.exist):
         log(f"{name}: these settings and data are trained already; no step is needed")
-        runs.trained(tracker.run(name, key), recipe, finished)
+        log_training_end(tracker.run(name, key), recipe, finished)
     else:
         with group.led(lambda: lock(state / f"{folder.name}.lock", f"the training of {name}")):
             # An orphan may have come to its end just now.
@@ -113,8 +113,8 @@ def train(
                 anew = trainer.state.step == 0
                 if anew and group.leads:
                     tell_of_others(state, folder, name, trainer.origin)
-                run = tracker.run(name, key, anew=anew)
-                runs.training(
+                run = tracker.run(name, key, from_scratch=anew)
+                log_training_start(
                     run,
                     recipe,
                     parameters=sum(p.numel() for p in trainer.parameters.values()),
@@ -125,9 +125,9 @@ def train(
                         "validation": (str(valid), validation),
                     },
                 )
-                with run.live():
-                    trainer.run(finished, run, tracker.begin)
-                    runs.trained(run, recipe, finished)
+                with run.active():
+                    trainer.run(finished, run, tracker.start)
+                    log_training_end(run, recipe, finished)
             if group.leads:
                 shutil.rmtree(folder, ignore_errors=True)
     if group.leads:
@@ -195,7 +195,7 @@ class Trainer:
         state, total = self.state, len(self.batches)
         # From before the loader's workers are forked: an exception within a fork would be lost.
         with stop_requests() as stop, memory.explain(f"{self.name}: training", self._smaller):
-            run.epochs(state.history)  # a killed process may have saved more than it recorded
+            run.log_epochs(state.history)  # a killed process may have saved more than it recorded
             batches = self.batches.from_step(state.step, self.limits.workers)
             begin()
             if state.step == 0:
@@ -237,7 +237,7 @@ class Trainer:
                 if keep and state.step < total:
                     state.seconds += pace.lap()
                     self.group.first(self._save)  # all wait, for none must leave before it
-                    run.epochs(state.history)  # after saving, or a resumed one would double it
+                    run.log_epochs(state.history)  # after saving, or a resumed one would double it
                     saved = time.monotonic()
                 if stopping and state.step < total:
                     raise Interrupted(
@@ -275,15 +275,15 @@ class Trainer:
 
     def _draw(self, run: Run, epoch: int) -> None:
         """Show how the model enlarges now, where anyone will look at it."""
-        if not run.kept:
+        if not run.recorded:
             return
         try:
             if self.strips is None:
                 self.strips = Strips(self.name, self.validation, self.settings)
             for key, strip in self.strips.draw(self.model).items():
-                run.image(key, strip, step=epoch)
+                run.log_image(key, strip, step=epoch)
         except Exception as error:  # no training fails for want of a picture
-            run.problem(error)
+            run.report_problem(error)
 
     def _check(self, loss: float, *, weights: bool = False) -> None:
         """Stop before what went wrong is kept: the loss of a step, or the weights after it."""

@@ -33,17 +33,17 @@ def test_nothing_is_said_twice(records: Records, tmp_path: Path) -> None:
     picture = np.zeros((4, 5, 3), np.uint8)
     for _ in range(2):  # the second time by another process, which reads what is there
         record = records.of("m", "key")
-        record.params({"a": 1})
-        record.tags({"b": "x"})
-        record.epochs(rows(1, 2))
-        record.measured({"psnr": 30.0})
-        record.dataset(PHOTOGRAPHS)
-        record.image("crop", picture, step=1)
-        record.file(file, "history.csv")
-        record.text("recipe.json", "{}")
-        record.model(file, step=3)
-        record.sample("x", file)
-        record.status("FINISHED", "well")
+        record.log_params({"a": 1})
+        record.set_tags({"b": "x"})
+        record.log_epochs(rows(1, 2))
+        record.log_metrics({"psnr": 30.0})
+        record.log_dataset(PHOTOGRAPHS)
+        record.log_image("crop", picture, step=1)
+        record.log_file(file, "history.csv")
+        record.log_text("recipe.json", "{}")
+        record.log_model(file, step=3)
+        record.log_sample("x", file)
+        record.set_status("FINISHED", "well")
     once = ["params", "tags", "epoch", "epoch", "measured", "dataset", "image"]
     assert kinds(records.of("m", "key")) == [
         *once,
@@ -53,18 +53,18 @@ def test_nothing_is_said_twice(records: Records, tmp_path: Path) -> None:
 
 def test_what_changed_is_said_again(records: Records, tmp_path: Path) -> None:
     record = records.of("m", "key")
-    record.params({"device": "cpu"})
-    record.params({"device": "cuda", "threads": 2})
+    record.log_params({"device": "cpu"})
+    record.log_params({"device": "cuda", "threads": 2})
     assert record.known.params == {"device": "cpu", "threads": "2"}
     assert record.known.tags == {"resumed.device": "cuda"}
     for value in (30.0, 30.0, 31.0):
-        record.measured({"psnr": value, "ssim": 0.5})
+        record.log_metrics({"psnr": value, "ssim": 0.5})
     assert record.known.measured == {"psnr": (31.0, 1), "ssim": (0.5, 0)}
     file = tmp_path / "f.txt"
     for text in ("1", "1", "2"):
         (tmp_path / "new").write_text(text)
         (tmp_path / "new").replace(file)
-        record.file(file, "f.txt")
+        record.log_file(file, "f.txt")
     stored = [e["file"] for *_, e in record.events(0) if e["kind"] == "file"]
     assert [(record.folder / name).read_text() for name in stored] == ["1", "2"]
 
@@ -72,7 +72,7 @@ def test_what_changed_is_said_again(records: Records, tmp_path: Path) -> None:
 def test_a_file_stays_as_it_was(records: Records, tmp_path: Path) -> None:
     record, file = records.of("m", "key"), tmp_path / "weights.safetensors"
     file.write_text("old")
-    record.model(file)
+    record.log_model(file)
     (tmp_path / "new").write_text("new")
     (tmp_path / "new").replace(file)
     ((*_, event),) = record.events(0)
@@ -81,11 +81,11 @@ def test_a_file_stays_as_it_was(records: Records, tmp_path: Path) -> None:
 
 def test_a_line_that_a_killed_process_left_is_cut_off(records: Records) -> None:
     record = records.of("m", "key")
-    record.params({"a": 1})
+    record.log_params({"a": 1})
     with record.events_path.open("ab") as file:
         file.write(b'{"kind": "para')
     assert kinds(record) == ["params"]
-    records.of("m", "key").params({"b": 2})
+    records.of("m", "key").log_params({"b": 2})
     assert [e["values"] for *_, e in record.events(0)] == [{"a": "1"}, {"b": "2"}]
 
 
@@ -103,7 +103,7 @@ def test_how_it_ended(records: Records, error: BaseException, status: str, ended
     record = records.of("m", "key")
 
     def work() -> None:
-        with record.live():
+        with record.active():
             assert record.known.status == "RUNNING"
             assert record.is_alive()
             raise error
@@ -113,7 +113,7 @@ def test_how_it_ended(records: Records, error: BaseException, status: str, ended
     assert record.known.status == status
     assert ended in record.known.tags["ended"]
     assert not record.is_alive()
-    assert not record.bury()
+    assert not record.mark_killed()
 
 
 CHILD = """
@@ -121,7 +121,7 @@ import os, sys
 from pathlib import Path
 from liif.tracking.records import Records
 record = Records(Path(sys.argv[1])).of("m", "key")
-with record.live():
+with record.active():
     print("alive", flush=True)
     sys.stdin.read()
 """
@@ -135,26 +135,26 @@ def test_a_killed_run_is_buried_by_the_next_job_only(records: Records) -> None:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"alive\n"
-    assert records.bury() == []
+    assert records.mark_killed() == []
     child.kill()
     child.communicate()
     assert records.of("m", "key").known.status == "RUNNING"
-    (record,) = records.bury()
+    (record,) = records.mark_killed()
     assert record.known.status == "KILLED"
-    assert records.bury() == []
-    with records.of("m", "key").live():
-        assert records.bury() == []
+    assert records.mark_killed() == []
+    with records.of("m", "key").active():
+        assert records.mark_killed() == []
     assert kinds(record).count("status") == 3
 
 
 def test_a_training_from_the_start_is_another_run(records: Records) -> None:
-    assert records.of("m", "key", anew=True).folder == records.of("m", "key").folder
-    records.of("m", "key").epochs(rows(1))
-    second = records.of("m", "key", anew=True)
+    assert records.of("m", "key", from_scratch=True).folder == records.of("m", "key").folder
+    records.of("m", "key").log_epochs(rows(1))
+    second = records.of("m", "key", from_scratch=True)
     assert second.folder.name == "key.2"
-    second.epochs(rows(1))
+    second.log_epochs(rows(1))
     assert records.of("m", "key").folder == second.folder
-    assert records.of("m", "key", anew=True).folder.name == "key.3"
+    assert records.of("m", "key", from_scratch=True).folder.name == "key.3"
     assert records.of("m", "other").folder.name == "other"
 
 
@@ -163,11 +163,11 @@ def test_a_disk_without_room_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     record = Records(tmp_path / "file" / "x", trouble=troubles.append).of("m", "key")
     record.send_to(None, "e")
-    record.params({"a": 1})
-    record.image("i", np.zeros((2, 2, 3), np.uint8), step=1)
-    record.file(tmp_path / "missing", "m")
-    with record.live():
-        record.epochs(rows(1))
+    record.log_params({"a": 1})
+    record.log_image("i", np.zeros((2, 2, 3), np.uint8), step=1)
+    record.log_file(tmp_path / "missing", "m")
+    with record.active():
+        record.log_epochs(rows(1))
     assert len(troubles) >= 5
 
 
@@ -176,7 +176,7 @@ def test_a_record_that_moves_starts_over(records: Records) -> None:
     record.send_to(None, "sr_800")
     before = record.address
     assert not record.waits()
-    record.params({"a": 1})
+    record.log_params({"a": 1})
     assert record.waits()
     state = record.delivered()
     state.offset = record.events_path.stat().st_size
@@ -192,7 +192,7 @@ def test_a_record_that_moves_starts_over(records: Records) -> None:
 
 def test_events_are_json_lines_that_others_can_read(records: Records) -> None:
     record = records.of("m", "key")
-    record.epochs([{**ROW, "loss": 0.123456789012345}])
+    record.log_epochs([{**ROW, "loss": 0.123456789012345}])
     (line,) = record.events_path.read_text().splitlines()
     assert json.loads(line) == {
         "kind": "epoch",
@@ -207,14 +207,14 @@ def test_events_are_json_lines_that_others_can_read(records: Records) -> None:
 def test_what_a_power_cut_leaves_stops_nothing(records: Records, name: str, left: bytes) -> None:
     record = records.of("m", "key")
     record.send_to(None, "sr_800")
-    record.params({"a": 1})
+    record.log_params({"a": 1})
     record.note_delivered(record.delivered())
     (record.folder / name).write_bytes(left)
     (record.folder / "live.lock").touch()
-    records.bury()
+    records.mark_killed()
     again = records.of("m", "key")
     again.send_to(None, "sr_800")
-    again.params({"b": 2})
+    again.log_params({"b": 2})
     assert again.known.params["b"] == "2"
     assert again.waits()
 
@@ -222,12 +222,12 @@ def test_what_a_power_cut_leaves_stops_nothing(records: Records, name: str, left
 def test_events_that_a_power_cut_took_are_noticed(records: Records) -> None:
     record = records.of("m", "key")
     record.send_to(None, "e")
-    record.params({"a": 1})
+    record.log_params({"a": 1})
     state = record.delivered()
     state.offset, state.run = record.events_path.stat().st_size + 5, "r"
     record.note_delivered(state)
     assert record.delivered().offset == 0
-    record.params({"b": 2})
+    record.log_params({"b": 2})
     state.offset = record.events_path.stat().st_size - 3  # within a line
     record.note_delivered(state)
     assert (record.delivered().offset, record.delivered().run) == (0, "r")
@@ -235,10 +235,10 @@ def test_events_that_a_power_cut_took_are_noticed(records: Records) -> None:
 
 def test_a_run_that_finished_is_not_buried(records: Records) -> None:
     record = records.of("m", "key")
-    record.status("FINISHED", "well")
+    record.set_status("FINISHED", "well")
     lock = record.folder / "live.lock"
     lock.touch()  # its process was killed before it removed this
-    assert records.bury() == []
+    assert records.mark_killed() == []
     assert not lock.exists()
     assert records.of("m", "key").known.status == "FINISHED"
     assert not record.is_alive()
@@ -247,6 +247,6 @@ def test_a_run_that_finished_is_not_buried(records: Records) -> None:
 
 def test_a_record_without_address_still_waits(records: Records) -> None:
     record = records.of("m", "key")
-    record.params({"a": 1})  # there was no room for its address just then
+    record.log_params({"a": 1})  # there was no room for its address just then
     assert record.address is None
     assert record.waits()

@@ -28,7 +28,7 @@ from liif.config import Recipe
 from liif.data.pack import pack
 from liif.inference.evaluate import write_tables
 from liif.system.errors import UserError
-from liif.tracking import entries as runs
+from liif.tracking import entries
 from liif.tracking import store as tracking
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train
@@ -191,8 +191,8 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
         for model in ("small", "given", "bicubic"):
             write_png(upscaled / model / "x.png", np.full((8, 8, 3), grey, np.uint8))
         job = Tracker(tmp_path)
-        runs.given(job, given, "http://me:secret@host/given.pth?token=1")
-        runs.evaluated(
+        entries.log_given_weights(job, given, "http://me:secret@host/given.pth?token=1")
+        entries.log_evaluation(
             job,
             results,
             models=models,
@@ -200,7 +200,7 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
             table=tmp_path / "metrics.csv",
             data={"test": ("data/test", "2" * 64)},
         )
-        runs.sampled(job, ["small", "given"], weights=models, upscaled=upscaled)
+        entries.log_samples(job, ["small", "given"], weights=models, upscaled=upscaled)
         job.close()
         return here(tmp_path).runs()
 
@@ -235,7 +235,7 @@ def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None
     job = Tracker(tmp_path)
     result = {"model": "small", "set": "valid", "scale": 2.0, "psnr": 1.0, "ssim": 0.1}
     write_tables([{**result, "pictures": {}}], tmp_path / "metrics", tmp_path / "metrics.csv")
-    runs.evaluated(
+    entries.log_evaluation(
         job,
         [{**result, "pictures": {}}],
         models=outputs.weights.parent,
@@ -254,16 +254,16 @@ def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None
 def test_what_was_delivered_is_known_after_a_kill(packs: Packs, tmp_path: Path) -> None:
     """A process that dies between delivering something and noting so leaves nothing double."""
     tracker = Tracker(tmp_path)
-    tracker.run("small", "key").params({"a": 1})
+    tracker.run("small", "key").log_params({"a": 1})
     record = tracker.records.of("small", "key")
     for epoch in (1, 2):
         row = {"epoch": epoch, "step": 6 * epoch, "loss": 0.5, "timestamp": 1000.0 + epoch}
-        record.epochs([row])
+        record.log_epochs([row])
         picture = np.zeros((8, 8, 3), np.uint8)
-        record.image("validation/c", picture, step=epoch)
+        record.log_image("validation/c", picture, step=epoch)
     outputs = do_train(tmp_path, packs, NoTracker())
-    record.model(outputs.weights, 24)
-    record.status("FINISHED", "well")
+    record.log_model(outputs.weights, 24)
+    record.set_status("FINISHED", "well")
 
     def note(limit: int) -> Callable[..., None]:
         count = iter(range(limit))
@@ -297,7 +297,7 @@ def test_what_was_delivered_is_known_after_a_kill(packs: Packs, tmp_path: Path) 
 def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     tracker = Tracker(tmp_path)
     picture = photograph(40, 600)
-    tracker.run("small", "key").image("validation/c", picture, step=1)
+    tracker.run("small", "key").log_image("validation/c", picture, step=1)
     record = tracker.records.of("small", "key")
     ((*_, event),) = record.events(0)
     file = record.folder / event["file"]
@@ -320,13 +320,13 @@ def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
 def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     tracker = Tracker(tmp_path)
     record = tracker.run("small", "key")
-    record.params({"a": 1})
+    record.log_params({"a": 1})
     tracker.close()
     known = here(tmp_path)
     (run,) = known.runs().values()
     known.client.delete_run(run.info.run_id)
     later = Tracker(tmp_path)
-    later.run("small", "key").tags({"b": "2"})
+    later.run("small", "key").set_tags({"b": "2"})
     later.close()
     (other,) = known.runs().values()
     assert other.info.run_id != run.info.run_id
@@ -336,12 +336,12 @@ def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
 def test_a_run_that_is_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
     tracker = Tracker(tmp_path)
     record = tracker.run("small", "key")
-    record.params({"a": 1})
+    record.log_params({"a": 1})
     assert tracker.deliver() == 1
     known = here(tmp_path)
     (run,) = known.runs().values()
     known.client.delete_run(run.info.run_id)
-    record.params({"b": 2})
+    record.log_params({"b": 2})
     with pytest.raises(UserError, match="active"):
         tracker.deliver()
     assert tracker.deliver() == 2
@@ -356,10 +356,10 @@ def test_a_store_that_is_gone_keeps_nothing_from_the_others(
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
         for name in ("a", "b"):
-            Tracker(tmp_path).run(name, "key").params({"a": 1})
+            Tracker(tmp_path).run(name, "key").log_params({"a": 1})
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
         tracker = Tracker(tmp_path)
-        tracker.run("c", "key").params({"a": 1})
+        tracker.run("c", "key").log_params({"a": 1})
         (tmp_path / "results/tracking/damaged/key").mkdir(parents=True)
         (tmp_path / "results/tracking/damaged/key/events.jsonl").mkdir()
         with pytest.raises(UserError, match="liif deliver"):
@@ -383,9 +383,9 @@ def test_what_mlflow_refuses_is_left_out(
 ) -> None:
     tracker = Tracker(tmp_path)
     record = tracker.run("small", "key")
-    record.params({"a": 1, "no: such/../name\n": 2})
-    record.params({"b": 3})
-    record.tags({"c": 4})
+    record.log_params({"a": 1, "no: such/../name\n": 2})
+    record.log_params({"b": 3})
+    record.set_tags({"c": 4})
     tracker.close()
     (run,) = here(tmp_path).runs().values()
     assert run.data.params == {"a": "1", "b": "3"}
@@ -401,7 +401,7 @@ def test_settings_of_mlflows_own_are_respected(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     tracker = Tracker(tmp_path)
-    tracker.run("small", "key").params({"a": 1})
+    tracker.run("small", "key").log_params({"a": 1})
     tracker.close()
     assert set(MLflow(uri).runs("mine")) == {"small"}
     assert not (tmp_path / "mlflow.db").exists()
@@ -409,7 +409,7 @@ def test_settings_of_mlflows_own_are_respected(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
     other = Tracker(tmp_path)
-    other.records.of("small", "key").params({"b": 2})
+    other.records.of("small", "key").log_params({"b": 2})
     assert other.deliver() == 1
     assert MLflow(uri).runs("mine")["small"].data.params == {"a": "1", "b": "2"}
 
@@ -463,7 +463,7 @@ from pathlib import Path
 from liif.cli import main
 from liif.tracking.records import Record
 
-write = Record.epochs
+write = Record.log_epochs
 epoch, until, *sys.argv[1:] = sys.argv[1:]
 
 
@@ -473,7 +473,7 @@ def epochs(self, rows):
         time.sleep(0.01)
 
 
-Record.epochs = epochs
+Record.log_epochs = epochs
 main()
 """
 

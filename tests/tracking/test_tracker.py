@@ -6,27 +6,27 @@ import pytest
 
 from liif.system.errors import UserError
 from liif.tracking import store as tracking
-from liif.tracking import tracker as courier
+from liif.tracking import tracker as tracker_module
 from liif.tracking.run import Run
-from liif.tracking.tracker import NoTracker, Tracker
+from liif.tracking.tracker import NoTracker, Tracker, make_tracker
 
 
 def test_off_or_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not courier.tracker(False, tmp_path).keeps
-    assert courier.tracker(True, tmp_path).keeps
-    assert courier.tracker(None, tmp_path).keeps
-    monkeypatch.setattr(courier, "installed", lambda: False)
-    assert not courier.tracker(None, tmp_path).keeps
+    assert not make_tracker(False, tmp_path).enabled
+    assert make_tracker(True, tmp_path).enabled
+    assert make_tracker(None, tmp_path).enabled
+    monkeypatch.setattr(tracker_module, "installed", lambda: False)
+    assert not make_tracker(None, tmp_path).enabled
     with pytest.raises(UserError, match="tracking needs MLflow"):
-        courier.tracker(True, tmp_path)
+        make_tracker(True, tmp_path)
 
 
 def test_without_tracking_nothing_is_kept(tmp_path: Path) -> None:
     tracker = NoTracker()
     run = tracker.run("m", "key")
     assert type(run) is Run
-    tracker.begin()
-    tracker.problem(ValueError())
+    tracker.start()
+    tracker.report_problem(ValueError())
     tracker.close()
     assert not list(tmp_path.iterdir())
 
@@ -41,8 +41,8 @@ def test_whatever_goes_wrong_is_said_once_and_the_rest_is_kept(
     monkeypatch.setattr(tracking, "Monitors", broken)
     for name in ("a", "b"):
         tracker = Tracker(tmp_path)
-        tracker.begin()
-        tracker.run(name, "key").params({"a": 1})
+        tracker.start()
+        tracker.run(name, "key").log_params({"a": 1})
         tracker.close(seconds=10)
     error = capsys.readouterr().err
     assert error.count("MLflow (") == 1
@@ -64,7 +64,7 @@ def test_closing_wakes_the_courier(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Tracker, "_round", rounds)
     monkeypatch.setattr(Tracker, "_sample", lambda _: 60.0)
     tracker = Tracker(tmp_path)
-    tracker.begin()
+    tracker.start()
     assert looked.wait(10)
     closing = threading.Thread(target=tracker.close)
     closing.start()
@@ -83,7 +83,7 @@ def test_a_courier_that_died_is_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Tracker, "_round", lambda _: seen.set())
     monkeypatch.setattr(Tracker, "_sample", lambda _: 60.0)
     monkeypatch.setattr(Tracker, "_left", lambda _: False)
-    tracker.run("m", "key").params({"a": 1})
+    tracker.run("m", "key").log_params({"a": 1})
     tracker.close(seconds=10)
     assert seen.is_set()
 
@@ -97,6 +97,6 @@ def test_another_job_that_delivers_is_waited_for(
     monkeypatch.setattr(Tracker, "_sample", lambda _: 60.0)
     monkeypatch.setattr(Tracker, "_left", lambda _: len(rounds) < 3)
     tracker = Tracker(tmp_path)
-    tracker.run("m", "key").params({"a": 1})
+    tracker.run("m", "key").log_params({"a": 1})
     tracker.close(seconds=10)
     assert len(rounds) == 3
