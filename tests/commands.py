@@ -100,10 +100,10 @@ class SlowServer(BaseHTTPRequestHandler):
 def downloading(inputs: Path, address: str) -> Command:
     """The command line with a local archive in place of DIV2K's."""
     code = (
-        "import sys\nfrom liif import cli\nfrom liif.data import download\n"
-        f"archive = download.Archive(({address!r},), {len(CONTENT)}, "
+        "import sys\nfrom liif import cli\nfrom liif.data import div2k\n"
+        f"archive = div2k.Archive(({address!r},), {len(CONTENT)}, "
         f"{sha256(CONTENT).hexdigest()!r})\n"
-        "download.ARCHIVES['DIV2K_valid_HR'] = archive\n"
+        "div2k.ARCHIVES['DIV2K_valid_HR'] = archive\n"
         "sys.argv = ['liif', 'download', 'DIV2K_valid_HR', '--to', 'data', '--partial', 'work']\n"
         "cli.main()"
     )

@@ -39,7 +39,7 @@ def import_weights(
         _convert(path, out, source, network)
         return
     shown = redact(source)
-    from liif.data.download import fetch
+    from liif.system.http import fetch
 
     if sha256 is None:
         raise UserError(f"{shown}: give its --sha256, so that it can be checked")

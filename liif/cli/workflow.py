@@ -45,16 +45,17 @@ def download(
 ) -> None:
     """Download one of DIV2K's archives, checked and resumable; or copy the bundled photographs."""
     from liif.data import download as stage
+    from liif.data.div2k import ARCHIVES
 
     if name == "photographs":
         stage.copy_photographs(to)
         return
-    if name not in stage.ARCHIVES:
-        raise UserError(f"`{name}` is none of {', '.join(stage.ARCHIVES)}, photographs")
+    if name not in ARCHIVES:
+        raise UserError(f"`{name}` is none of {', '.join(ARCHIVES)}, photographs")
     partial = partial or to / ".partial"
     require_writable(to, partial)
     with lock(partial / f"{name}.lock", f"the download of {name}"):
-        stage.download(name, stage.ARCHIVES[name], to / f"{name}.zip", partial)
+        stage.download(name, ARCHIVES[name], to / f"{name}.zip", partial)
     if hint := stage.how_to_record(to, project()):
         log(hint)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from liif.data.collection import open_collection
-from liif.data.download import ARCHIVES
+from liif.data.div2k import ARCHIVES
 from liif.images.pixels import RGB8
 from liif.system.errors import UserError
 from liif.system.files import atomic_write, file_sha256

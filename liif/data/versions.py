@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
-from liif.data.download import ARCHIVES
+from liif.data.div2k import ARCHIVES
 
 UNKNOWN = "unknown"
 Known = dict[str, list[object]]

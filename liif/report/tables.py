@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from liif.checkpoints import published
 from liif.checkpoints.provenance import metadata
 from liif.config import Architecture, Border, Experiment, TrainedModel
-from liif.data.download import ARCHIVES
+from liif.data.div2k import ARCHIVES
 from liif.images.metrics import border_width
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC

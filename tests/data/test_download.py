@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import requests
 
-from liif.data import download as stage
-from liif.data.download import Archive, copy_photographs, download, fetch
+from liif.data.div2k import Archive
+from liif.data.download import copy_photographs, download
+from liif.system import http
 from liif.system.errors import UserError
+from liif.system.http import fetch, partial_file
 
 DATA = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -85,8 +87,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(stage, "_PAUSE", 0.01)
-    monkeypatch.setattr(stage, "TIMEOUT", (1, 0.5))
+    monkeypatch.setattr(http, "RETRY", http.RETRY.new(backoff_factor=0.01))
+    monkeypatch.setattr(http, "TIMEOUT", (1, 0.5))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with Server() as server:
@@ -108,11 +110,13 @@ def get(server: Server, tmp_path: Path, *ways: str, size: int | None = len(DATA)
 
 @pytest.mark.parametrize("size", [None, len(DATA)])
 @pytest.mark.parametrize("way", ["good", "moved", "stalls", "cuts"])
-def test_it_arrives(server: Server, tmp_path: Path, way: str, size: int | None) -> None:
+def test_interrupted_and_redirected_downloads_arrive(
+    server: Server, tmp_path: Path, way: str, size: int | None
+) -> None:
     get(server, tmp_path, way, size=size)
 
 
-def test_cut_connections_are_continued_where_they_stopped(server: Server, tmp_path: Path) -> None:
+def test_cut_connections_resume_where_they_stopped(server: Server, tmp_path: Path) -> None:
     get(server, tmp_path, "cuts")
     starts = [int(r[6:-1]) if r else 0 for _, r in server.asked]
     assert len(starts) in (3, 4)
@@ -120,12 +124,12 @@ def test_cut_connections_are_continued_where_they_stopped(server: Server, tmp_pa
 
 
 @pytest.mark.parametrize("first", ["404", "503", "page", "wrong", "short", "flood", "no-length"])
-def test_the_next_address_is_tried(server: Server, tmp_path: Path, first: str) -> None:
+def test_the_next_mirror_is_tried(server: Server, tmp_path: Path, first: str) -> None:
     get(server, tmp_path, first, "good")
 
 
-def test_an_unfinished_file_is_continued_by_the_next_run(server: Server, tmp_path: Path) -> None:
-    part = stage._part(tmp_path / "partial", DIGEST)
+def test_the_next_run_resumes_an_unfinished_file(server: Server, tmp_path: Path) -> None:
+    part = partial_file(tmp_path / "partial", DIGEST)
     part.parent.mkdir()
     part.write_bytes(DATA[:1000])
     get(server, tmp_path, "good")
@@ -136,7 +140,7 @@ def test_an_unfinished_file_is_continued_by_the_next_run(server: Server, tmp_pat
 def test_servers_without_ranges_and_wrong_beginnings(
     server: Server, tmp_path: Path, have: bytes
 ) -> None:
-    part = stage._part(tmp_path / "partial", DIGEST)
+    part = partial_file(tmp_path / "partial", DIGEST)
     part.parent.mkdir()
     part.write_bytes(have)
     get(server, tmp_path, "no-ranges", "good")
@@ -157,8 +161,7 @@ def test_without_a_network_it_says_what_to_do(
     def unreachable(*_: Any, **__: Any) -> None:
         raise requests.ConnectionError("Failed to establish a new connection")
 
-    monkeypatch.setattr(stage, "_PAUSE", 0.0)
-    monkeypatch.setattr(requests, "get", unreachable)
+    monkeypatch.setattr(requests.Session, "get", unreachable)
     archive = Archive(("http://a/x.zip", "http://b/x.zip"), 10**9, DIGEST)
     with pytest.raises(UserError, match=r"no connection.*Put the file at .*x\.zip by hand"):
         download("x", archive, tmp_path / "x.zip", tmp_path / "partial")
@@ -178,7 +181,7 @@ def test_a_file_put_there_by_hand_is_checked(server: Server, tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"x\.zip: has 1023999 bytes, .* 1024000"):
         download("x", archive, out, tmp_path / "partial")
     out.write_bytes(DATA[::-1])
-    with pytest.raises(UserError, match=r"x\.zip: has not the published checksum"):
+    with pytest.raises(UserError, match=r"x\.zip: differs from the published checksum"):
         download("x", archive, out, tmp_path / "partial")
 
 

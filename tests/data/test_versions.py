@@ -7,7 +7,7 @@ import pytest
 from samples import Folder
 
 from liif.data import versions
-from liif.data.download import ARCHIVES
+from liif.data.div2k import ARCHIVES
 from liif.data.versions import fingerprint
 
 

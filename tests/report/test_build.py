@@ -20,7 +20,7 @@ from liif import config
 from liif.checkpoints import published
 from liif.checkpoints.format import BUNDLED
 from liif.config import Architecture, EDSREncoder, RDNEncoder
-from liif.data.download import ARCHIVES
+from liif.data.div2k import ARCHIVES
 from liif.images import metrics
 from liif.images.imresize import cubic, imresize
 from liif.images.png import write_png

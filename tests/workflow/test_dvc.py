@@ -14,7 +14,7 @@ from projects import BIN, QUICK, ROOT, TINY, Versioned, git, sh
 from samples import Folder, photograph
 from servers import KEYS, s3
 
-from liif.data.download import ARCHIVES
+from liif.data.div2k import ARCHIVES
 from liif.data.versions import data_version, dvc_folder_md5
 from liif.images.png import write_png
 
