@@ -1,10 +1,10 @@
-"""What each step takes here, and by that what large experiments take elsewhere: docs/scaling.md.
+"""Measure each step here, and estimate large experiments from it: docs/scaling.md.
 
     make bench-scaling                       measures, and writes benchmarks/scaling.json
-    python benchmarks/scaling.py plan huge   measures these parts anew
-    python benchmarks/scaling.py --tables    prints the tables from what was measured
+    python benchmarks/scaling.py plan huge   repeats these measurements
+    python benchmarks/scaling.py --tables    prints the tables from the last measurements
 
-The steps are run as the workflow runs them, by their commands.
+Each step runs by its command, as in the workflow.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "scaling.json"
 LIIF = [sys.executable, "-m", "liif"]
 PICTURES, BUCKETS = 100_000, 200
-"""Of the large DAG."""
+"""Size of the large DAG."""
 FEW = 10_000
-"""Pictures that are really made, of 16×16, so that what is left is the time of each file."""
+"""Pictures that are actually upscaled; of 16×16, so that the time per file dominates."""
 
 TFLOPS = 10.0
-"""What a GPU is taken to sustain, in TFLOP/s of float32 products."""
+"""Assumed sustained speed of a GPU, in TFLOP/s of float32 products."""
 LAUNCH = 0.010
-"""Seconds of a step that no GPU more makes shorter: starting kernels, the optimizer."""
+"""Seconds of a step that more GPUs do not shorten: kernel launches, the optimizer."""
 BANDWIDTH = 10.0
-"""GB/s between GPUs, as over PCI Express; nothing of it is taken to be hidden behind computing."""
+"""GB/s between GPUs, as over PCI Express; assumed not to overlap with computation."""
 PRICE = 2.0
-"""For one hour of one GPU, in any money."""
+"""Price of a GPU hour, in any currency."""
 
 Numbers = dict[str, Any]
 
@@ -72,13 +72,13 @@ def main() -> None:
 
 
 def read() -> Numbers:
-    """What was measured last."""
+    """The last measurements."""
     numbers: Numbers = json.loads(OUT.read_text())
     return numbers
 
 
 def run(*words: str, cwd: Path | None = None) -> tuple[float, int]:
-    """Seconds of a command, and the most memory (MB) that it had at a time, with its children."""
+    """Seconds of a command, and its peak memory (MB) including its children."""
     start = time.perf_counter()
     process = psutil.Popen(
         words,
@@ -102,7 +102,7 @@ def run(*words: str, cwd: Path | None = None) -> tuple[float, int]:
 
 
 def training(kind: str) -> Numbers:
-    """A step of the documented recipe, by all cores, and what is kept of a training."""
+    """A step of the documented recipe on all cores, and the size of a training state."""
     from run import bundled
 
     from liif.data.patches import TrainingBatches
@@ -126,7 +126,7 @@ def training(kind: str) -> Numbers:
 
 
 def processes() -> Numbers:
-    """The demo's EDSR by one process with all cores, and by two that share them."""
+    """The demo's EDSR trained by one process on all cores, and by two that share them."""
     demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     settings = {**demo["models"]["small-edsr"], "train": {**demo["train"], "epochs": 2}}
     result = {}
@@ -145,7 +145,7 @@ def processes() -> Numbers:
 
 
 def photographs() -> Numbers:
-    """Packing, degrading and measuring photographs of 2 megapixels, one core; seconds each."""
+    """Seconds per megapixel to pack, degrade and evaluate photographs of 2 megapixels, one core."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = Image.open(ROOT / "liif/assets/photos/train/wine.webp").convert("RGB")
@@ -153,7 +153,7 @@ def photographs() -> Numbers:
         for i in range(10):
             base.resize((1632 + 4 * i, 1224)).save(folder / "hr" / f"{i}.png")
         megapixels = sum(np.prod(Image.open(p).size) for p in (folder / "hr").iterdir()) / 1e6
-        # What a process takes to start is what it takes for a tiny photograph.
+        # The time for a tiny photograph is the startup time of the process.
         (folder / "tiny").mkdir()
         base.resize((64, 64)).save(folder / "tiny" / "0.png")
         seconds: dict[str, dict[str, float]] = {}
@@ -174,14 +174,14 @@ def photographs() -> Numbers:
 
 
 def small_model(path: Path) -> None:
-    """The demo's EDSR, not trained."""
+    """Save the demo's EDSR, untrained."""
     demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     architecture = Architecture.model_validate(demo["models"]["small-edsr"])
     checkpoint.save(path, checkpoint.build(architecture), architecture)
 
 
 def pictures() -> Numbers:
-    """What each of many small pictures takes, whatever its size: files, tags, manifests."""
+    """Seconds per picture that do not depend on its size: files, tags, manifests."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         many(folder / "lr", FEW, 16)
@@ -202,18 +202,18 @@ def pictures() -> Numbers:
         words = ["--scale", "8", "--weights", "bicubic", "--threads", "1"]
         whole = [*LIIF, "upscale", f"{folder}/photos", "--out", f"{folder}/big", *words]
         seconds, _ = run(*whole)
-        again, _ = run(*whole)  # which finds all made
+        again, _ = run(*whole)  # all exist already
         result["bicubic to 800×800"] = (seconds - again) / len(list((folder / "big").iterdir()))
     return {**result, "a bucket of 50 of them, all made": one, "memory_mb": memory}
 
 
 def many(folder: Path, count: int, side: int) -> None:
-    """So many pictures, of which all but the first are links."""
+    """Make `count` pictures, nearly all of them hard links."""
     folder.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "000000.png")
     for i in range(1, count):
-        # A file may have but so many names.
+        # File systems limit the number of links to a file.
         if i % 30_000 == 0:
             shutil.copy(folder / "000000.png", folder / f"{i:06}.png")
         else:
@@ -238,13 +238,13 @@ def plan() -> Numbers:
         words = [str(Path(sys.executable).parent / "snakemake"), "--snakefile", f"{ROOT}/Snakefile"]
         words += ["results/sr_800", "--directory", name, "--cores", "2", "--dry-run"]
         words += ["--quiet", "all", "--configfile", f"{folder}/many.yaml"]
-        first, _ = run(*words)  # which takes the data's version once and for all
+        first, _ = run(*words)  # computes and caches the data version
         seconds, memory = run(*words)
     return {"seconds": seconds, "first_seconds": first, "memory_mb": memory}
 
 
 def huge() -> Numbers:
-    """A picture of 10,000×10,000 pixels enlarged by 2 with the demo's small network."""
+    """Upscale a picture of 10,000×10,000 pixels by 2 with the demo's small network."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small_model(folder / "small.safetensors")
@@ -257,7 +257,7 @@ def huge() -> Numbers:
 
 
 def tflop(kind: str) -> float:
-    """The products of a training step of the documented recipe: forward, and twice that back."""
+    """TFLOP of a training step of the documented recipe, forward and backward."""
     from run import decoder_gflop, training_gflop
 
     if kind == "edsr":
@@ -270,8 +270,8 @@ def tflop(kind: str) -> float:
     return 3 * (2 * lr * (encoder + grid) / 1e12 + decoder_gflop(16 * 2304) / 1e3)
 
 
-def enlarging_tflop(kind: str, lr_megapixels: float, megapixels: float) -> float:
-    """The products of enlarging."""
+def upscaling_tflop(kind: str, lr_megapixels: float, megapixels: float) -> float:
+    """TFLOP of upscaling."""
     from run import decoder_gflop
 
     weights = {"edsr": 9 * 64 * (3 + 33 * 64), "rdn": 22.0e6}[kind] + 9 * 64 * 256
@@ -279,14 +279,14 @@ def enlarging_tflop(kind: str, lr_megapixels: float, megapixels: float) -> float
 
 
 def step(kind: str, gpus: int, parameters: int) -> float:
-    """Seconds of a step on so many GPUs."""
+    """Seconds of a step on `gpus` GPUs."""
     compute = tflop(kind) / TFLOPS / gpus
     exchange = 2 * (gpus - 1) / gpus * 4 * parameters / (BANDWIDTH * 1e9)
     return LAUNCH + compute + exchange
 
 
 def tables(measured: Numbers) -> dict[str, str]:
-    """The tables of docs/scaling.md, by the names of their places there."""
+    """The tables of docs/scaling.md, by the names of their markers there."""
     return {
         "measured": _measured(measured),
         "training": _training(measured),
@@ -300,36 +300,35 @@ def _measured(m: Numbers) -> str:
     files, photos, plan_ = m["pictures"], m["photographs"], m["plan"]
     patches = m["processes"]["patches_per_second"]
     rows = [
-        ("pack", f"{1e3 * photos['pack']:.0f} ms for a megapixel, one core"),
-        ("degrade", f"{1e3 * photos['degrade']:.0f} ms for a megapixel, one core"),
+        ("pack", f"{1e3 * photos['pack']:.0f} ms per megapixel, one core"),
+        ("degrade", f"{1e3 * photos['degrade']:.0f} ms per megapixel, one core"),
         *(
             (
                 f"train, {name}",
-                f"{m['train'][kind]['step_seconds']:.2f} s a step; its state is "
+                f"{m['train'][kind]['step_seconds']:.2f} s per step; its state takes "
                 f"{m['train'][kind]['state_mb']:.0f} MB",
             )
             for kind, name in (("edsr", "EDSR-baseline"), ("rdn", "RDN"))
         ),
         (
-            "train by two processes",
-            f"{patches['2']:.0f} patches/s, by one with the same cores {patches['1']:.0f} "
+            "train with two processes",
+            f"{patches['2']:.0f} patches/s; with one on the same cores {patches['1']:.0f} "
             "(the demo's EDSR)",
         ),
         (
             "evaluate, without the network",
-            f"{photos['bicubic and measured']:.2f} s for a megapixel (bicubic, PSNR, SSIM), "
-            "one core",
+            f"{photos['bicubic and measured']:.2f} s per megapixel (bicubic, PSNR, SSIM), one core",
         ),
         (
             "upscale, without the network",
-            f"{1e3 * files['bicubic to 800×800']:.0f} ms for a picture of 800×800 (bicubic, PNG), "
-            f"{1e3 * files['made']:.0f} ms for a tiny one, {1e3 * files['found made already']:.1f} "
-            "ms for one that is there already; one core",
+            f"{1e3 * files['bicubic to 800×800']:.0f} ms per picture of 800×800 (bicubic, PNG), "
+            f"{1e3 * files['made']:.0f} ms per tiny one, {1e3 * files['found made already']:.1f} "
+            "ms per existing one; one core",
         ),
         (
             f"plan of {PICTURES:,} pictures",
             f"{plan_['seconds']:.1f} s and {plan_['memory_mb']} MB in {BUCKETS} buckets; the first "
-            f"time, when their contents are looked at, {plan_['first_seconds']:.0f} s",
+            f"time, when their contents are hashed, {plan_['first_seconds']:.0f} s",
         ),
         (
             "10,000×10,000 pixels, ×2, small network",
@@ -360,11 +359,11 @@ def _training(m: Numbers) -> str:
 
 
 def _evaluation(m: Numbers) -> str:
-    """100 validation photographs of DIV2K, of 2.75 megapixels, at every documented scale."""
+    """100 validation photographs of DIV2K (2.75 megapixels each) at every documented scale."""
     scales = Experiment().evaluate.scales
     rows = []
     for kind, name in (("edsr", "EDSR-baseline-LIIF"), ("rdn", "RDN-LIIF")):
-        network = sum(enlarging_tflop(kind, 2.75 / s**2, 2.75) / TFLOPS for s in scales)
+        network = sum(upscaling_tflop(kind, 2.75 / s**2, 2.75) / TFLOPS for s in scales)
         measuring = 2.75 * m["photographs"]["bicubic and measured"] * len(scales)
         minutes = [100 * seconds / 60 for seconds in (network, measuring, network + measuring)]
         cells = (f"{minutes[0]:.0f} min", f"{minutes[1]:.0f} min")
@@ -375,8 +374,8 @@ def _evaluation(m: Numbers) -> str:
 def _pictures(m: Numbers) -> str:
     rows = []
     for kind, name in (("edsr", "EDSR-baseline-LIIF"), ("rdn", "RDN-LIIF")):
-        # One after the other: a job's process computes, then writes.
-        each = enlarging_tflop(kind, 0.01, 0.64) / TFLOPS + m["pictures"]["bicubic to 800×800"]
+        # A job computes, then writes; the two do not overlap.
+        each = upscaling_tflop(kind, 0.01, 0.64) / TFLOPS + m["pictures"]["bicubic to 800×800"]
         for gpus in (1, 4, 8):
             seconds = each * PICTURES / gpus
             hours = seconds / 3600
@@ -396,7 +395,7 @@ def _huge(m: Numbers) -> str:
     for kind, name in (("edsr", "EDSR-baseline-LIIF"), ("rdn", "RDN-LIIF")):
         for scale in (2, 8):
             out = 100.0 * scale**2
-            hours = enlarging_tflop(kind, 100, out) / TFLOPS / 3600
+            hours = upscaling_tflop(kind, 100, out) / TFLOPS / 3600
             rows.append(
                 (
                     name if scale == 2 else "",
