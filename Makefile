@@ -70,11 +70,11 @@ TEST_JOBS ?= 2
 PYTEST := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(TEST_JOBS) --dist worksteal
 test: $(DEV)
-	$(PYTEST) $(PARALLEL) -m "not slow and not slurm"
+	$(PYTEST) $(PARALLEL) -m "not slow and not exhaustive and not slurm"
 
-# What `make test` leaves out.
+# The slow tests that `make test` leaves out, without the exhaustive ones.
 test-rest: $(DEV)
-	$(PYTEST) $(PARALLEL) -m "slow and not slurm"
+	$(PYTEST) $(PARALLEL) -m slow
 
 test-all: $(DEV)
 	$(PYTEST) $(PARALLEL) -m "not slurm"

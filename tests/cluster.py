@@ -46,19 +46,21 @@ PartitionName=main Nodes={host} Default=YES MaxTime=60 DefaultTime=10
 
 
 def missing() -> str:
-    """What is needed and not here."""
+    """The programs that are missing."""
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
     return ", ".join(name for name in NEEDED if shutil.which(name, path=path) is None)
 
 
 class Cluster:
-    """Slurm's daemons in a folder of their own; the job's credentials expire soon, so that one
-    that is requeued starts again after seconds."""
+    """Slurm's daemons in a temporary folder.
+
+    The credentials of jobs expire soon, so that a requeued job restarts within seconds.
+    """
 
     def __init__(self) -> None:
-        # Short, since the names of sockets may have but 107 bytes.
+        # A short path, since the paths of sockets are limited to 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="liif-slurm-", dir="/tmp"))
-        self.folder.chmod(0o755)  # munge's socket is for every user
+        self.folder.chmod(0o755)  # every user needs munge's socket
         self.host = socket.gethostname().partition(".")[0]
         conf = self.folder / "slurm.conf"
         bin_ = self.folder / "bin"
@@ -67,7 +69,7 @@ class Cluster:
         ports = (free_port(), free_port())
         text = _CONF.format(host=self.host, folder=self.folder, user=getpass.getuser(), ports=ports)
         conf.write_text(text)
-        # Snakemake's plugin takes Slurm's variables out of what it starts srun with.
+        # Snakemake's plugin removes Slurm's variables from the environment of srun.
         (bin_ / "srun").write_text(f'#!/bin/sh\nSLURM_CONF={conf} exec /usr/bin/srun "$@"\n')
         (bin_ / "srun").chmod(0o755)
         path = os.pathsep.join([str(bin_), os.environ["PATH"], "/usr/sbin"])
@@ -91,7 +93,7 @@ class Cluster:
         raise AssertionError("\n".join(log.read_text() for log in logs if log.exists()))
 
     def run(self, *words: str, check: bool = True) -> str:
-        """One of Slurm's commands."""
+        """Run one of Slurm's commands; returns its output."""
         done = subprocess.run(
             words,
             env=self.environment,
@@ -105,7 +107,7 @@ class Cluster:
         return done.stdout
 
     def stop(self) -> None:
-        """End all jobs, then the daemons; the folder goes."""
+        """Stop all jobs and the daemons, and delete the folder."""
         if self.started:
             self.run("scancel", "-p", "main", check=False)
             end = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""Commands of liif, Snakemake and DVC on small inputs, to be killed or to meet a full disk."""
+"""Commands of liif, Snakemake and DVC on small inputs, to be killed or run on a full disk."""
 
 import json
 import shutil
@@ -38,13 +38,15 @@ def training(inputs: Path) -> Command:
         *["--save-minutes", "0", "--no-track"],
     ]
     return Command(
-        words=lambda _: words, results=["m.safetensors", "m.best.safetensors"], says="goes on"
+        words=lambda _: words,
+        results=["m.safetensors", "m.best.safetensors"],
+        stop_message="goes on",
     )
 
 
 def packing(inputs: Path) -> Command:
     words = [*LIIF, "pack", str(inputs / "photographs"), "out.pack"]
-    return Command(words=lambda _: words, results=["out.pack"], says=STOPPED)
+    return Command(words=lambda _: words, results=["out.pack"], stop_message=STOPPED)
 
 
 def degrading(inputs: Path) -> Command:
@@ -52,7 +54,7 @@ def degrading(inputs: Path) -> Command:
         *[*LIIF, "degrade", str(inputs / "photographs"), "--out", "lr", "--scale", "2.5"],
         *["--crop", "160", "--truth", "hr", "--manifest", "lr.json"],
     ]
-    return Command(words=lambda _: words, results=["lr/*", "hr/*", "lr.json"], says=STOPPED)
+    return Command(words=lambda _: words, results=["lr/*", "hr/*", "lr.json"], stop_message=STOPPED)
 
 
 def evaluating(inputs: Path) -> Command:
@@ -60,7 +62,7 @@ def evaluating(inputs: Path) -> Command:
         *[*LIIF, "evaluate", "--hr", str(inputs / "photographs"), "--lr", str(inputs / "lr")],
         *["--scale", "4", "--weights", "bicubic", "--json", "out.json"],
     ]
-    return Command(words=lambda _: words, results=["out.json"], says=STOPPED)
+    return Command(words=lambda _: words, results=["out.json"], stop_message=STOPPED)
 
 
 def upscaling(inputs: Path) -> Command:
@@ -68,15 +70,15 @@ def upscaling(inputs: Path) -> Command:
         *[*LIIF, "upscale", str(inputs / "lr"), "--out", "big", "--scale", "3", "--threads", "1"],
         *["--weights", str(inputs / "weights.safetensors"), "--device", "cpu"],
     ]
-    return Command(words=lambda _: words, results=["big/*"], says=STOPPED)
+    return Command(words=lambda _: words, results=["big/*"], stop_message=STOPPED)
 
 
 CONTENT = bytes(range(250)) * 4000
-"""The file that is served slowly."""
+"""The served file."""
 
 
 class SlowServer(BaseHTTPRequestHandler):
-    """Serves a megabyte in a second, from any byte on."""
+    """Serves a megabyte in a second, with support for ranges."""
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -98,7 +100,7 @@ class SlowServer(BaseHTTPRequestHandler):
 
 
 def downloading(inputs: Path, address: str) -> Command:
-    """The command line with a local archive in place of DIV2K's."""
+    """`liif download` with a local archive in place of DIV2K's."""
     code = (
         "import sys\nfrom liif import cli\nfrom liif.data import div2k\n"
         f"archive = div2k.Archive(({address!r},), {len(CONTENT)}, "
@@ -108,11 +110,11 @@ def downloading(inputs: Path, address: str) -> Command:
         "cli.main()"
     )
     words = [sys.executable, "-c", code]
-    return Command(words=lambda _: words, results=["data/*.zip"], says=STOPPED)
+    return Command(words=lambda _: words, results=["data/*.zip"], stop_message=STOPPED)
 
 
 def prepare_project(inputs: Path, folder: Path, **changes: Any) -> None:
-    """A project with tiny data of its own; one model is trained, one given."""
+    """Make a project with tiny data, one model to train and one given."""
     for part in ("train", "valid", "test"):
         (folder / "data" / part).mkdir(parents=True)
     for i in range(3):

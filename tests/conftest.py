@@ -1,4 +1,4 @@
-"""Small things that many tests need."""
+"""Fixtures for many tests."""
 
 import os
 import signal
@@ -15,19 +15,19 @@ from liif.checkpoints.format import build
 from liif.network.model import LIIF
 from liif.tracking.tracker import Tracker
 
-# The same examples at every run, so that a test fails by a change and not by chance; `make fuzz`
-# looks for more.
+# The same examples in every run, so that only a change makes a test fail; `make fuzz` searches for
+# more.
 settings.register_profile("steady", derandomize=True, max_examples=100, deadline=None)
 settings.register_profile("search", max_examples=5000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("LIIF_HYPOTHESIS", "steady"))
 
-# Small tensors are slower with more threads, and equal bytes need an equal number.
+# Small tensors are slower with more threads, and equal bytes need an equal number of them.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture
-def hangup_heeded() -> Iterator[None]:
-    """SIGHUP as it is without nohup, which has it ignored here and in all that is started."""
+def default_sighup() -> Iterator[None]:
+    """Handle SIGHUP as without nohup, which has it ignored here and in child processes."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -42,7 +42,7 @@ def small(request: pytest.FixtureRequest) -> LIIF:
 
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test puts on record stays in its folder."""
+    """Keep the records of a test in its folder."""
     monkeypatch.setenv("LIIF_PROJECT", str(tmp_path))
     monkeypatch.setattr(Tracker, "warned", False)
     for name in [n for n in os.environ if n.startswith("MLFLOW_")]:

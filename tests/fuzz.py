@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing of what reads other people's files: `make fuzz`, some minutes each.
+"""Coverage-guided fuzzing of the readers of untrusted files: `make fuzz`.
 
     python tests/fuzz.py pictures|checkpoints|layouts --seconds 120
 
 A picture or checkpoint is read, or refused by a `UserError` of one line. Anything else (another
-error, a program or a connection started, ten seconds or four gigabytes of work) is a find: it is
+error, a started program or connection, more than ten seconds or four gigabytes) is a finding: it is
 written to the folder given by --finds, and the exit code is not 0.
 """
 
@@ -39,7 +39,7 @@ from liif.config import Architecture, EDSREncoder, RDNEncoder
 from liif.system.errors import UserError
 
 _FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect")
-"""What no file may bring about."""
+"""Audit events that no file may cause."""
 _SMALL = (
     Architecture(encoder=EDSREncoder(blocks=1, channels=4), hidden=(4,)),
     Architecture(encoder=RDNEncoder(blocks=1, layers=1, growth=2, channels=4), hidden=(4,)),
@@ -48,24 +48,24 @@ _SMALL = (
 
 def _watch(event: str, _: Any) -> None:
     if event.startswith(_FORBIDDEN):
-        os.write(2, f"a file brought about {event}\n".encode())
+        os.write(2, f"a file caused {event}\n".encode())
         os.abort()
 
 
 def _refused_in_one_line(read: Callable[[], object]) -> None:
-    said = ""
+    message = ""
     try:
         read()
     except UserError as error:
-        said = str(error)
-    assert "\n" not in said
+        message = str(error)
+    assert "\n" not in message
 
 
 # --- pictures --------------------------------------------------------------------------------
 
 
 def picture(data: bytes) -> None:
-    """Any bytes as a picture."""
+    """Read any bytes as a picture."""
 
     def read() -> None:
         read = read_picture(io.BytesIO(data), "x")
@@ -77,7 +77,7 @@ def picture(data: bytes) -> None:
 
 
 def pictures() -> list[bytes]:
-    """A small picture of every kind to begin with."""
+    """Small pictures of every kind as seeds."""
     import tifffile
 
     rng = np.random.default_rng(0)
@@ -123,7 +123,7 @@ atexit.register(shutil.rmtree, _scratch, ignore_errors=True)
 
 
 def checkpoint_file(data: bytes) -> None:
-    """Any bytes as a weights file."""
+    """Read any bytes as a weights file."""
     path = _scratch / "x"
     path.write_bytes(data)
     _refused_in_one_line(lambda: checkpoint.read(path))
@@ -154,7 +154,7 @@ def _mmagic(_: Architecture) -> dict[str, Any]:
 
 
 def checkpoints() -> list[bytes]:
-    """Small checkpoints of every layout to begin with."""
+    """Small checkpoints of every layout as seeds."""
     made = []
     for architecture in _SMALL:
         for content in (_authors(architecture), _mmagic(architecture)):
@@ -169,7 +169,7 @@ def checkpoints() -> list[bytes]:
 
 
 def layout(data: bytes) -> None:
-    """A sound checkpoint in which some keys and values are others: what shape errors live on."""
+    """Read a valid checkpoint with some keys and values changed."""
     provider = atheris.FuzzedDataProvider(data)
     make = provider.PickValueInList([_authors, _mmagic])
     content = make(provider.PickValueInList(list(_SMALL)))

@@ -1,4 +1,4 @@
-"""Killing a command at seeded moments, in every way, until it has come to its end."""
+"""Kill a command at seeded moments, in every way, and run it to its end."""
 
 import os
 import random
@@ -11,24 +11,35 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 Results = dict[str, str]
+"""Result file → its sha256."""
+
+
+class Uninterrupted(NamedTuple):
+    """A run without interruption."""
+
+    results: Results
+    first_write: float
+    """Seconds from the start."""
+    last_write: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command that can be run in many folders that are alike."""
+    """A command that can be run in any folder prepared for it."""
 
     words: Callable[[Path], Sequence[str]]
-    """What to run in a folder."""
+    """The command line for a folder."""
     results: Sequence[str]
-    """Patterns of the files that it ends in, which must be the same byte for byte."""
+    """Patterns of its result files, which must be the same byte for byte."""
     prepare: Callable[[Path], None] = lambda _: None
-    """Puts into an empty folder what the command needs."""
-    says: str = ""
-    """What it says when it is asked to stop by SIGTERM; nothing where it cannot say anything."""
+    """Fills an empty folder with the command's inputs."""
+    stop_message: str = ""
+    """Printed on SIGTERM; empty where nothing is promised."""
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, folder: Path, log: Path) -> psutil.Popen:
@@ -43,8 +54,8 @@ class Command:
                 env={**os.environ, **self.environment},
             )
 
-    def undisturbed(self, folder: Path, log: Path) -> tuple[Results, float, float]:
-        """What it ends in, and between which moments (s) it writes files."""
+    def uninterrupted(self, folder: Path, log: Path) -> Uninterrupted:
+        """Run it once, recording when it writes files."""
         self.prepare(folder)
         seen, changes = files(folder), list[float]()
         start = time.monotonic()
@@ -55,19 +66,19 @@ class Command:
                 seen, changes = now, [*changes, time.monotonic() - start]
             time.sleep(0.005)
         assert process.returncode == 0, log.read_text()
-        return self.found(folder), changes[0], changes[-1]
+        return Uninterrupted(self.found(folder), changes[0], changes[-1])
 
     def found(self, folder: Path) -> Results:
-        """The results with their sha256."""
+        """The result files with their sha256."""
         paths = {p for pattern in self.results for p in folder.glob(pattern)}
         assert paths
         return {str(p.relative_to(folder)): sha256(p.read_bytes()).hexdigest() for p in paths}
 
 
 def files(folder: Path) -> set[tuple[str, int]]:
-    """What is there, so that a change can be told; without what only says that it runs."""
+    """Files and their modification times, except locks and logs."""
     status = set()
-    for where, _, names in os.walk(folder):  # which minds no folder that goes meanwhile
+    for where, _, names in os.walk(folder):  # tolerates folders that vanish meanwhile
         for name in names:
             if not name.endswith((".lock", ".log")):
                 with suppress(FileNotFoundError):
@@ -77,7 +88,7 @@ def files(folder: Path) -> set[tuple[str, int]]:
 
 
 def parts(folder: Path) -> set[str]:
-    """Files that are half-written, of ours and of libraries."""
+    """Partial files, of ours and of libraries."""
     return {str(p) for pattern in (".*.part*", ".tmp*") for p in folder.rglob(pattern)}
 
 
@@ -91,25 +102,30 @@ def kill_tree(process: psutil.Process) -> None:
             each.kill()
 
 
-def ask(process: psutil.Process) -> None:
+def terminate(process: psutil.Process) -> None:
     process.terminate()
 
 
-WAYS = {"SIGKILL": kill_one, "SIGKILL of the tree": kill_tree, "SIGTERM": ask}
+WAYS = {"SIGKILL": kill_one, "SIGKILL of the tree": kill_tree, "SIGTERM": terminate}
 
 
-def disturb(
-    command: Command, folder: Path, log: Path, seed: int, first: float, last: float
+def interrupt(
+    command: Command,
+    folder: Path,
+    log: Path,
+    seed: int,
+    baseline: Uninterrupted,
+    ways: Sequence[str] = tuple(WAYS),
 ) -> list[str]:
-    """Kill it once in each way, and let it come to its end; what happened, a line each."""
+    """Kill it once in each way, then run it to its end; returns a line for each kill."""
     command.prepare(folder)
     rng = random.Random(seed)
-    ways = rng.sample(sorted(WAYS), len(WAYS))
-    # From shortly before there is anything until all is there; less is left after each.
-    moments = [rng.uniform(0.8 * first, last) for _ in ways]
+    ways = rng.sample(sorted(ways), len(ways))
+    # From shortly before the first write to the last one; less work is left after each kill.
+    moments = [rng.uniform(0.8 * baseline.first_write, baseline.last_write) for _ in ways]
     story: list[str] = []
-    while not _kills(command, folder, log, dict(zip(ways, moments, strict=True)), story):
-        # It came to its end before each of them: faster than undisturbed, on a machine less busy.
+    while not _kill_at(command, folder, log, dict(zip(ways, moments, strict=True)), story):
+        # It ended before every moment: the machine was busier during the baseline.
         assert len(story) < 30, story
         moments = [0.7 * moment for moment in moments]
         shutil.rmtree(folder)
@@ -120,14 +136,14 @@ def disturb(
     return story
 
 
-def _kills(
-    command: Command, folder: Path, log: Path, ways: dict[str, float], story: list[str]
+def _kill_at(
+    command: Command, folder: Path, log: Path, moments: dict[str, float], story: list[str]
 ) -> int:
-    """Kill it in each way at its moment; how often it was not at its end by then."""
+    """Kill it in each way at its moment; returns how many kills came before its end."""
     landed = 0
-    for way, moment in ways.items():
-        before = parts(folder)  # what SIGKILL left is only taken away when that file is made
-        said = log.stat().st_size if log.exists() else 0
+    for way, moment in moments.items():
+        before = parts(folder)  # SIGKILL leaves partial files, removed when the file is written
+        printed = log.stat().st_size if log.exists() else 0
         process = command.start(folder, log)
         try:
             code = process.wait(moment)
@@ -135,9 +151,9 @@ def _kills(
             landed += 1
             WAYS[way](process)
             code = process.wait(120)
-        text = log.read_bytes()[said:].decode()
+        text = log.read_bytes()[printed:].decode()
         story.append(f"{way} after {moment:.2f} s: {code}")
         if way == "SIGTERM" and code == 128 + signal.SIGTERM:
-            assert command.says in text, text
+            assert command.stop_message in text, text
             assert parts(folder) <= before
     return landed

@@ -1,4 +1,4 @@
-"""Small and read-only file systems, where this user may mount them."""
+"""Small and read-only file systems, skipped where the user may not mount them."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ def _mount(*words: str) -> None:
         pytest.skip("mounting a file system needs root")
     done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+        pytest.skip(f"mounting failed: {done.stderr.strip()}")
 
 
 @contextmanager
 def small_disk(path: Path, kilobytes: int) -> Iterator[None]:
-    """Within the block the folder is a disk of that size."""
+    """Mount a disk of that size on the folder within the block."""
     path.mkdir(parents=True, exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(path))
     try:
@@ -29,13 +29,13 @@ def small_disk(path: Path, kilobytes: int) -> Iterator[None]:
 
 
 def enlarge(path: Path) -> None:
-    """Make room on a small disk."""
+    """Enlarge a small disk."""
     subprocess.run(["mount", "-o", "remount,size=200m", str(path)], check=True)
 
 
 @contextmanager
 def read_only(path: Path) -> Iterator[None]:
-    """Within the block nothing can be written in the folder."""
+    """Make the folder read-only within the block."""
     path.mkdir(parents=True, exist_ok=True)
     _mount("--bind", str(path), str(path))
     try:

@@ -39,7 +39,7 @@ TINY: dict[str, Any] = {
         "validation_patches": 4,
     },
     "evaluate": {"scales": [2, 2.5], "border": "scale"},
-    # Of what is put on record, test_records and test_tracking tell.
+    # tested in tests/tracking
     "tracking": False,
 }
 QUICK = {**TINY["train"], "epochs": 1}
@@ -55,7 +55,7 @@ class Project:
         (self.path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
 
     def start(self, *words: str, start_new_session: bool = False) -> subprocess.Popen[str]:
-        # Neither activated nor told where Python is: the workflow finds its own.
+        # Without the environment on the path: the workflow finds its own Python.
         path = os.environ["PATH"].replace(str(Path(SNAKEMAKE).parent), "")
         folder = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.path)]
         config = ["--configfile", str(self.path / "tiny.yaml")]
@@ -75,7 +75,7 @@ class Project:
         return output
 
     def jobs(self, *words: str) -> dict[str, int]:
-        """Rule → number of jobs that a dry run plans."""
+        """Rule → number of jobs in a dry run."""
         output = self.run("--dry-run", *(words or ("results/sr_800",)))
         return planned(output)
 
@@ -84,7 +84,7 @@ class Project:
 
 
 def planned(output: str) -> dict[str, int]:
-    """The table of jobs that a dry run prints."""
+    """Parse the table of jobs that a dry run prints."""
     if "Nothing to be done" in output:
         return {}
     lines = output.split("Job stats:")[-1].splitlines()[3:]
@@ -94,7 +94,7 @@ def planned(output: str) -> dict[str, int]:
 
 
 def sh(folder: Path, *words: str, fails: bool = False, **environment: str) -> str:
-    """Run a command there; what it prints."""
+    """Run a command in the folder; returns its output."""
     done = subprocess.run(
         words,
         cwd=folder,
@@ -112,7 +112,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 class Versioned(Project):
-    """A project with git and DVC, as `make demo` makes one."""
+    """A project with git and DVC, like the one of `make demo`."""
 
     def prepare(self, **changes: Any) -> None:
         self.configure(train=QUICK, **changes)
@@ -143,7 +143,7 @@ class Versioned(Project):
         return sh(self.path, "dvc", "repro")
 
     def results(self) -> dict[str, bytes]:
-        """What the workflow ends in, byte for byte."""
+        """The contents of the workflow's results."""
         return {
             str(path.relative_to(self.path)): path.read_bytes()
             for path in [

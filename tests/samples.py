@@ -48,7 +48,7 @@ Folder = Callable[..., Path]
 
 
 def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """A picture (height, width, 3) with edges, slopes and texture, so that scale matters."""
+    """A synthetic picture (height, width, 3) with edges, gradients and texture."""
     rng = np.random.default_rng(seed)
     rows, cols = np.mgrid[0:height, 0:width] / 16.0
     phases, angles = rng.uniform(0, 6, 3), rng.uniform(0, 3, 3)

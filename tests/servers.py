@@ -1,4 +1,4 @@
-"""Servers on the loopback, as people run them on other machines: MLflow's, and S3."""
+"""Servers on the loopback that users run on other machines: MLflow and S3."""
 
 import os
 import signal
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import IO, Any
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""For MLflow's server: no statistics to its makers, no processes for jobs of its own."""
+"""For MLflow's server: no usage statistics, no job workers."""
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """An unused port on the loopback."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
@@ -27,11 +27,11 @@ def free_port() -> int:
 @contextmanager
 def _serving(
     words: list[str],
-    answers: Callable[[], Any],
+    responds: Callable[[], Any],
     log: IO[str] | int = subprocess.DEVNULL,
     environment: dict[str, str] | None = None,
 ) -> Iterator["subprocess.Popen[str]"]:
-    """A server while it is needed; it may be killed meanwhile."""
+    """Run a server within the block, where it may be killed."""
     process = subprocess.Popen(
         words,
         stdout=log,
@@ -42,7 +42,7 @@ def _serving(
     )
     try:
         end = time.monotonic() + 60
-        while not answers():
+        while not responds():
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -57,12 +57,12 @@ def _serving(
 def mlflow_server(
     folder: Path, port: int, artifacts: str | None = None, environment: dict[str, str] | None = None
 ) -> Iterator["subprocess.Popen[str]"]:
-    """A tracking server as one would start it, with its own database and artifacts."""
+    """Run a tracking server with its own database and artifacts."""
     words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     words += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
     words += ["--artifacts-destination", artifacts or str(folder / "artifacts")]
 
-    def answers() -> bool:
+    def responds() -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
                 return bool(answer.status == 200)
@@ -71,19 +71,19 @@ def mlflow_server(
 
     with (
         (folder / "server.log").open("a") as log,
-        _serving(words, answers, log, {**QUIET, **(environment or {})}) as process,
+        _serving(words, responds, log, {**QUIET, **(environment or {})}) as process,
     ):
         yield process
 
 
 @contextmanager
 def s3(bucket: str) -> Iterator[str]:
-    """An S3 endpoint with a bucket; its address."""
+    """Run an S3 endpoint with a bucket; yields its address."""
     import boto3
 
     port = free_port()
 
-    def answers() -> bool:
+    def responds() -> bool:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
@@ -92,7 +92,7 @@ def s3(bucket: str) -> Iterator[str]:
 
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     url = f"http://127.0.0.1:{port}"
-    with _serving(words, answers):
+    with _serving(words, responds):
         client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
         client.create_bucket(Bucket=bucket)
         yield url

@@ -2,5 +2,5 @@
 
 from beartype import BeartypeConf, beartype
 
-# int passes for float, as the typing rules (PEP 484) have it.
+# int is accepted as float, as in PEP 484.
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))

@@ -37,7 +37,7 @@ def images_made(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_picture_of_limits_is_what_its_program_draws() -> None:
+def test_the_limits_table_matches_its_program() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     program = "import sys; sys.path.insert(0, 'docs'); import limits; print(limits.measured())"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the README shows works."""
+"""The README's examples work, and its names exist."""
 
 import re
 from pathlib import Path
@@ -49,12 +49,12 @@ def test_files_and_targets_it_names_exist() -> None:
 
 
 def commands(text: str) -> list[str]:
-    """The lines of code, without comments, which may be in any language."""
+    """The lines of code, without their comments."""
     lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
     return [line for raw in lines if (line := re.sub(r"(^|\s+)#.*", "", raw))]
 
 
-def test_the_chinese_readme_says_the_same() -> None:
+def test_the_chinese_readme_matches() -> None:
     chinese = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
     assert commands(chinese) == commands(README)
     for language in ("yaml", "python"):

@@ -153,7 +153,7 @@ def test_killed_and_gone_on_with_another_number_of_processes(
     assert float((alone - resumed).abs().max()) < 1e-5
 
 
-@pytest.mark.usefixtures("hangup_heeded")
+@pytest.mark.usefixtures("default_sighup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_the_work_of_all(training: Training, number: signal.Signals) -> None:
     """To the one that started them, or to any of them; loaders of batches live until then."""

@@ -41,7 +41,7 @@ def versioned(project: Project) -> Versioned:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs, LR pictures, packs and weights, for all."""
+    """Photographs, LR pictures, a pack and weights."""
     base = tmp_path_factory.mktemp("inputs")
     for name, count, size in (("photographs", 40, 160), ("few", 3, 60)):
         (base / name).mkdir()
@@ -57,7 +57,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Where weights are served slowly."""
+    """The address of a file that is served slowly."""
     with ThreadingHTTPServer(("127.0.0.1", 0), SlowServer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/archive.zip"

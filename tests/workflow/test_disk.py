@@ -1,4 +1,4 @@
-"""Full and read-only disks: said in one line, nothing lost, and it goes on when there is room."""
+"""Full and read-only disks: reported in one line, nothing lost, resumed once there is space."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ def command_of(name: str, inputs: Path, request: pytest.FixtureRequest) -> Comma
 
 
 def whole(command: Command, folder: Path) -> dict[str, str]:
-    """What an undisturbed run ends in."""
+    """The results of an uninterrupted run."""
     folder.mkdir()
     done = run(command, folder)
     assert done.returncode == 0, done.stdout
@@ -71,7 +71,7 @@ def test_a_full_disk(
     request: pytest.FixtureRequest,
 ) -> None:
     command = command_of(name, inputs, request)
-    expected = whole(command, tmp_path / "undisturbed")
+    expected = whole(command, tmp_path / "uninterrupted")
     disk = tmp_path / "disk"
     with small_disk(disk, kilobytes):
         done = run(command, disk)
@@ -79,7 +79,7 @@ def test_a_full_disk(
         assert done.returncode == 1
         assert line.startswith("liif: ")
         assert "the disk is full; make room and run it again" in line
-        # All that has a name is whole; for a download, what came is kept under another.
+        # Files with their final names are complete; a download keeps its part under another name.
         there = {p for pattern in command.results for p in disk.glob(pattern)}
         kept = command.found(disk) if there else {}
         assert kept.items() <= expected.items()
@@ -100,13 +100,13 @@ def refused(done: subprocess.CompletedProcess[str], words: Sequence[str]) -> Non
 
 
 @pytest.mark.parametrize("name", ["train", "pack", "degrade", "evaluate", "upscale", "download"])
-def test_a_read_only_place(
+def test_a_read_only_folder(
     name: str,
     inputs: Path,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Said at the start, before any work."""
+    """Reported at the start, before any work."""
     command = command_of(name, inputs, request)
     folder = tmp_path / "here"
     with read_only(folder):
@@ -115,7 +115,7 @@ def test_a_read_only_place(
 
 
 def test_a_read_only_results_folder(inputs: Path, tmp_path: Path) -> None:
-    """The workflow says it before any job."""
+    """Reported by the workflow before any job."""
     folder = tmp_path / "project"
     prepare_project(inputs, folder)
     with read_only(folder / "results"):
@@ -127,7 +127,7 @@ def test_a_read_only_results_folder(inputs: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_user() -> None:
-    """As on a server: the results belong to somebody else."""
+    """As on a shared server."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
     code = (

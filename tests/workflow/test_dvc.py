@@ -1,4 +1,4 @@
-"""Data with versions: the real git, DVC and Snakemake on tiny pictures."""
+"""Versioned data: git, DVC and Snakemake on tiny pictures."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from liif.data.versions import data_version, dvc_folder_md5
 from liif.images.png import write_png
 
 
-def test_the_archives_are_pinned_before_anyone_has_them() -> None:
+def test_the_archives_are_pinned_before_their_download() -> None:
     (out,) = yaml.safe_load((ROOT / "data.dvc").read_text())["outs"]
     assert out["path"] == "data"
     assert out["md5"] == dvc_folder_md5({f"{n}.zip": a.md5 for n, a in ARCHIVES.items()})
@@ -27,8 +27,9 @@ def test_the_archives_are_pinned_before_anyone_has_them() -> None:
     assert out["nfiles"] == 2
 
 
+@pytest.mark.slow
 def test_pinned_data_is_taken_into_the_cache(tmp_path: Path) -> None:
-    """As after a download: not in cache, then clean, with data.dvc unchanged."""
+    """As after a download: first not in cache, then clean, with data.dvc unchanged."""
     git(tmp_path, "init", "--quiet")
     sh(tmp_path, "dvc", "init", "--quiet")
     (tmp_path / "data").mkdir()
@@ -74,8 +75,9 @@ CHANGES: list[tuple[str, Callable[[Path], object], dict[str, int]]] = [
 ]
 
 
+@pytest.mark.slow
 def test_what_is_redone_after_a_change(versioned: Versioned) -> None:
-    """Add, change, touch and remove a picture; then the first state again, byte for byte."""
+    """Add, change, touch and remove a picture; then restore the first results byte for byte."""
     models = {name: TINY["models"][name] for name in ("small-rdn", "given")}
     versioned.prepare(models=models, evaluate={"scales": [2]})
     versioned.repro()
@@ -91,11 +93,11 @@ def test_what_is_redone_after_a_change(versioned: Versioned) -> None:
             versioned.repro()
         assert versioned.jobs() == {}, (number, name)
         if number == 5:
-            versioned.repro()  # after the plain snakemake, DVC records it
+            versioned.repro()  # records the results of the plain snakemake
             versioned.commit("a new train picture")
     assert versioned.results() == first
 
-    # What differs between the two commits, as DVC tells it.
+    # DVC's comparison of the two commits.
     shown = sh(versioned.path, "dvc", "metrics", "diff", "HEAD~1", "HEAD")
     assert "test.x8.small-rdn.psnr" in shown
     assert "test.x8.bicubic.psnr" in sh(versioned.path, "dvc", "metrics", "show")
@@ -118,7 +120,7 @@ def test_what_is_redone_after_a_change(versioned: Versioned) -> None:
     assert versioned.results() == first
     assert "up to date" in versioned.repro()
 
-    # Without the finished trainings it is trained again, to identical weights.
+    # Without the finished trainings, training gives identical weights.
     shutil.rmtree(versioned.file("trained"))
     for path in versioned.file("models").glob("small-rdn.*"):
         path.unlink()
@@ -128,7 +130,8 @@ def test_what_is_redone_after_a_change(versioned: Versioned) -> None:
     assert versioned.results() == first
 
 
-def test_the_version_is_with_the_results(versioned: Versioned) -> None:
+@pytest.mark.slow
+def test_results_carry_the_data_version(versioned: Versioned) -> None:
     models = {"small-edsr": TINY["models"]["small-edsr"]}
     versioned.prepare(models=models, evaluate={"scales": [2]}, tracking=True)
     (out,) = yaml.safe_load((versioned.path / "data.dvc").read_text())["outs"]
@@ -148,7 +151,7 @@ def test_the_version_is_with_the_results(versioned: Versioned) -> None:
     assert {t["data.version"] for t in tags()} == {out["md5"]}
     assert len(tags()) == 2
 
-    # Changed data that nobody recorded is pointed out, and never goes under the old version.
+    # Unrecorded changes cause a warning, and are never tracked as the old version.
     write_png(versioned.path / "data" / "train" / "new.png", photograph(50, 50, seed=1))
     actual = data_version(versioned.path)
     assert not actual.matches
@@ -160,6 +163,7 @@ def test_the_version_is_with_the_results(versioned: Versioned) -> None:
     assert metadata(weights)["provenance"]["data_version"] == actual.actual
 
 
+@pytest.mark.slow
 def test_without_git_the_version_is_unknown(versioned: Versioned) -> None:
     versioned.prepare(models={"given": {"weights": "data/given.pth", "scales": []}})
     shutil.rmtree(versioned.path / ".git")
@@ -168,7 +172,8 @@ def test_without_git_the_version_is_unknown(versioned: Versioned) -> None:
     assert versioned.file("sr_800/given/house.png").exists()
 
 
-def test_repro_killed_in_training_goes_on(versioned: Versioned) -> None:
+@pytest.mark.slow
+def test_repro_killed_in_training_resumes(versioned: Versioned) -> None:
     versioned.configure()
     long = {**TINY["train"], "epochs": 400}
     model = {"small-edsr": TINY["models"]["small-edsr"]}
@@ -189,13 +194,14 @@ def test_repro_killed_in_training_goes_on(versioned: Versioned) -> None:
         time.sleep(0.05)
     process.kill()
     process.wait()
-    output = versioned.repro()  # what the killed one left running is stopped, and taken over
+    output = versioned.repro()  # stops the jobs of the killed workflow, and takes over
     assert "goes on after step" in output
     assert "its workflow was killed" in output
     assert versioned.file("sr_800/small-edsr/house.png").exists()
     assert "up to date" in versioned.repro()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_data_and_results_travel(
@@ -235,10 +241,11 @@ def data_files(path: Path) -> list[Path]:
     return [p for p in (path / "data").rglob("*") if p.is_file()]
 
 
+@pytest.mark.slow
 def test_the_demos_folder_is_a_project_of_its_own(tmp_path: Path) -> None:
     demo = tmp_path / "demo"
     shutil.copytree(ROOT / "liif" / "assets" / "photos" / "test", demo / "data" / "test")
-    for _ in range(2):  # the second time all is done
+    for _ in range(2):  # the second time everything exists
         sh(tmp_path, str(ROOT / "profiles" / "demo" / "prepare"), str(demo))
     assert git(demo, "log", "--format=%s").splitlines() == ["The bundled photographs"]
     assert git(demo, "status", "--porcelain") == ""
@@ -249,8 +256,9 @@ def test_the_demos_folder_is_a_project_of_its_own(tmp_path: Path) -> None:
     assert demo_stage["stages"]["sr_800"]["outs"] == stage["stages"]["sr_800"]["outs"]
 
 
-def test_the_projects_stage_is_what_dvc_understands(tmp_path: Path) -> None:
-    """In a copy, since DVC notes things where it runs."""
+@pytest.mark.slow
+def test_dvc_understands_the_projects_stage(tmp_path: Path) -> None:
+    """In a copy, since DVC writes files where it runs."""
     for name in ("dvc.yaml", "data.dvc", ".dvcignore", "Snakefile"):
         shutil.copy(ROOT / name, tmp_path / name)
     for name in ("config", "workflow", ".dvc"):

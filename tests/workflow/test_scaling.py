@@ -1,10 +1,11 @@
-"""Large experiments are planned by buckets, and docs/scaling.md says what was measured."""
+"""Large experiments are planned by buckets, and docs/scaling.md matches the measurements."""
 
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import scaling
 from projects import ROOT, SNAKEMAKE, TINY, Project, planned
 from samples import Folder
@@ -16,7 +17,7 @@ from liif.data import versions
 real = versions.fingerprint
 
 def counted(*args):
-    print("looked at", args[0], file=sys.stderr)
+    print("reading", args[0], file=sys.stderr)
     return real(*args)
 
 versions.fingerprint = counted
@@ -24,7 +25,7 @@ versions.fingerprint = counted
 
 
 def dry_run(project: Project, tmp_path: Path) -> str:
-    """A dry run that says whenever the contents of data are looked at."""
+    """A dry run that logs each reading of the data."""
     (tmp_path / "sitecustomize.py").write_text(COUNTS)
     command = [SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--dry-run"]
     command += ["--directory", str(project.path), "results/sr_800"]
@@ -39,12 +40,13 @@ def dry_run(project: Project, tmp_path: Path) -> str:
     return done.stdout
 
 
-def test_the_plan_is_as_large_as_the_buckets(
+@pytest.mark.slow
+def test_the_plan_grows_with_the_buckets(
     project: Project,
     tmp_path: Path,
     folder: Folder,
 ) -> None:
-    """Not as the pictures; and each set is looked at once, however many jobs read it."""
+    """And not with the pictures; each set is read once, however many jobs use it."""
     data = {**TINY["data"], "test": {"lr": "data/lr"}}
     given: dict[str, Any] = {"given": {"weights": "data/given.pth", "scales": []}}
     lr = folder("project/data/lr", **{"0": (4, 4)})
@@ -55,12 +57,12 @@ def test_the_plan_is_as_large_as_the_buckets(
                 os.link(lr / "0.png", lr / f"{i}.png")
         project.configure(data=data, models=given, buckets=buckets, evaluate={"scales": []})
         output = dry_run(project, tmp_path)
-        assert output.count("looked at data/lr") == 1
+        assert output.count("reading data/lr") == 1
         jobs.append(planned(output)["upscale"])
-    assert jobs == [2 * 4, 2 * 4, 2 * 40]  # by the model, and by bicubic
+    assert jobs == [2 * 4, 2 * 4, 2 * 40]  # the model, and bicubic
 
 
-def test_the_documents_tables_are_those_that_were_measured() -> None:
+def test_the_documented_tables_match_the_measurements() -> None:
     text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     for name, table in scaling.tables(scaling.read()).items():
         assert f"<!-- {name} -->\n\n{table}\n" in text, table

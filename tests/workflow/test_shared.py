@@ -1,4 +1,4 @@
-"""Machines that share records and data over the network, and no folder."""
+"""Machines that share records and data over the network, without a shared folder."""
 
 import os
 import shutil
@@ -13,7 +13,10 @@ from projects import SNAKEMAKE, TINY, Project, Versioned, git, sh
 from samples import photograph
 from servers import KEYS, free_port, mlflow_server, s3
 
-pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationWarning"),
+]
 MODELS: dict[str, Any] = {
     "small-edsr": TINY["models"]["small-edsr"],
     "given": {"weights": "data/given.pth", "scales": []},
@@ -22,7 +25,7 @@ MODELS: dict[str, Any] = {
 
 @pytest.fixture
 def machines(project: Project, tmp_path: Path) -> list[Path]:
-    """The same project in two places that have no path in common."""
+    """The same project in two folders without a common path."""
     project.configure(models=MODELS, evaluate={"scales": []}, tracking=True)
     places = [tmp_path / "first" / "home" / "liif", tmp_path / "second" / "scratch" / "project"]
     for place in places:
@@ -33,7 +36,7 @@ def machines(project: Project, tmp_path: Path) -> list[Path]:
 def test_records_of_two_machines_at_one_server(
     machines: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MLflow's server keeps them in a database, and artifacts on S3, whose keys it alone has."""
+    """MLflow's server stores artifacts on S3, and alone has its keys."""
     import mlflow
 
     centre = tmp_path / "centre"
@@ -65,7 +68,7 @@ def test_records_of_two_machines_at_one_server(
             for run in trained:
                 last = client.download_artifacts(run.info.run_id, "weights/last.safetensors")
                 assert Path(last).read_bytes() == expected
-            # A third machine, which has nothing but the address.
+            # A third machine, which knows only the address.
             mlflow.set_tracking_uri(uri)
             try:
                 mlflow.set_registry_uri(uri)
@@ -75,7 +78,7 @@ def test_records_of_two_machines_at_one_server(
                 mlflow.set_registry_uri(None)  # type: ignore[arg-type]
             assert np.asarray(model.predict(photograph(5, 6))).shape == (40, 48, 3)
             kept = objects(endpoint)
-    # No path of a machine is in what others read.
+    # No local path is in shared records.
     with sqlite3.connect(centre / "server.db") as database:
         text = "\n".join(database.iterdump())
     assert "small-edsr" in text
@@ -86,7 +89,7 @@ def test_records_of_two_machines_at_one_server(
 
 
 def objects(endpoint: str) -> dict[str, bytes]:
-    """All that lies in the bucket."""
+    """The contents of the bucket."""
     import boto3
 
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
@@ -108,7 +111,7 @@ def workflow(folder: Path, **environment: str) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    assert "MLflow (" not in done.stdout  # which would say that something waits
+    assert "MLflow (" not in done.stdout  # which would report undelivered records
 
 
 def test_a_finished_training_travels_by_s3(
@@ -116,7 +119,7 @@ def test_a_finished_training_travels_by_s3(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Finished trainings travel by their hash: the other machine takes no step."""
+    """Finished trainings are found by their hash: the other machine does not train."""
     versioned.prepare(models={"small-edsr": TINY["models"]["small-edsr"]})
     versioned.repro()
     for name, value in KEYS.items():

@@ -1,4 +1,4 @@
-"""The demo's workflow on a real Slurm, with trainings that are taken away from it."""
+"""The demo's workflow on a real Slurm, with interrupted trainings."""
 
 import os
 import re
@@ -15,18 +15,18 @@ from cluster import Cluster, missing
 
 from liif.system.files import file_sha256
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]  # most of it is waiting for Slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]  # it mostly waits for Slurm
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
 SHORT = ["--configfile", "config/demo.yaml", "--config", "train={epochs: 3}"]
-"""The demo with 264 steps of its 880."""
+"""The demo with 264 of its 880 steps."""
 HERE = [
-    # A machine without a GPU, with 4 slots on however few cores; the profile's own values are
-    # those of a cluster.
+    # A machine without a GPU, with 4 slots on any number of cores; the profile has the values of
+    # a cluster.
     *("--cores", "4", "--set-resources", "train:gpu=0", "upscale:gpu=0", "evaluate_valid:gpu=0"),
     *("--set-threads", "train=1", "upscale=1", "evaluate_valid=1"),
     *("--default-resources", "mem_mb=600", "runtime=20", "slurm_extra='--open-mode=append'"),
-    # There is no accounting here, and nothing to be late.
+    # No accounting, and no file system latency.
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "8"),
     *("--latency-wait", "10", "--slurm-keep-successful-logs"),
 ]
@@ -52,7 +52,7 @@ def project(folder: Path) -> Path:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """What the workflow is for: weights, pictures and table, with their sha256."""
+    """Weights, pictures and tables with their sha256."""
     found = [
         *folder.glob("results/models/*.safetensors"),
         *folder.glob("results/sr_800/*/*.png"),
@@ -77,16 +77,16 @@ def test_the_demo_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
         )
     try:
         left, number = {"small-rdn", "small-edsr"}, ""
-        while left:  # each as soon as it has kept its state
+        while left:  # each as soon as it has saved its state
             assert workflow.poll() is None, log.read_text()
             time.sleep(0.1)
             for model in [m for m in left if list(state.glob(f"{m}/*/state.safetensors"))]:
                 if model == "small-rdn":
-                    # Taken away by Slurm, as when its node fails or a more important job comes.
+                    # Requeued by Slurm, as after a node failure or a preemption.
                     (number,) = jobs_of(there, model)
                     cluster.run("scontrol", "requeue", number)
                 else:
-                    # Killed from outside: Slurm sees it fail, and Snakemake submits it again.
+                    # Killed from outside: Slurm sees it fail, and Snakemake resubmits it.
                     training(state / model).kill()
                 left.remove(model)
         here = local_results(tmp_path)  # meanwhile
@@ -104,24 +104,24 @@ def test_the_demo_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
     starts = [int(n) for n in re.findall(r"small-rdn: goes on after step (\d+) of 264", requeued)]
     assert len(starts) == 1
     assert 88 <= starts[0] < 264
-    assert jobs_of(there, "small-rdn") == [number]  # the same of Slurm's jobs, started again
+    assert jobs_of(there, "small-rdn") == [number]  # the same Slurm job, restarted
     again = jobs_of(there, "small-edsr")
     assert len(again) == 2
     last = slurm_log(there, "small-edsr", again[-1]).read_text()
     (step,) = re.findall(r"small-edsr: goes on after step (88|176) of 264", last)
     assert "goes on after step" in (there / "results/logs/train/small-edsr.log").read_text()
-    # Packs, trainings (one twice), enlargements, evaluations; what is small is put together.
+    # Packs, trainings (one twice), upscaling, evaluations; small jobs are grouped.
     submitted = re.findall(r"submitted with SLURM jobid (\d+) .*/(rule|group)_(\w+?)[_/]", output)
     assert len([1 for _, kind, _ in submitted if kind == "rule"]) == 2 + 3 + 4 + 10
     assert [name for _, kind, name in submitted if kind == "group"].count("degrade") == 1
     print(
-        f"{len(submitted)} jobs; job {number} requeued, went on after step {starts[0]} of 264; "
-        f"job {again[0]} killed, submitted again as {again[1]}, went on after step {step} of 264"
+        f"{len(submitted)} jobs; job {number} requeued, resumed after step {starts[0]} of 264; "
+        f"job {again[0]} killed, resubmitted as {again[1]}, resumed after step {step} of 264"
     )
 
 
 def jobs_of(folder: Path, model: str) -> list[str]:
-    """Slurm's numbers of the jobs that trained a model, by their logs."""
+    """IDs of the Slurm jobs that trained a model, from their logs."""
     return sorted((log.stem for log in slurm_log(folder, model, "").parent.glob("*.log")), key=int)
 
 
@@ -136,7 +136,7 @@ def training(state: Path) -> psutil.Process:
 
 
 def local_results(tmp_path: Path) -> dict[str, str]:
-    """What the workflow ends in on this machine alone."""
+    """The results of a run on this machine without Slurm."""
     here = project(tmp_path / "here")
     command = [SNAKEMAKE, "--directory", str(here), "--workflow-profile", "profiles/demo"]
     command += ["--cores", "2", "results/sr_800", *SHORT]

@@ -1,4 +1,4 @@
-"""A workflow that is asked to stop, or started twice; and two beside each other."""
+"""Stopping a workflow, and running two at once."""
 
 import os
 import pty
@@ -34,37 +34,38 @@ def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-def kill_what_is_left() -> None:
-    """A test that failed leaves no long training behind."""
+def kill_leftovers() -> None:
+    """Kill the long training of a failed test."""
     for process in psutil.Process().children(recursive=True):
         if "snakemake" in " ".join(process.cmdline()):
             kill_tree(process)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "gpus"),
     [("SIGTERM", 1), ("Ctrl-C", 1), ("SIGTERM", 2), ("Ctrl-C", 2), ("SIGKILL", 2)],
 )
-def test_a_workflow_saves_and_says_how_to_go_on(
+def test_a_stopped_workflow_saves_and_resumes(
     project: Project,
     way: str,
     gpus: int,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Snakemake alone would wait for the training's end. A training on two goes on on one."""
+    """Snakemake alone would wait for the training; one on two processes resumes on one."""
     project.configure(**LONG)
     words = ["results/sr_800", "--resources", f"gpu={gpus}"]
     process = project.start(*words, start_new_session=True)
-    request.addfinalizer(kill_what_is_left)
+    request.addfinalizer(kill_leftovers)
     wait_for_training(project, process)
     ranks = [p for p in psutil.Process(process.pid).children(recursive=True) if is_rank(p)]
     assert len(ranks) == (gpus if gpus > 1 else 0)
     if way == "SIGTERM":
         process.terminate()
     elif way == "Ctrl-C":
-        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
+        os.killpg(process.pid, signal.SIGINT)  # a terminal signals the whole group
     else:
-        process.kill()  # what runs on is asked to stop by the next workflow
+        process.kill()  # the next workflow stops the orphaned jobs
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
@@ -81,22 +82,23 @@ def test_a_workflow_saves_and_says_how_to_go_on(
         if "small-edsr: goes on after step" in line:
             break
     else:
-        pytest.fail("it began anew: " + "".join(said))
+        pytest.fail("it started over: " + "".join(said))
     again.terminate()
     again.communicate(timeout=60)
     assert not psutil.wait_procs(ranks, timeout=10)[1]
 
 
 def is_rank(process: psutil.Process) -> bool:
-    """Whether it is one of several processes of a training."""
+    """Whether a process is a rank of a distributed training."""
     try:
         return "LIIF_RENDEZVOUS" in process.environ()
     except psutil.Error:
         return False
 
 
-def test_two_experiments_beside_each_other(project: Project, folder: Folder) -> None:
-    """At the same time, each in its folder: what one alone would be."""
+@pytest.mark.slow
+def test_two_experiments_at_once(project: Project, folder: Folder) -> None:
+    """Each in its own folder gives the results that it would give alone."""
     model = {"models": {"small-edsr": TINY["models"]["small-edsr"]}, "evaluate": {"scales": [2]}}
     first, second = project, Project(project.path.with_name("other"))
     subprocess.run(["cp", "-r", str(first.path), str(second.path)], check=True)
@@ -117,26 +119,26 @@ def test_two_experiments_beside_each_other(project: Project, folder: Folder) -> 
     assert files(first.path) == before
 
 
-def work(number: int, tidied: list[bool]) -> None:
-    """Work that a signal ends, and that tidies up."""
+def work(number: int, cleaned: list[bool]) -> None:
+    """Be interrupted by a signal, and clean up."""
     try:
         signal.raise_signal(number)
     except Exception:
-        pytest.fail("nothing may take it for a failure")
+        pytest.fail("a stop must not be caught as a failure")
     finally:
-        signal.raise_signal(number)  # a second one does not disturb the tidying up
-        tidied.append(True)
+        signal.raise_signal(number)  # a second signal does not interrupt the cleanup
+        cleaned.append(True)
 
 
-@pytest.mark.usefixtures("hangup_heeded")
-def test_signals_unwind_and_leave_the_handlers_as_they_were() -> None:
+@pytest.mark.usefixtures("default_sighup")
+def test_signals_unwind_and_restore_the_handlers() -> None:
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        tidied: list[bool] = []
+        cleaned: list[bool] = []
         with pytest.raises(Stopped) as stop, raise_on_stop():
-            work(number, tidied)
+            work(number, cleaned)
         assert stop.value.signal_number == number
-        assert tidied
+        assert cleaned
     assert before == [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
@@ -149,7 +151,7 @@ def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
     with pytest.raises(Stopped), raise_on_stop(), stop_requests() as asked:
         ask_twice(signal.SIGINT)
     assert asked == [signal.SIGINT]
-    # From a machine's manager and from the workflow: no reason to drop what is being saved.
+    # From a cluster and from the workflow: saving continues.
     with raise_on_stop(), stop_requests() as asked:
         ask_twice(signal.SIGTERM)
     assert asked == [signal.SIGTERM] * 2
@@ -164,7 +166,7 @@ def test_a_second_signal_stops_at_once_and_ignored_ones_stay_ignored() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_job_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_a_stopped_job_leaves_no_partial_file(tmp_path: Path) -> None:
     code = (
         "import signal, sys\nfrom PIL import ImageFile\nfrom liif import cli\n"
         "ImageFile.ImageFile.load = lambda _: signal.raise_signal(signal.SIGTERM)\n"
@@ -179,9 +181,9 @@ def test_a_job_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> No
     assert list((tmp_path / "x").iterdir()) == []
 
 
-@pytest.mark.usefixtures("hangup_heeded")
+@pytest.mark.usefixtures("default_sighup")
 def test_a_closed_terminal(inputs: Path, tmp_path: Path) -> None:
-    """It sends SIGHUP, and nothing can be written to it any more; the training saves still."""
+    """It sends SIGHUP and can no longer be written to; the training still saves."""
     words = list(training(inputs).words(tmp_path))
     words = [w.replace('"epochs": 40', '"epochs": 100000') for w in words]
     process, terminal = pty.fork()
@@ -196,7 +198,7 @@ def test_a_closed_terminal(inputs: Path, tmp_path: Path) -> None:
         os.close(terminal)
         assert job.wait(120) == 128 + signal.SIGHUP
     finally:
-        with suppress(psutil.NoSuchProcess):  # as it should be
+        with suppress(psutil.NoSuchProcess):  # it has exited
             job.kill()
     assert saved_step(tmp_path) >= before
 
@@ -206,7 +208,7 @@ def saved_step(folder: Path) -> int:
     return int(checkpoint.load_metadata(state)["state"]["step"])
 
 
-def test_loaders_that_outlive_their_training_hold_no_lock(inputs: Path, tmp_path: Path) -> None:
+def test_workers_that_outlive_their_training_hold_no_lock(inputs: Path, tmp_path: Path) -> None:
     words = [*training(inputs).words(tmp_path), "--workers", "2"]
     long = [w.replace('"epochs": 40', '"epochs": 100000') for w in words]
     with subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
@@ -215,7 +217,7 @@ def test_loaders_that_outlive_their_training_hold_no_lock(inputs: Path, tmp_path
         workers = psutil.Process(process.pid).children()
         assert len(workers) == 2
         for worker in workers:
-            worker.suspend()  # so that they live on for certain
+            worker.suspend()  # so that they outlive it
         process.kill()
     try:
         assert all(worker.is_running() for worker in workers)

@@ -1,4 +1,4 @@
-"""What can be reached from outside, and what goes out: nothing but the loopback, no password."""
+"""Nothing listens beyond the loopback, and no password leaks."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationW
 
 
 def listening(process: psutil.Process) -> set[str]:
-    """Addresses that a process and those below it listen on."""
+    """Addresses on which a process and its descendants listen."""
     found = set()
     below: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
@@ -32,14 +32,15 @@ def listening(process: psutil.Process) -> set[str]:
     for each in [process, *below]:
         try:
             connections = each.net_connections("inet")
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just exited
             continue
         found |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
     return found
 
 
-def test_the_pages_of_mlflow_are_for_this_machine_alone(tmp_path: Path) -> None:
-    """`make ui` as the Makefile has it, but for its port."""
+@pytest.mark.slow
+def test_mlflows_pages_listen_on_the_loopback_alone(tmp_path: Path) -> None:
+    """`make ui` with another port."""
     text = (ROOT / "Makefile").read_text()
     recipe = re.search(r"^ui: .*\n\tcd demo && \$\(abspath \$\(BIN\)\)/(mlflow ui.*)$", text, re.M)
     assert recipe is not None
@@ -64,8 +65,9 @@ def test_the_pages_of_mlflow_are_for_this_machine_alone(tmp_path: Path) -> None:
         process.wait()
 
 
+@pytest.mark.slow
 def test_no_job_listens_and_no_password_is_kept(project: Project, folder: Folder) -> None:
-    """Passwords of a tracking server and of a DVC remote, through the whole workflow."""
+    """Passwords of a tracking server and of a DVC remote, in the whole workflow."""
     path = project.path
     model = {"small-edsr": TINY["models"]["small-edsr"]}
     given = {"given": {"weights": "bundled", "scales": []}}
@@ -109,7 +111,7 @@ def test_no_job_listens_and_no_password_is_kept(project: Project, folder: Folder
 
 
 def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
-    """Nobody listens there; what the command says names the address without it."""
+    """With an unreachable server, the error names the address without the password."""
     url = f"http://me:{PASSWORD}@127.0.0.1:{free_port()}/x.pth?key={PASSWORD}"
     words = [sys.executable, "-m", "liif", "import", url, "x.safetensors", "--sha256", "0" * 64]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -122,7 +124,7 @@ def test_a_password_in_an_address_that_works_is_not_shown(
     tmp_path: Path,
     address: str,
 ) -> None:
-    """Whatever comes of it: no checksum given, another file than was meant."""
+    """With a missing checksum, and with a file that is not a checkpoint."""
     url = address.replace("http://", f"http://me:{PASSWORD}@") + f"?key={PASSWORD}"
     digest = sha256(bytes(range(250)) * 4000).hexdigest()
     for more, said in (([], "give its --sha256"), (["--sha256", digest], "is neither")):
@@ -134,7 +136,7 @@ def test_a_password_in_an_address_that_works_is_not_shown(
 
 
 def test_a_password_in_the_configuration_is_refused(project: Project) -> None:
-    """It would stand in every log and report; ~/.netrc is its place."""
+    """It would appear in logs and reports; it belongs in ~/.netrc."""
     url = f"https://me:{PASSWORD}@example.org/x.pth"
     model = {"given": {"weights": {"url": url, "sha256": "0" * 64}}}
     project.configure(models=model)
@@ -143,8 +145,9 @@ def test_a_password_in_the_configuration_is_refused(project: Project) -> None:
     assert PASSWORD not in output
 
 
-def test_names_of_files_are_no_commands(project: Project, folder: Folder) -> None:
-    """What the configuration names goes through a shell, quoted."""
+@pytest.mark.slow
+def test_file_names_are_not_shell_commands(project: Project, folder: Folder) -> None:
+    """Names from the configuration are quoted for the shell."""
     name = "data/a b;touch hacked;$(touch hacked)'\""
     folder(f"project/{name}", mine=(7, 9))
     given = {"given": {"weights": "data/given.pth", "scales": []}}

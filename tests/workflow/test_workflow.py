@@ -1,4 +1,4 @@
-"""The real Snakemake on tiny pictures."""
+"""The workflow, run by Snakemake on tiny pictures."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from liif.system.files import file_sha256
 
 
 def dry_run(*words: str) -> str:
-    """What a dry run in the repository's folder prints."""
+    """The output of a dry run in the repository."""
     command = [SNAKEMAKE, *words, "--dry-run", "results/sr_800"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     return done.stdout + done.stderr
@@ -48,6 +48,7 @@ def test_the_documented_experiment_is_planned(tmp_path: Path) -> None:
             assert setting in command
 
 
+@pytest.mark.slow
 def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     command = [SNAKEMAKE, "results/sr_800", "--cores", "8", "--resources", "gpu=2"]
     command += ["--dry-run", "--directory", str(tmp_path)]
@@ -58,27 +59,29 @@ def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     (line,) = (x for x in output.splitlines() if "liif train --name edsr-baseline" in x)
     assert '"epochs":7' in line
     assert '"visits":20' in line
-    assert "--threads 8 --processes 2" in line  # a training has all cores and GPUs
+    assert "--threads 8 --processes 2" in line  # a training gets all cores and GPUs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--resources", "gpu=32"], "--threads 4 --processes 16"),  # no more than there are patches
+        (["--resources", "gpu=32"], "--threads 4 --processes 16"),  # at most one per patch
         (["--resources", "gpu=4", "--set-resources", "train:gpu=2"], "--threads 4 --processes 2"),
         (["--set-resources", "train:gpu=0"], "--threads 8 --processes 0"),
         ([], "--threads 8 --processes 1"),
     ],
 )
-def test_what_a_training_takes(tmp_path: Path, words: list[str], expected: str) -> None:
+def test_resources_of_a_training(tmp_path: Path, words: list[str], expected: str) -> None:
     output = dry_run("--directory", str(tmp_path), "--cores", "8", "--printshellcmds", *words)
     lines = [line for line in output.splitlines() if "liif train --name" in line]
     assert len(lines) == 2
     assert all(expected in line for line in lines)
 
 
+@pytest.mark.slow
 def test_the_cluster_profile_plans_the_documented_experiment(tmp_path: Path) -> None:
-    """What each of Slurm's jobs asks for; the profile on a real Slurm is in test_slurm."""
+    """The resources of each Slurm job; test_slurm runs the profile on a real Slurm."""
     folder = ["--directory", str(tmp_path)]
     output = dry_run("--workflow-profile", "profiles/slurm", *folder)
     (train,) = re.findall(r"rule train:(?:\n    .*)*wildcards: model=rdn(?:\n    .*)*", output)
@@ -93,6 +96,7 @@ def test_the_cluster_profile_plans_the_documented_experiment(tmp_path: Path) -> 
     assert settings["slurm-requeue"] is True
 
 
+@pytest.mark.slow
 def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "liif" / "assets" / "photos", tmp_path / "data")
     output = dry_run("--workflow-profile", "profiles/demo", "--directory", str(tmp_path))
@@ -103,9 +107,9 @@ def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:
     assert "liif train --name edsr-baseline" not in output
 
 
-def test_from_photographs_to_enlargements(project: Project) -> None:
+def test_the_whole_workflow(project: Project) -> None:
     output = project.run()
-    # A job's progress reaches the terminal as well as its log.
+    # A job's progress reaches both the terminal and its log.
     assert "small-edsr: 6 steps in" in output
     assert "small-edsr: 6 steps in" in project.file("logs/train/small-edsr.log").read_text()
 
@@ -119,7 +123,7 @@ def test_from_photographs_to_enlargements(project: Project) -> None:
     measured = {(r["model"], r["set"], r["scale"]): float(r["psnr"]) for r in rows}
     sets = [("test", "8"), ("valid", "2"), ("valid", "2.5")]
     expected = {(m, *s) for m in ("small-edsr", "small-rdn", "bicubic") for s in sets}
-    # Bicubic stands beside the given model at its own scale too.
+    # Bicubic is also evaluated at the given model's own scale.
     at_8 = {("given", "test", "8"), ("given", "valid", "8"), ("bicubic", "valid", "8")}
     assert set(measured) == expected | at_8
     assert json.loads(project.file("metrics/given.json").read_text())["model"] == "given"
@@ -127,11 +131,10 @@ def test_from_photographs_to_enlargements(project: Project) -> None:
     check_report(project)
 
     assert "Nothing to be done" in project.run()
-    check_only_what_depends_is_redone(project)
 
 
 def check_report(project: Project) -> None:
-    """The page that the workflow makes, and Snakemake's own with it."""
+    """The report, and Snakemake's own report that contains it."""
     text = project.file("report.html").read_text(encoding="utf-8")
     for expected in (
         "small-edsr",
@@ -150,7 +153,9 @@ def check_report(project: Project) -> None:
     assert {"report.html", "metrics.csv"} <= names
 
 
-def check_only_what_depends_is_redone(project: Project) -> None:
+@pytest.mark.slow
+def test_only_dependent_jobs_are_rerun(project: Project) -> None:
+    project.run()
     test_picture = project.path / "data" / "test" / "house.png"
     before = {p: p.stat().st_mtime_ns for p in project.file("upscaled").rglob("*.png")}
 
@@ -173,7 +178,7 @@ def check_only_what_depends_is_redone(project: Project) -> None:
     project.configure()
     assert project.jobs() == {}
 
-    # Lost results are found again by their key, without a step.
+    # Deleted results are restored from the finished training.
     weights = project.file("models/small-rdn.safetensors")
     content = weights.read_bytes()
     weights.unlink()
@@ -182,7 +187,8 @@ def check_only_what_depends_is_redone(project: Project) -> None:
     assert weights.read_bytes() == content
 
 
-def test_own_lr_pictures_have_no_truth(project: Project, folder: Folder) -> None:
+@pytest.mark.slow
+def test_lr_pictures_without_hr(project: Project, folder: Folder) -> None:
     folder("project/data/lr", mine=(7, 9))
     given = {"given": {"weights": "data/given.pth", "scales": [2]}}
     data = {**TINY["data"], "test": {"lr": "data/lr"}}
@@ -197,6 +203,7 @@ def test_own_lr_pictures_have_no_truth(project: Project, folder: Folder) -> None
     assert project.file("report/lr/mine.png").is_file()
 
 
+@pytest.mark.slow
 def test_test_set_from_validation_photographs_in_buckets(project: Project) -> None:
     given = {"given": {"weights": "data/given.pth", "scales": []}}
     data = {**TINY["data"], "test": {"from": "valid"}, "crop": 40}
@@ -229,7 +236,8 @@ def test_mistakes_in_the_configuration(
     assert not project.file("sr_800").exists()
 
 
-def test_a_failing_job_says_why_and_leaves_nothing(project: Project) -> None:
+@pytest.mark.slow
+def test_a_failing_job_reports_why_and_leaves_nothing(project: Project) -> None:
     (project.path / "data" / "train" / "bad.png").write_text("no picture")
     output = project.run(fails=True)
     assert "liif: data/train/bad.png: is no picture" in output
@@ -241,7 +249,8 @@ def test_a_failing_job_says_why_and_leaves_nothing(project: Project) -> None:
     project.run("results/work/train.pack")
 
 
-def test_scales_there_and_back_lost_pictures_and_more_buckets_than_pictures(
+@pytest.mark.slow
+def test_changed_scales_lost_pictures_and_many_buckets(
     project: Project,
 ) -> None:
     given = {"given": {"weights": "data/given.pth", "scales": []}}
@@ -258,7 +267,8 @@ def test_scales_there_and_back_lost_pictures_and_more_buckets_than_pictures(
     assert len(list(project.file("sr_800/given").iterdir())) == 2
 
 
-def test_only_enlarging_own_pictures(project: Project, folder: Folder) -> None:
+@pytest.mark.slow
+def test_upscaling_alone(project: Project, folder: Folder) -> None:
     folder("project/data/lr", mine=(7, 9))
     given = {"given": {"weights": "data/given.pth", "scales": []}}
     data = {**TINY["data"], "test": {"lr": "data/lr"}}
@@ -267,6 +277,7 @@ def test_only_enlarging_own_pictures(project: Project, folder: Folder) -> None:
     assert project.file("sr_800/given/mine.png").exists()
 
 
+@pytest.mark.slow
 def test_a_second_workflow_in_the_folder_is_refused(project: Project) -> None:
     first = project.start("results/sr_800")
     while not (project.path / ".snakemake" / "liif.lock").exists():
