@@ -12,7 +12,7 @@ from PIL import Image
 
 import liif
 from liif.data.download import PHOTOGRAPHS
-from liif.images.metrics import psnr_of_error
+from liif.images.metrics import psnr
 from liif.training.preview import side_by_side
 
 SCALE, SIDE = 4, 240
@@ -49,7 +49,7 @@ def enlarged() -> dict[str, tuple[NDArray[np.uint8], float, float]]:
     size = (hr.shape[0], hr.shape[1])
     for name, picture in inputs.items():
         big = model.upscale(picture, size=size)
-        found[name] = big, _psnr(big, hr), _psnr(liif.imresize(picture, size), hr)
+        found[name] = big, psnr(big, hr), psnr(liif.imresize(picture, size), hr)
     return found
 
 
@@ -61,10 +61,6 @@ def _jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 def _part(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture[AT[0] : AT[0] + SIDE, AT[1] : AT[1] + SIDE]
-
-
-def _psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    return psnr_of_error(float(((a.astype(np.float64) - b) ** 2).mean()) / 255**2)
 
 
 if __name__ == "__main__":

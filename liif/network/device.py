@@ -105,12 +105,12 @@ def use_threads(threads: int | None) -> None:
 def use_share_of_threads(threads: int | None, processes: int) -> None:
     """Compute with an equal part of those threads, or of all cores, where processes share them."""
     if processes > 1:
-        threads = max(1, (threads or _cores()) // processes)
+        threads = max(1, (threads or cores()) // processes)
     use_threads(threads)
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
+def cores() -> int:
+    """Number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

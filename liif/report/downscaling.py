@@ -1,8 +1,7 @@
-"""What reducing does: MATLAB's imresize, and other bicubics."""
+"""What downscaling does: MATLAB's imresize against other bicubics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
@@ -12,7 +11,7 @@ from PIL import Image
 from scipy.sparse import csr_array
 
 from liif.images.imresize import cubic, imresize, resize_matrix
-from liif.images.metrics import psnr_of_error
+from liif.images.metrics import psnr
 from liif.images.pixels import RGB8
 
 Float64 = NDArray[np.float64]
@@ -20,23 +19,23 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Reduction:
-    """A way of reducing the picture, against imresize with antialiasing."""
+    """A downscaled picture, compared with imresize with antialiasing."""
 
     picture: RGB8
-    error: RGB8
-    """Grey levels of difference, the largest of the channels."""
+    error: NDArray[np.uint8]
+    """Difference (H, W) in grey levels, the largest of the channels."""
     psnr: float
     differ: float
-    """Share of the pixels."""
+    """Fraction of pixels that differ."""
 
     @property
     def largest(self) -> int:
-        """The largest difference, in grey levels."""
+        """Largest difference in grey levels."""
         return int(self.error.max())
 
 
 def reductions(hr: RGB8, scale: float) -> dict[str, Reduction]:
-    """The picture reduced by imresize, without antialiasing, and by other bicubics."""
+    """The picture downscaled by imresize, with and without antialiasing, and by other bicubics."""
     exact = imresize(hr, 1 / scale)
     rows, cols = exact.shape[:2]
     pillow = Image.fromarray(hr).resize((cols, rows), Image.Resampling.BICUBIC)
@@ -46,21 +45,21 @@ def reductions(hr: RGB8, scale: float) -> dict[str, Reduction]:
         "pillow": np.asarray(pillow),
         "opencv": opencv_style(hr, (rows, cols)),
     }
-    return {key: _against(picture, exact) for key, picture in made.items()}
+    return {key: _compare(picture, exact) for key, picture in made.items()}
 
 
-def _against(picture: RGB8, exact: RGB8) -> Reduction:
+def _compare(picture: RGB8, exact: RGB8) -> Reduction:
     error = np.abs(picture.astype(np.int16) - exact).astype(np.uint8)
     return Reduction(
         picture=picture,
         error=error.max(axis=2),
-        psnr=psnr_of_error(float((error.astype(np.float64) ** 2).mean()) / 255**2),
+        psnr=psnr(picture, exact),
         differ=float((error.max(axis=2) > 0).mean()),
     )
 
 
 def opencv_kernel(x: Float64) -> Float64:
-    """Keys' kernel with a = −0.75, as OpenCV's INTER_CUBIC has it."""
+    """Keys' kernel with a = −0.75, which OpenCV's INTER_CUBIC uses."""
     x = np.abs(x)
     near = 1.25 * x**3 - 2.25 * x**2 + 1
     far = -0.75 * x**3 + 3.75 * x**2 - 6 * x + 3
@@ -68,7 +67,7 @@ def opencv_kernel(x: Float64) -> Float64:
 
 
 def opencv_style(picture: RGB8, size: tuple[int, int]) -> RGB8:
-    """Bicubic as OpenCV's INTER_CUBIC: 4×4 taps at any scale, the edge pixel repeated."""
+    """Bicubic like OpenCV's INTER_CUBIC: 4×4 taps at any scale, edge pixels replicated."""
     pixels = picture.astype(np.float64)
     for axis, n_out in enumerate(size):
         n_in = picture.shape[axis]
@@ -88,27 +87,20 @@ Curve = tuple[Float64, Float64, Float64, Float64]
 
 
 def kernels(scale: float) -> dict[str, Curve]:
-    """Kernels of a reduction: the curve (x, y), and the taps (x, weight) of a pixel inside."""
-    reach = 2 * scale + 1
-    x = np.linspace(-reach, reach, 801)
-    shapes: dict[str, Callable[[Float64], Float64]] = {
-        "with_antialiasing": lambda d: cubic(d / scale) / scale,
-        "without_antialiasing": cubic,
-        "opencv": opencv_kernel,
-    }
-    # The taps of imresize are those that it works with, at a pixel far from any border.
+    """Kernels of a reduction: a curve (x, y), and the taps (x, weight) of an inner pixel."""
     n_out = 9
-    n_in = ceil(n_out * scale)
-    centre = (n_out // 2 + 0.5) * scale - 0.5
-    curves: dict[str, Curve] = {}
-    for key, shape in shapes.items():
-        if key == "opencv":
-            taps = np.floor(centre) + np.arange(-1.0, 3.0)
-            weights = opencv_kernel(taps - centre)
-        else:
-            matrix = resize_matrix(n_in, n_out, 1 / scale, key == "with_antialiasing")
-            line = matrix[[n_out // 2], :].toarray().ravel()
-            taps = np.flatnonzero(line).astype(np.float64)
-            weights = line[np.flatnonzero(line)]
-        curves[key] = (x, shape(x), taps - centre, weights)
-    return curves
+    n_in, row = ceil(n_out * scale), n_out // 2
+    centre = (row + 0.5) * scale - 0.5
+
+    def imresize_taps(antialiasing: bool) -> tuple[Float64, Float64]:
+        weights = resize_matrix(n_in, n_out, 1 / scale, antialiasing)[[row], :].toarray().ravel()
+        taps = np.flatnonzero(weights)
+        return taps.astype(np.float64) - centre, weights[taps]
+
+    x = np.linspace(-2 * scale - 1, 2 * scale + 1, 801)
+    taps = np.floor(centre) + np.arange(-1.0, 3.0) - centre
+    return {
+        "with_antialiasing": (x, cubic(x / scale) / scale, *imresize_taps(True)),
+        "without_antialiasing": (x, cubic(x), *imresize_taps(False)),
+        "opencv": (x, opencv_kernel(x), taps, opencv_kernel(taps)),
+    }

@@ -1,4 +1,4 @@
-"""How results were made: data, code, machine, weights, runs, and the command that repeats it."""
+"""How results were made: code, machine, weights, runs, and the command that repeats them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import json
 import os
 import platform
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 import yaml
-from pydantic import BaseModel
 
 from liif.checkpoints import provenance
-from liif.checkpoints.outputs import Outputs
 from liif.config import Experiment
 from liif.data.versions import UNKNOWN
+from liif.network.device import cores
 from liif.report.results import Results
 from liif.system.files import file_sha256
 from liif.system.project import records_folder
@@ -31,50 +32,49 @@ _LOCAL_PAGES = "http://127.0.0.1:5000"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOrigin:
-    """Where a model's weights come from."""
+    """The origin of a model's weights."""
 
     model: str
     parameters: int
     sha256: str
     training: dict[str, Any] | None
-    """What its training left beside the weights; None if they were given."""
+    """Steps, seconds and device of the training; None if the weights were given."""
     recipe: str
     """Its settings, as YAML."""
     run: str | None
-    """Address of its run's page in MLflow."""
+    """URL of its run's page in MLflow."""
 
 
 def models(results: Results, project: Path) -> list[ModelOrigin]:
-    """Each model whose weights are there."""
+    """The origin of each model whose weights exist."""
     found = []
     for model in results.models:
-        weights = results.weights(model)
-        if weights is None:
+        outputs = results.outputs(model)
+        weights, sidecar = outputs.weights, outputs.sidecar
+        if not weights.is_file():
             continue
-        sidecar = Outputs(weights=weights).sidecar
-        said = provenance.metadata(weights)
-        recipe = said.get("provenance", {}).get("recipe") or said.get("architecture", {})
+        metadata = provenance.metadata(weights)
+        recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
         origin = ModelOrigin(
             model=model,
             parameters=provenance.parameters(weights),
             sha256=file_sha256(weights),
             training=json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else None,
             recipe=as_yaml(recipe),
-            run=run_page(project, model, provenance.identity(weights)),
+            run=_run_page(project, model, provenance.identity(weights)),
         )
         found.append(origin)
     return found
 
 
-def run_page(project: Path, model: str, identity: str) -> str | None:
+def _run_page(project: Path, model: str, identity: str) -> str | None:
     """The page of a model's run in MLflow, if it was delivered there."""
-    record = Records(records_folder(project)).of(model, identity)
-    run = record.delivered().run
-    if run is None:
+    delivered = Records(records_folder(project)).of(model, identity).delivered()
+    if delivered.run is None:
         return None
-    store = record.delivered().store or ""
+    store = delivered.store or ""
     pages = redact(store) if re.match("https?://", store) else _LOCAL_PAGES
-    return f"{pages.rstrip('/')}/#/runs/{run}"
+    return f"{pages.rstrip('/')}/#/runs/{delivered.run}"
 
 
 def commit() -> tuple[str, bool]:
@@ -84,19 +84,16 @@ def commit() -> tuple[str, bool]:
 
 
 def software() -> str:
-    """Versions of what computes, and of what orchestrates."""
+    """Versions of the libraries that compute and of those that orchestrate."""
     found = {key.partition(".")[2]: value for key, value in environment.versions().items()}
     for name in ("scipy", "snakemake", "dvc", "mlflow"):
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return ", ".join(f"{name} {value}" for name, value in found.items())
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What the report was made on."""
+class Machine(NamedTuple):
+    """The machine that made the report."""
 
     system: str
     processor: str
@@ -107,19 +104,18 @@ class Machine:
 
 
 def machine() -> Machine:
-    """This machine."""
-    import torch
-
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Describe this machine."""
     return Machine(
-        f"{platform.system()} {platform.machine()}", _processor(), cores or 1, memory, gpus
+        f"{platform.system()} {platform.machine()}",
+        _processor(),
+        cores(),
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     )
 
 
 def _processor() -> str:
-    """The processor's name, where the system tells."""
+    """The processor's name, from Linux if possible."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -129,12 +125,12 @@ def _processor() -> str:
 
 
 def configuration(settings: Experiment) -> str:
-    """What was set, as YAML, without passwords; the rest has the documented values."""
+    """The settings that differ from the documented ones, as YAML without passwords."""
     return as_yaml(settings.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
 
 def as_yaml(values: Any) -> str:
-    """Settings as they are written in a configuration file."""
+    """Settings in the form of a configuration file, without passwords."""
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return redact(text)
 
@@ -145,20 +141,17 @@ def is_documented(settings: Experiment) -> bool:
 
 
 def _resolved(settings: Experiment) -> list[object]:
-    """All that decides the results."""
+    """Everything that determines the results."""
     recipes = {name: settings.recipe(name) for name in settings.trained}
     given = {name: settings.models[name] for name in settings.given}
     scales = {name: settings.scales(name) for name in settings.models}
-    values = settings.data, recipes, given, scales, settings.scale, settings.evaluate
-    return [v.model_dump() if isinstance(v, BaseModel) else v for v in values]
+    return [settings.data, recipes, given, scales, settings.scale, settings.evaluate]
 
 
 def commands(settings: Experiment | None, data_version: str) -> list[str]:
-    """What repeats the experiment, in a clone of the project."""
-    lines = []
+    """The commands that repeat the experiment in a clone of the project."""
     head, _ = commit()
-    if head != UNKNOWN:
-        lines.append(f"git checkout {head}")
+    lines = [f"git checkout {head}"] if head != UNKNOWN else []
     lines.append("make install")
     if data_version not in (UNKNOWN, "missing"):
         lines.append(f"dvc checkout    # or dvc pull; data version {data_version}")

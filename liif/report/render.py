@@ -1,4 +1,4 @@
-"""Pages: a template, the viewer and its pictures in one HTML file."""
+"""HTML pages: a template, the viewer and its pictures in one file."""
 
 from __future__ import annotations
 
@@ -11,42 +11,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from liif import __version__
 from liif.images.pixels import RGB8
-from liif.report import translations as words
+from liif.report import translations
 from liif.system.files import write_text
 
 _THUMBNAIL = 128
-"""Longest side, in pixels."""
+"""Longest side in pixels."""
 STRENGTHS = (1, 2, 4, 8, 16)
-"""How much differences may be amplified."""
-_HEAT = [
-    "000004",
-    "1b0c41",
-    "4a0c6b",
-    "781c6d",
-    "a52c60",
-    "cf4446",
-    "ed6925",
-    "fb9b06",
-    "f7d13d",
-    "fcffa4",
-]
-"""Colours of the heat map, equally spaced: dark is equal, bright is far."""
+"""Factors by which the viewer can amplify differences."""
+_HEAT = "#000004, #1b0c41, #4a0c6b, #781c6d, #a52c60, #cf4446, #ed6925, #fb9b06, #f7d13d, #fcffa4"
+"""Heat-map colours, equally spaced, from equal (dark) to far apart (bright)."""
+_RAMP = np.array([list(bytes.fromhex(colour[1:])) for colour in _HEAT.split(", ")]) / 255
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A version of every picture, as the viewer knows it."""
+    """A version of every picture, such as LR, bicubic or a model."""
 
     key: str
     label: str | None = None
-    """What it is called; None if `word` is its name in both languages."""
+    """Its name; None if `word` names it in both languages."""
     word: str | None = None
 
 
@@ -57,18 +47,18 @@ class Shown:
     name: str
     rows: int
     cols: int
-    """Of its largest version."""
+    """Size of its largest version."""
     thumb: str
-    """A data address."""
+    """Data URL."""
     files: dict[str, str]
-    """Version → address."""
+    """Version → URL."""
     quality: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
     """Version → PSNR and SSIM."""
 
 
 def write(
     path: Path,
-    template: str,
+    name: str,
     *,
     title: tuple[str, str],
     versions: list[Version],
@@ -77,36 +67,35 @@ def write(
     baseline: str | None,
     **content: object,
 ) -> None:
-    """Write a page whole.
+    """Write a page atomically.
 
     Parameters
     ----------
+    name
+        Of the template.
     title
         In both languages.
     truth, baseline
-        The versions that differences and gains are taken to.
+        Versions that differences and gains are relative to.
     content
-        What else the template shows.
+        Further variables of the template.
     """
     data = {
         "title": title,
-        "words": words.dictionary(),
-        "versions": [_without_none(vars(v)) for v in versions],
+        "words": translations.dictionary(),
+        "versions": [{k: v for k, v in vars(v).items() if v is not None} for v in versions],
         "pictures": [vars(p) for p in pictures],
         "truth": truth,
         "baseline": baseline,
     }
-    page = _templates().get_template(template)
-    heat = {c: " ".join(f"{v:.3g}" for v in row) for c, row in zip("RGB", _ramp().T, strict=True)}
-    script = Markup("\n".join(_text(name) for name in ("viewer.js", "page.js")))
-    text = page.render(
+    text = template(name).render(
         version=__version__,
         title=title[0],
         viewer_data=_script_json(data),
-        style=Markup(_text("style.css")),
-        script=script,
-        ramp=", ".join(f"#{colour}" for colour in _HEAT),
-        heat=heat,
+        style=_source("style.css"),
+        script=Markup("\n").join(_source(name) for name in ("viewer.js", "page.js")),
+        ramp=_HEAT,
+        heat={c: " ".join(f"{v:.3g}" for v in row) for c, row in zip("RGB", _RAMP.T, strict=True)},
         strengths=STRENGTHS,
         pictures=pictures,
         **content,
@@ -114,28 +103,28 @@ def write(
     write_text(path, text)
 
 
-def data_address(picture: NDArray[np.uint8], *, lossless: bool = True) -> str:
-    """A picture (H, W[, 3]) as a data address."""
+def data_url(picture: NDArray[np.uint8], *, lossless: bool = True) -> str:
+    """A picture (H, W[, 3]) as a data URL."""
     return _webp(Image.fromarray(picture), lossless=lossless)
 
 
 def thumbnail(picture: RGB8) -> str:
-    """A small version of a picture as a data address."""
+    """A small version of a picture as a data URL."""
     small = Image.fromarray(picture)
     small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
     return _webp(small, lossless=False)
 
 
-def heat_map(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values (H, W) in 0..1 in the colours of the heat map, (H, W, 3)."""
-    ramp, stops = _ramp(), np.linspace(0, 1, len(_HEAT))
-    channels = [np.interp(values, stops, ramp[:, c]) for c in range(3)]
+def heat_map(values: NDArray[Any]) -> RGB8:
+    """Heat-map colours (H, W, 3) of values (H, W) in 0..1."""
+    stops = np.linspace(0, 1, len(_RAMP))
+    channels = [np.interp(values, stops, channel) for channel in _RAMP.T]
     return np.round(np.stack(channels, axis=-1) * 255).astype(np.uint8)
 
 
-def _ramp() -> NDArray[np.float64]:
-    colours = [[int(c[i : i + 2], 16) / 255 for i in (0, 2, 4)] for c in _HEAT]
-    return np.array(colours)
+def template(name: str) -> Template:
+    """A template of the page's folder."""
+    return _environment().get_template(name)
 
 
 def _webp(image: Image.Image, *, lossless: bool) -> str:
@@ -145,30 +134,26 @@ def _webp(image: Image.Image, *, lossless: bool) -> str:
 
 
 def _script_json(value: object) -> Markup:
-    """JSON that no name of a picture can end the script with."""
+    """JSON in which no picture's name can end the script element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
 
 
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _text(name: str) -> str:
-    return (words.PAGE / name).read_text(encoding="utf-8")
+def _source(name: str) -> Markup:
+    return Markup((translations.PAGE / name).read_text(encoding="utf-8"))
 
 
 @cache
-def _templates() -> Environment:
+def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(words.PAGE),
+        loader=FileSystemLoader(translations.PAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"t": words.html}
-    environment.filters |= {"picture": data_address, "both": words.spans}
+    environment.globals["t"] = translations.html
+    environment.filters["data_url"] = data_url
     return environment

@@ -1,16 +1,18 @@
-"""What a results folder holds: pictures, metrics, histories, times."""
+"""The contents of a results folder: pictures, metrics, histories, times."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 from liif.checkpoints.outputs import Outputs
 from liif.config import Experiment, TestLR
-from liif.data import manifests as buckets
+from liif.data import manifests
 from liif.data.collection import open_collection
 from liif.images.png import write_png
 from liif.inference.evaluate import Result
@@ -18,58 +20,56 @@ from liif.inference.upscaler import BICUBIC
 from liif.system.errors import UserError
 
 LR, TRUTH = "lr", "truth"
-"""The versions of a test picture that no model made."""
+"""The versions of a test picture that are no upscaling."""
 
 Score = tuple[float | None, float | None]
-"""PSNR, None for equal pictures; and SSIM, None where it cannot be."""
+"""PSNR, None for equal pictures, and SSIM, None for very small ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A results folder, and what its report is to show of it."""
+    """What a report shows of a results folder."""
 
     folder: Path
     scale: float
-    """How much the test pictures were enlarged."""
+    """Of the upscaled test pictures."""
     models: list[str]
-    """In the order of the configuration; without bicubic."""
+    """In the order of the configuration, without bicubic."""
     names: list[str]
     """The test pictures."""
-    evaluations: list[Result] = field(default_factory=list)
-    """Each of a model on a set at a scale."""
-    truth: Path | None = None
-    lr: Path | None = None
-    """Folders of the test pictures, as PNG."""
+    evaluations: list[Result]
+    """One for each model, set and scale."""
+    truth: Path | None
+    """Folder of the HR test pictures, as PNG."""
+    lr: Path
+    """Folder of the LR test pictures, as PNG."""
 
     @property
-    def versions(self) -> list[str]:
-        """LR, bicubic, the models, the truth: those that there may be of a picture."""
-        return [LR, *self.enlarged, TRUTH]
-
-    @property
-    def enlarged(self) -> list[str]:
+    def upscaled(self) -> list[str]:
         """Bicubic and the models."""
         return [BICUBIC, *self.models]
 
-    def path(self, version: str, name: str) -> Path | None:
-        """The file of a test picture's version, if there is one."""
-        folders = {LR: self.lr, TRUTH: self.truth}
-        folder = folders[version] if version in folders else self.folder / "upscaled" / version
-        path = None if folder is None else folder / f"{name}.png"
-        return path if path is not None and path.is_file() else None
+    @property
+    def versions(self) -> list[str]:
+        """Every version that a picture may have."""
+        return [LR, *self.upscaled, TRUTH]
 
-    def weights(self, model: str) -> Path | None:
-        """A model's weights, if they are there."""
-        path = self.folder / "models" / f"{model}.safetensors"
-        return path if path.is_file() else None
+    def path(self, version: str, name: str) -> Path | None:
+        """The file of a version of a test picture, if it exists."""
+        folders = {LR: self.lr, TRUTH: self.truth}
+        folder = folders.get(version, self.folder / "upscaled" / version)
+        path = folder / f"{name}.png" if folder else None
+        return path if path and path.is_file() else None
+
+    def outputs(self, model: str) -> Outputs:
+        """The files of a model; they may not exist."""
+        return Outputs(weights=self.folder / "models" / f"{model}.safetensors")
 
     def on_test(self, model: str) -> Result | None:
         """The evaluation of a model on the test pictures."""
         wanted = (model, "test", self.scale)
-        for result in self.evaluations:
-            if (result["model"], result["set"], result["scale"]) == wanted:
-                return result
-        return None
+        found = (r for r in self.evaluations if (r["model"], r["set"], r["scale"]) == wanted)
+        return next(found, None)
 
     def scores(self, model: str) -> dict[str, Score]:
         """PSNR and SSIM of a model on each test picture."""
@@ -77,56 +77,53 @@ class Results:
         return {name: (q["psnr"], q["ssim"]) for name, q in result["pictures"].items()}
 
     def gains(self, model: str) -> dict[str, float]:
-        """PSNR above bicubic's, of each test picture where both are known."""
-        mine, base = self.scores(model), self.scores(BICUBIC)
+        """PSNR above bicubic's, for each test picture where both are known."""
+        base = self.scores(BICUBIC)
         return {
             name: psnr - reference
-            for name, (psnr, _) in mine.items()
+            for name, (psnr, _) in self.scores(model).items()
             if psnr is not None and (reference := base.get(name, (None, None))[0]) is not None
         }
 
     def history(self, model: str) -> list[dict[str, float]]:
-        """A row for each epoch of a model's training; nothing if it was given."""
-        outputs = Outputs(weights=self.folder / "models" / f"{model}.safetensors")
+        """A row for each epoch of a model's training; empty if its weights were given."""
+        outputs = self.outputs(model)
         return outputs.read_history() if outputs.history.is_file() else []
 
 
 def collect(folder: Path, settings: Experiment | None = None) -> Results:
-    """What there is in a results folder.
+    """Collect what a results folder holds.
 
     Parameters
     ----------
     folder
-        As the workflow makes it: `metrics`, `upscaled`, `lr`, `hr`, `models`, `benchmarks`.
+        With the workflow's `metrics`, `upscaled`, `lr`, `hr`, `models`, `benchmarks`.
     settings
-        The experiment that it is of; without it, all that is found is taken.
+        Restricts the results to this experiment.
 
     Raises
     ------
     UserError
-        There is no such folder, nothing in it, or a damaged file.
+        The folder is missing, empty or damaged.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of results")
     models = _models(folder) if settings is None else list(settings.models)
-    evaluations = [r for m in [BICUBIC, *models] for r in _evaluations(folder, m)]
+    evaluations = [r for model in [BICUBIC, *models] for r in _evaluations(folder, model)]
     given = settings.data.test if settings is not None else None
-    if isinstance(given, TestLR):  # what was measured on other test pictures before
+    if isinstance(given, TestLR):  # without HR, so what was measured is of other test pictures
         evaluations = [r for r in evaluations if r["set"] != "test"]
     test = [r for r in evaluations if r["set"] == "test"]
     scale = settings.scale if settings is not None else _scale(folder, test)
     test = [r for r in test if r["scale"] == scale]
-    made = folder / "lr" / "test" / f"x{scale:g}"
+    lr, truth = (folder / kind / "test" / f"x{scale:g}" for kind in ("lr", "hr"))
     if isinstance(given, TestLR):
-        # A page may not link to what is outside of its folder.
-        lr: Path | None = folder / "report" / "lr"
-        names = _copy(given.lr, folder / "report" / "lr")
+        lr = folder / "report" / "lr"  # a page may not link to what is outside of its folder
+        names = _copy(given.lr, lr)
     else:
-        lr = made if made.is_dir() else None
-        names = sorted({n for r in test for n in r["pictures"]} or _listed(folder, models))
-    truth = folder / "hr" / "test" / f"x{scale:g}"
+        names = sorted({n for r in test for n in r["pictures"]} or _upscaled(folder, models))
     if not names and not evaluations:
-        raise UserError(f"{folder}: holds no enlarged pictures and no metrics; run the workflow")
+        raise UserError(f"{folder}: holds no upscaled pictures and no metrics; run the workflow")
     return Results(
         folder=folder,
         scale=scale,
@@ -139,7 +136,7 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
 
 
 def _models(folder: Path) -> list[str]:
-    """Every model of which there is anything."""
+    """Every model that left metrics or pictures."""
     found = {path.stem for path in (folder / "metrics").glob("*.json")}
     found |= {path.name for path in (folder / "upscaled").glob("*") if path.is_dir()}
     return sorted(found - {BICUBIC})
@@ -162,38 +159,36 @@ def _evaluations(folder: Path, model: str) -> list[Result]:
 
 
 def _scale(folder: Path, test: Iterable[Result]) -> float:
-    """At which the test pictures were enlarged, as far as the folder tells; else 8."""
-    scales = [r["scale"] for r in test]
+    """The scale of the first evaluation or LR folder of test pictures; 8 if there is none."""
+    scales = [float(r["scale"]) for r in test]
     for path in sorted((folder / "lr" / "test").glob("x*")):
-        try:
+        with suppress(ValueError):
             scales.append(float(path.name[1:]))
-        except ValueError:
-            continue
-    return float(scales[0]) if scales else 8.0
+    return scales[0] if scales else 8.0
 
 
-def _listed(folder: Path, models: Iterable[str]) -> set[str]:
-    """Pictures that were enlarged."""
+def _upscaled(folder: Path, models: Iterable[str]) -> set[str]:
+    """The names of all upscaled pictures."""
     folders = [folder / "upscaled" / model for model in (BICUBIC, *models)]
     return {path.stem for f in folders for path in f.glob("*.png") if path.name[0] != "."}
 
 
 def _copy(source: Path, to: Path) -> list[str]:
-    """Copy LR pictures of one's own, as PNG; those that are there already stay."""
+    """Copy given LR pictures as PNG, unless current copies exist; return their names."""
     pictures = open_collection(source)
     for name in pictures.names:
-        tag = buckets.tag_of("report", pictures.digest(name))
-        if not buckets.is_current(to / f"{name}.png", tag):
-            write_png(to / f"{name}.png", pictures.read(name), text={buckets.TAG: tag})
+        tag = manifests.tag_of("report", pictures.digest(name))
+        if not manifests.is_current(to / f"{name}.png", tag):
+            write_png(to / f"{name}.png", pictures.read(name), text={manifests.TAG: tag})
     return pictures.names
 
 
 @dataclass
 class Step:
-    """What the jobs of a step took, when each last ran."""
+    """What the jobs of a step took when each last ran."""
 
     name: str
-    """As `train rdn`."""
+    """Such as `train rdn`."""
     jobs: int = 0
     seconds: float = 0.0
     """Of all jobs together."""
@@ -202,7 +197,7 @@ class Step:
     """Largest resident set of a job, in MB."""
 
     def add(self, row: dict[str, str]) -> None:
-        """One more job, as Snakemake's benchmark has it."""
+        """Add a job, as a row of Snakemake's benchmark."""
         self.jobs += 1
         self.seconds += _number(row.get("s"))
         self.processor_seconds += _number(row.get("cpu_time"))
@@ -215,7 +210,7 @@ _STAGES = ("download", "pack", "degrade", "train", "import", "evaluate", "upscal
 def steps(results: Results) -> list[Step]:
     """Time and memory of each step, in the order of the stages."""
     root = results.folder / "benchmarks"
-    known = {*results.models, BICUBIC, "train", "valid", "test"}
+    known = {*results.upscaled, "train", "valid", "test"}
     found: dict[str, Step] = {}
     for path in sorted(root.rglob("*.tsv")):
         parts = path.relative_to(root).with_suffix("").parts
@@ -233,9 +228,9 @@ def steps(results: Results) -> list[Step]:
 
 
 def _number(text: str | None) -> float:
-    """A figure of Snakemake's; a job that was too short to be measured has none."""
+    """A benchmark's number; 0 for a job too short to be measured."""
     try:
         value = float(text or 0)
     except ValueError:
         return 0.0
-    return value if value == value else 0.0
+    return 0.0 if isnan(value) else value

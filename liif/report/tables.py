@@ -1,4 +1,4 @@
-"""Numbers: what was measured, beside what was published."""
+"""Tables of what was measured, beside what was published."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from liif.system.errors import UserError
 
 
 class Cell(NamedTuple):
-    """A model at a scale; None is not measured, or not published."""
+    """PSNR of a model at a scale; None if not measured or not published."""
 
     measured: float | None
     published: float | None
 
     @property
     def difference(self) -> float | None:
-        """Measured less published."""
+        """Measured minus published."""
         if self.measured is None or self.published is None:
             return None
         return self.measured - self.published
@@ -36,32 +36,29 @@ class Row(NamedTuple):
 
     model: str
     network: str | None
-    """What it is called where it was published."""
+    """Its published name."""
     cells: list[Cell]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A set: its models by its scales."""
+    """The models on a set, by scale."""
 
     name: str
     convention: tuple[str, str]
-    """How it was measured, in each language."""
+    """How PSNR was measured, in each language."""
     same_pictures: bool
-    """Whether it was published on just these."""
+    """Whether the published values are of the same pictures."""
     same_convention: bool
-    """Whether it was published with this channel and this border."""
+    """Whether they were measured with the same channel and border."""
     scales: list[float]
     rows: list[Row]
 
 
 def tables(results: Results, settings: Experiment | None, versions: dict[str, str]) -> list[Table]:
-    """A table for each set that anything was measured on, but the test pictures.
+    """A table for each measured set except the test pictures.
 
-    Parameters
-    ----------
-    versions
-        The hash of each set's source, where that is known.
+    `versions` holds the hash of each set's source, as far as known.
     """
     sets = dict.fromkeys(r["set"] for r in results.evaluations if r["set"] != "test")
     return [_table(results, name, settings, versions.get(name)) for name in sets]
@@ -71,34 +68,30 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
     found: dict[tuple[str, float], Result] = {
         (r["model"], r["scale"]): r for r in results.evaluations if r["set"] == name
     }
-    first = next(iter(found.values()))
-    scores = published.scores(name, first["channel"])
-    networks = {m: network(results, m, settings) for m in results.models}
-    present = [m for m in networks if any(model == m for model, _ in found)]
-    there = {networks[m] for m in present}
-    scales = sorted(
-        {s for _, s in found} | {s for n, row in scores.items() if n in there for s in row}
-    )
-    # Bicubic first, then the models.
+    channel = next(iter(found.values()))["channel"]
+    scores = published.scores(name, channel)
+    measured = {model for model, _ in found}
+    networks = {m: network(results, m, settings) for m in results.models if m in measured}
+    scales = {scale for _, scale in found}
+    scales |= {s for n in networks.values() if n in scores for s in scores[n]}
     rows = []
-    for model in ([BICUBIC] if any(m == BICUBIC for m, _ in found) else []) + present:
+    for model in [m for m in results.upscaled if m in measured]:
         known = scores.get(BICUBIC if model == BICUBIC else networks[model] or "", {})
-        cells = [Cell(found.get((model, s), {}).get("psnr"), known.get(s)) for s in scales]
+        cells = [Cell(found.get((model, s), {}).get("psnr"), known.get(s)) for s in sorted(scales)]
         rows.append(Row(model, networks.get(model), cells))
-    channel = first["channel"]
     usual: Border = "scale+6" if channel == "rgb" else "scale"
     return Table(
         name=name,
         convention=_convention(list(found.values())),
         same_pictures=name != "valid" or version == ARCHIVES[published.DIV2K_VALID].sha256,
         same_convention=all(r["border"] == border_width(usual, s) for (_, s), r in found.items()),
-        scales=scales,
+        scales=sorted(scales),
         rows=rows,
     )
 
 
 def _convention(results: list[Result]) -> tuple[str, str]:
-    """The channel, and what is left out at the border, which may differ by scale."""
+    """The channel and the border left out, which may differ by scale."""
     widths = sorted({int(r["border"]) for r in results})
     if len(widths) == 1:
         border = both("border_pixels", n=widths[0])
@@ -108,10 +101,10 @@ def _convention(results: list[Result]) -> tuple[str, str]:
 
 
 def network(results: Results, model: str, settings: Experiment | None) -> str | None:
-    """The published network that a model is, by its weights or its settings."""
+    """The published name of a model's network, by its weights or else its settings."""
+    weights = results.outputs(model).weights
     architecture: Any = None
-    weights = results.weights(model)
-    if weights is not None:
+    if weights.is_file():
         architecture = metadata(weights).get("architecture")
     elif settings is not None and isinstance(settings.models[model], TrainedModel):
         architecture = settings.recipe(model).architecture.model_dump(mode="json")
@@ -124,22 +117,22 @@ def network(results: Results, model: str, settings: Experiment | None) -> str | 
 
 
 class OnTest(NamedTuple):
-    """What a model does on the test pictures."""
+    """A model on the test pictures."""
 
     model: str
     psnr: float | None
     ssim: float | None
     gain: float | None
-    """PSNR above bicubic's."""
+    """Mean PSNR above bicubic's."""
     better: int
+    """Number of pictures on which it is better than bicubic."""
     compared: int
-    """Pictures on which it is better than bicubic, of so many."""
 
 
 def on_test(results: Results) -> list[OnTest]:
-    """Bicubic and each model on the test pictures, where those have a truth."""
+    """Bicubic and each model that was measured on the test pictures."""
     rows = []
-    for model in results.enlarged:
+    for model in results.upscaled:
         result, gains = results.on_test(model), results.gains(model)
         if result is not None:
             gain = sum(gains.values()) / len(gains) if gains and model != BICUBIC else None

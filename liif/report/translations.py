@@ -1,4 +1,4 @@
-"""The pages' words, in English and Chinese."""
+"""The pages' texts, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 LANGUAGES = ("en", "zh-CN")
 PAGE = Path(__file__).parent / "page"
-"""Templates, style, script and words."""
+"""Templates, style, scripts and texts."""
 
 
 @cache
@@ -22,10 +22,12 @@ def dictionary() -> dict[str, tuple[str, str]]:
 
 
 def both(key: str, **values: object) -> tuple[str, str]:
-    """A text in each language, values filled in; a pair of values has one for each."""
-    english, chinese = dictionary()[key]
-    first, second = ({k: _one(v, i) for k, v in values.items()} for i in (0, 1))
-    return english.format(**first), chinese.format(**second)
+    """A text in each language, values filled in; a value may be a pair, one per language."""
+    english, chinese = (
+        text.format(**{k: v[i] if isinstance(v, tuple) else v for k, v in values.items()})
+        for i, text in enumerate(dictionary()[key])
+    )
+    return english, chinese
 
 
 def html(key: str, **values: object) -> Markup:
@@ -47,7 +49,3 @@ def spans(texts: tuple[str, str], tag: str = "span") -> Markup:
 def _code(text: str) -> Markup:
     """A text with what stands in `backticks` as code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _one(value: object, language: int) -> object:
-    return value[language] if isinstance(value, tuple) else value

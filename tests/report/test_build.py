@@ -25,15 +25,17 @@ from liif.images import metrics
 from liif.images.imresize import cubic, imresize
 from liif.images.png import write_png
 from liif.images.read import read_picture
-from liif.report import build as stage
-from liif.report import downscaling as reduction
-from liif.report import provenance as origin
-from liif.report import render as page
-from liif.report import results
-from liif.report import rule_graph as graph
-from liif.report import spectra as blur
-from liif.report import tables as numbers
-from liif.report import translations as words
+from liif.report import (
+    build,
+    downscaling,
+    provenance,
+    render,
+    results,
+    rule_graph,
+    spectra,
+    tables,
+    translations,
+)
 from liif.report.build import report
 from liif.report.compare import compare
 from liif.system.errors import UserError
@@ -64,7 +66,7 @@ def test_a_folder_is_enough(made: Path) -> None:
     assert found.names == ["a", "b", "c"]
     assert found.scale == 8
     assert found.gains("good") == pytest.approx(gains(made, "good"))
-    rows = {row.model: row for row in numbers.on_test(found)}
+    rows = {row.model: row for row in tables.on_test(found)}
     assert list(rows) == ["bicubic", "better", "good"]
     assert rows["good"].gain == pytest.approx(np.mean(list(gains(made, "good").values())))
     assert (rows["good"].better, rows["good"].compared) == (3, 3)
@@ -127,7 +129,7 @@ def test_steps_add_up_their_jobs(made: Path) -> None:
         (lambda folder: folder.rename(folder.with_name("moved")), "results: no such folder"),
         (
             lambda folder: [f.unlink() for f in folder.rglob("*.*")],
-            "holds no enlarged pictures and no metrics; run the workflow",
+            "holds no upscaled pictures and no metrics; run the workflow",
         ),
         (
             lambda folder: (folder / "metrics" / "good.json").write_text('{"results": [{}]}'),
@@ -153,7 +155,7 @@ def test_what_is_missing_or_damaged_is_named(made: Path, break_it: object, messa
 def test_a_page_of_very_many_pictures_shows_some_of_them(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "MOST", 2)
+    monkeypatch.setattr(build, "MOST", 2)
     report(made, made.parent)
     assert "2 of 3 pictures are shown here" in html(made)
     assert len(viewer_data(html(made))["pictures"]) == 2
@@ -162,7 +164,7 @@ def test_a_page_of_very_many_pictures_shows_some_of_them(
 def test_a_hundred_thumbnails_of_anything_stay_small() -> None:
     # Noise, which cannot be made any smaller, in the size of the experiment.
     picture = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
-    assert 100 * len(page.thumbnail(picture)) < 2_000_000
+    assert 100 * len(render.thumbnail(picture)) < 2_000_000
 
 
 # --- the numbers -----------------------------------------------------------------------------
@@ -180,7 +182,7 @@ def test_published_networks_are_known_by_their_size() -> None:
 def test_measured_beside_published(made: Path) -> None:
     (made / "models" / "good.safetensors").write_bytes(BUNDLED.read_bytes())
     found = results.collect(made)
-    (table,) = numbers.tables(found, None, {"valid": "of other pictures"})
+    (table,) = tables.tables(found, None, {"valid": "of other pictures"})
     assert not table.same_pictures
     assert table.same_convention
     assert table.scales == [2, 3, 4, 6, 12, 18, 24, 30]
@@ -195,7 +197,7 @@ def test_measured_beside_published(made: Path) -> None:
     assert all(cell.published is None for cell in rows["better"].cells)
     assert rows["bicubic"].cells[2].published == 26.66
     div2k = ARCHIVES["DIV2K_valid_HR"].sha256
-    (table,) = numbers.tables(found, None, {"valid": div2k})
+    (table,) = tables.tables(found, None, {"valid": div2k})
     assert table.same_pictures
     report(made, made.parent, sources={"valid": ("data/DIV2K_valid_HR.zip", div2k)})
     note = '<p class="note"><span lang="en">These are not DIV2K'
@@ -211,7 +213,7 @@ def test_another_border_is_told(made: Path) -> None:
     for result in found["results"]:
         result["border"] = 0
     path.write_text(json.dumps(found))
-    (table,) = numbers.tables(results.collect(made), None, {})
+    (table,) = tables.tables(results.collect(made), None, {})
     assert not table.same_convention
     report(made, made.parent)
     assert '<p class="note"><span lang="en">The published values were measured with' in html(made)
@@ -234,12 +236,12 @@ def test_opencv_style_is_opencvs() -> None:
         [[200, 104, 188], [48, 80, 195], [130, 201, 90], [169, 78, 104]],
         [[169, 145, 203], [106, 6, 161], [76, 38, 132], [114, 167, 90]],
     ]
-    assert reduction.opencv_style(picture, (3, 4)).tolist() == expected
+    assert downscaling.opencv_style(picture, (3, 4)).tolist() == expected
 
 
 def test_reductions_differ_as_they_should() -> None:
     hr = photograph(160, 160)
-    found = reduction.reductions(hr, 8)
+    found = downscaling.reductions(hr, 8)
     assert found["with_antialiasing"].largest == 0
     assert np.array_equal(found["with_antialiasing"].picture, imresize(hr, 1 / 8))
     assert 0 < found["pillow"].largest < found["without_antialiasing"].largest
@@ -248,7 +250,7 @@ def test_reductions_differ_as_they_should() -> None:
 
 def test_kernels_pass_through_the_taps() -> None:
     for scale in (2.0, 2.5, 8.0):
-        found = reduction.kernels(scale)
+        found = downscaling.kernels(scale)
         for key, (x, y, _, weights) in found.items():
             assert weights.sum() == pytest.approx(1, abs=1e-9), key
             assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01)
@@ -261,7 +263,7 @@ def test_kernels_pass_through_the_taps() -> None:
 def test_power_is_where_the_wave_is() -> None:
     rows = np.arange(128)[:, None] * np.ones((1, 128))
     wave = (127.5 + 100 * np.sin(2 * np.pi * rows / 8))[..., None].repeat(3, axis=2)
-    spectrum = blur.power(np.round(wave).astype(np.uint8))
+    spectrum = spectra.power(np.round(wave).astype(np.uint8))
     assert spectrum.argmax() in (16 * 128, 112 * 128)
     # Parseval: the mean of the power is the variance.
     assert spectrum.sum() / spectrum.size == pytest.approx((100 / 255) ** 2 / 2, rel=0.05)
@@ -269,9 +271,9 @@ def test_power_is_where_the_wave_is() -> None:
 
 def test_plain_enlargements_have_little_beyond_the_limit(made: Path) -> None:
     found = results.collect(made)
-    example = blur.choose(found)
-    assert not example.bundled
-    shown = blur.blur(example, found)
+    example = spectra.choose(found)
+    assert not example.credit
+    shown = spectra.blur(example, found)
     assert shown.lr.shape == (6, 6, 3)
     assert list(shown.parts) == ["original", "nearest", "bilinear", "bicubic"]
     assert shown.details["bicubic"].beyond < 0.2 < shown.details["good"].below
@@ -302,7 +304,7 @@ def test_the_configuration_that_is_shown_makes_the_same_experiment() -> None:
         },
     ):
         settings = config.experiment(values)
-        text = origin.configuration(settings)
+        text = provenance.configuration(settings)
         assert "key=p" not in text
         again = config.experiment(yaml.safe_load(text) or {})
         assert [again.recipe(n) for n in again.trained] == [
@@ -313,10 +315,10 @@ def test_the_configuration_that_is_shown_makes_the_same_experiment() -> None:
 
 def test_the_command_that_repeats_it() -> None:
     documented = config.experiment(config.read_yaml("config/config.yaml"))
-    assert origin.is_documented(documented)
-    assert origin.commands(documented, "unknown")[-1].endswith("--cores all results/sr_800")
+    assert provenance.is_documented(documented)
+    assert provenance.commands(documented, "unknown")[-1].endswith("--cores all results/sr_800")
     other = config.experiment({"train": {"epochs": 3}})
-    lines = origin.commands(other, "abc.dir")
+    lines = provenance.commands(other, "abc.dir")
     assert lines[-1].endswith("results/sr_800 --configfile experiment.yaml")
     assert any("abc.dir" in line for line in lines)
 
@@ -342,17 +344,17 @@ DOT = """digraph snakemake_dag {
 
 
 def test_the_graph_leaves_out_what_others_imply() -> None:
-    edges = graph.parse(DOT)
+    edges = rule_graph.parse(DOT)
     assert edges == [("train", "sr_800"), ("upscale", "sr_800"), ("train", "upscale")]
-    svg = graph.svg(edges)
+    svg = rule_graph.svg(edges)
     assert svg.count("<rect") == 3
     assert svg.count("marker-end") == 2
 
 
 def test_the_graph_is_the_workflows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    snakefile = Path(stage.__file__).parent.parent.parent / "Snakefile"
-    edges = graph.rules(snakefile, "{}", "results/sr_800")
+    snakefile = Path(build.__file__).parent.parent.parent / "Snakefile"
+    edges = rule_graph.rules(snakefile, "{}", "results/sr_800")
     assert {("pack", "train"), ("table", "report"), ("report", "sr_800")} <= set(edges)
 
 
@@ -360,7 +362,7 @@ def test_a_graph_that_snakemake_cannot_tell_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert graph.rules(tmp_path / "no such file", "{}", "results/sr_800") == []
+    assert rule_graph.rules(tmp_path / "no such file", "{}", "results/sr_800") == []
     assert "the graph of the rules is left out" in capsys.readouterr().err
 
 
@@ -368,12 +370,12 @@ def test_a_graph_that_snakemake_cannot_tell_is_left_out(
 
 
 def test_every_word_is_there_in_both_languages_and_used() -> None:
-    sources = [p for p in words.PAGE.iterdir() if p.suffix in (".html", ".js")]
-    sources += list(words.PAGE.parent.glob("*.py"))
+    sources = [p for p in translations.PAGE.iterdir() if p.suffix in (".html", ".js")]
+    sources += list(translations.PAGE.parent.glob("*.py"))
     code = "\n".join(p.read_text(encoding="utf-8") for p in sources)
     built = {"valid_set", "test_set", "left_short", "right_short"}
     built |= {"convention_rgb", "convention_y"}
-    for key, (english, chinese) in words.dictionary().items():
+    for key, (english, chinese) in translations.dictionary().items():
         assert re.search(rf"\b{key}\b", code) or key in built, f"{key} is not used"
         fields = [{f for _, f, *_ in Formatter().parse(t) if f} for t in (english, chinese)]
         assert fields[0] == fields[1], key
@@ -382,8 +384,8 @@ def test_every_word_is_there_in_both_languages_and_used() -> None:
 
 
 def test_words_are_escaped() -> None:
-    assert "<b>" not in words.html("recipe_of", model="<b>")
-    assert words.html("run_note").count("<code>mlflow ui</code>") == 2
+    assert "<b>" not in translations.html("recipe_of", model="<b>")
+    assert translations.html("run_note").count("<code>mlflow ui</code>") == 2
 
 
 # --- compare ---------------------------------------------------------------------------------
@@ -475,7 +477,7 @@ def test_upscale_works_without_the_report_extra_and_report_names_it(
     picture = folder("pictures", a=(8, 8)) / "a.png"
     done = run("upscale", picture, "--out", tmp_path / "big.png", "--scale", 2)
     assert done.returncode == 0, done.stderr
-    assert images.read(tmp_path / "big.png").rgb.shape == (16, 16, 3)
+    assert read_picture(tmp_path / "big.png").rgb.shape == (16, 16, 3)
     for args in (("report", made), ("compare", picture, tmp_path / "big.png")):
         done = run(*args)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
