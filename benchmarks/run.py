@@ -30,11 +30,13 @@ from rich.table import Table
 from torch.nn import functional as F
 from tracked import measure_tracking
 
-from liif.checkpoints import format as checkpoint
-from liif.config import Architecture, RDNEncoder, Recipe, Training
+from liif.checkpoints.catalog import BUNDLED
+from liif.checkpoints.load import load
+from liif.config import Recipe, Training
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches, training_patch
-from liif.network import device
+from liif.network import device, tiling
+from liif.network.build import Architecture, RDNEncoder, build
 from liif.network.model import LIIF
 from liif.training.train import train_step
 
@@ -144,9 +146,9 @@ def matrix_rates() -> dict[str, float]:
 
 def model_of(kind: str) -> LIIF:
     if kind == "edsr":
-        return checkpoint.load()
+        return load()
     torch.manual_seed(0)
-    return checkpoint.build(Architecture(encoder=RDNEncoder())).eval()
+    return build(Architecture(encoder=RDNEncoder())).eval()
 
 
 def decoder_gflop(pixels: int) -> float:
@@ -197,7 +199,7 @@ def serve_training(who: str, kind: str) -> Callable[[], float]:
         batches = TrainingBatches(bundled(Path(folder)), recipe.train)
         ready = [batches[i] for i in range(4)]
     torch.manual_seed(0)
-    model = checkpoint.build(recipe.architecture)
+    model = build(recipe.architecture)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     step = train_step if who == "ours" else direct.train_step
     numbers = iter(range(10**6))
@@ -240,7 +242,7 @@ def loader_rows(folder: Path) -> list[Row]:
     source = folder / "png"
     source.mkdir()
     rng = np.random.default_rng(0)
-    base = Image.open(next((checkpoint.BUNDLED.parents[1] / "photos/train").glob("wine.webp")))
+    base = Image.open(next((BUNDLED.parents[1] / "photos/train").glob("wine.webp")))
     for i in range(10):
         grain = rng.normal(0, 4, (1224, 1632, 3))
         pixels = np.asarray(base.convert("RGB").resize((1632, 1224)), dtype=float) + grain
@@ -361,9 +363,11 @@ def measure_upscale(kind: str, height: str, width: str, scale: str) -> Row:
     model = model_of(kind)
     picture = np.random.default_rng(0).integers(0, 256, (int(height), int(width), 3), np.uint8)
     lr = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
-    model.encode_large(lr[:, :, :50, :50])  # a first call prepares
-    start = time.perf_counter()
-    model.encode_large(lr)
+    with torch.inference_mode():
+        lr = model.normalise(lr)
+        tiling.encode(model.encoder, lr[:, :, :50, :50])  # a first call prepares
+        start = time.perf_counter()
+        tiling.encode(model.encoder, lr)
     middle = time.perf_counter()
     model.upscale(picture, scale=float(scale))
     end = time.perf_counter()
@@ -379,7 +383,7 @@ def measure_training() -> Row:
     recipe = Recipe()
     with tempfile.TemporaryDirectory() as folder:
         batches = TrainingBatches(bundled(Path(folder)), recipe.train)
-    model = checkpoint.build(recipe.architecture)
+    model = build(recipe.architecture)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     for i in range(4):
         train_step(model, optimizer, batches[i])

@@ -26,10 +26,11 @@ import torch
 import yaml
 from PIL import Image
 
-from liif.checkpoints import format as checkpoint
-from liif.config import Architecture, Experiment, Recipe
+from liif.checkpoints.format import save_checkpoint
+from liif.config import Experiment, Recipe
 from liif.data.pack import pack
 from liif.network import device
+from liif.network.build import Architecture, build
 
 ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "scaling.json"
@@ -113,7 +114,7 @@ def training(kind: str) -> Numbers:
     with tempfile.TemporaryDirectory() as folder:
         batches = TrainingBatches(bundled(Path(folder)), recipe.train)
         batch = batches[0]
-    model = checkpoint.build(recipe.architecture)
+    model = build(recipe.architecture)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     train_step(model, optimizer, batch)
     times = []
@@ -177,7 +178,7 @@ def small_model(path: Path) -> None:
     """Save the demo's EDSR, untrained."""
     demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     architecture = Architecture.model_validate(demo["models"]["small-edsr"])
-    checkpoint.save(path, checkpoint.build(architecture), architecture)
+    save_checkpoint(path, build(architecture), architecture)
 
 
 def pictures() -> Numbers:

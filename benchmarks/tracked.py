@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from liif.config import Recipe, experiment, read_yaml
+from liif.config import Recipe, experiment
+from liif.config_file import read_yaml
 from liif.data.download import PHOTOGRAPHS
 from liif.data.pack import pack
 from liif.tracking.tracker import NoTracker, Tracker

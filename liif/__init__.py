@@ -6,7 +6,7 @@ The public names are loaded when first used, so that ``import liif`` costs nothi
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from liif.checkpoints.format import load as load
+    from liif.checkpoints.load import load as load
     from liif.images.imresize import imresize as imresize
     from liif.images.read import read_picture as read_picture
     from liif.network.model import LIIF as LIIF
@@ -19,7 +19,7 @@ RESULTS_VERSION = 1
 _HOMES = {
     "LIIF": "liif.network.model",
     "imresize": "liif.images.imresize",
-    "load": "liif.checkpoints.format",
+    "load": "liif.checkpoints.load",
     "read_picture": "liif.images.read",
 }
 

@@ -1,4 +1,4 @@
-"""The typed, checked configuration: the one truth about what can be set.
+"""The typed, checked configuration: the single definition of what can be set.
 
 ``config/config.yaml`` is the documented experiment written out; every default here equals it.
 The schema in ``workflow/schemas`` is generated from these classes (``make schema``).
@@ -9,81 +9,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import sha256
+from math import cos, pi
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    ConfigDict,
+    Discriminator,
     Field,
     PositiveFloat,
     PositiveInt,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
 )
 
-from liif.config_file import one_line
+from liif import RESULTS_VERSION
+from liif.config_file import Settings, checked, one_line, read_yaml
+from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 from liif.system.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Scale = Annotated[float, Field(ge=1, le=64)]
-Skip = Literal["none", "bilinear", "bicubic"]
 Channel = Literal["rgb", "y"]
 Border = Annotated[int, Field(ge=0)] | Literal["scale", "scale+6"]
-RGB = tuple[float, float, float]
-
-
-class Settings(BaseModel):
-    """Base of all settings: nothing unknown, nothing changed afterwards."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-T = TypeVar("T", bound=Settings)
-
-
-class EDSREncoder(Settings):
-    """EDSR-baseline; the defaults are the published sizes."""
-
-    name: Literal["edsr"] = "edsr"
-    blocks: PositiveInt = 16
-    """Residual blocks."""
-    channels: PositiveInt = 64
-    """Feature channels."""
-
-
-class RDNEncoder(Settings):
-    """RDN; the defaults are configuration "B" of its paper."""
-
-    name: Literal["rdn"] = "rdn"
-    blocks: PositiveInt = 16
-    """Residual dense blocks."""
-    layers: PositiveInt = 8
-    """Convolutions in each block."""
-    growth: PositiveInt = 64
-    """Channels that each convolution adds."""
-    channels: PositiveInt = 64
-    """Feature channels."""
-
-
-class Architecture(Settings):
-    """A LIIF network."""
-
-    encoder: Annotated[EDSREncoder | RDNEncoder, Field(discriminator="name")] = EDSREncoder()
-    """The encoder and its sizes."""
-    hidden: tuple[PositiveInt, ...] = Field(default=(256, 256, 256, 256), min_length=1)
-    """Widths of the decoder's hidden layers."""
-    skip: Skip = "none"
-    """What the enlarged input adds to the prediction; the paper's is none."""
-    mean: RGB = (0.5, 0.5, 0.5)
-    """Subtracted from RGB in 0..1 before the encoder, added after the decoder."""
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
-    """Divided by before the encoder, multiplied by after the decoder."""
 
 
 class StepSchedule(Settings):
@@ -93,7 +45,7 @@ class StepSchedule(Settings):
     every: PositiveInt = 200
     """Epochs."""
     factor: PositiveFloat = 0.5
-    """What the rate is multiplied by."""
+    """Multiplies the rate."""
 
 
 class CosineSchedule(Settings):
@@ -106,7 +58,7 @@ class Training(Settings):
     """A training; the defaults are the documented recipe."""
 
     epochs: PositiveInt = 1000
-    """How often the learning rate is looked at, validation done and progress kept."""
+    """An epoch ends with validation and a saved state."""
     visits: PositiveInt = 20
     """Patches cut from each photograph in an epoch."""
     batch: PositiveInt = 16
@@ -116,25 +68,25 @@ class Training(Settings):
     scales: tuple[Scale, Scale] = (1, 4)
     """Each patch's scale is drawn uniformly from this range."""
     queries: PositiveInt = 2304
-    """HR pixels asked for in each patch, without replacement."""
+    """HR pixels sampled from each patch, without replacement."""
     augment: bool = True
     """Random horizontal and vertical flips and transposition."""
     loss: Literal["l1", "l2"] = "l1"
     """Mean absolute or squared error of normalised RGB."""
     optimizer: Literal["adam", "adamw"] = "adam"
-    """With PyTorch's defaults but for the learning rate."""
+    """With PyTorch's defaults, except for the learning rate."""
     learning_rate: PositiveFloat = 1e-4
     """The optimizer's, before the schedule."""
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")] = StepSchedule()
     """How the learning rate falls."""
     precision: Literal["float32", "bf16"] = "float32"
-    """Of the products in training; bf16 is faster on devices that have it."""
+    """Of matrix products and convolutions; bf16 is faster on devices that support it."""
     init: Literal["default", "he"] = "default"
     """PyTorch's initialisation, or He's with damped outputs (better for short trainings)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of initial weights and of all samples."""
     validation_patches: PositiveInt = 160
-    """Fixed patches of the validation photographs that are measured after every epoch."""
+    """Fixed patches of the validation photographs, evaluated after every epoch."""
 
     @property
     def smallest_side(self) -> int:
@@ -151,31 +103,29 @@ class Training(Settings):
         return -(-photographs * self.visits // self.batch)
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Learning rate of a step, counted from 0."""
         if isinstance(self.schedule, CosineSchedule):
-            from math import cos, pi
-
             return self.learning_rate * 0.5 * (1 + cos(pi * step / (self.epochs * steps_per_epoch)))
-        halvings = step // steps_per_epoch // self.schedule.every
-        return self.learning_rate * self.schedule.factor**halvings
+        decays = step // steps_per_epoch // self.schedule.every
+        return self.learning_rate * self.schedule.factor**decays
 
 
 class Recipe(Architecture):
-    """All that decides what a training ends in, but the data: a network and its training."""
+    """Everything except the data that determines the trained weights: a network, its training."""
 
     train: Training = Training()
     """How it is trained."""
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        # Here and not in Training: a model's own settings are only complete with the experiment's.
+        # Here and not in Training: a model's own settings are completed by the experiment's.
         train, side = self.train, self.train.smallest_side
         if train.scales[0] > train.scales[1]:
             raise ValueError(f"`scales` (={list(train.scales)}) must be [smallest, largest]")
         if train.queries > side**2:
             raise ValueError(
                 f"`queries` (={train.queries}) exceeds the {side}² pixels of the "
-                f"smallest HR patch; lower it or enlarge `patch` (={train.patch})"
+                f"smallest HR patch; lower it or raise `patch` (={train.patch})"
             )
         return self
 
@@ -184,24 +134,58 @@ class Recipe(Architecture):
         """The network alone."""
         return Architecture.model_validate(self.model_dump(exclude={"train"}))
 
-    def key(self, fingerprint: str) -> str:
-        """Under which the trained weights are found again: a hash of settings and data."""
-        text = json.dumps([self.model_dump(mode="json"), fingerprint], sort_keys=True)
-        return sha256(text.encode()).hexdigest()
+    def key(self, fingerprint: str, results_version: int = RESULTS_VERSION) -> str:
+        """The hash of settings and data under which trained weights are stored.
+
+        Equal for equal results across versions of liif: fields added after 0.1.0 count only
+        where they differ from their default, and the results' version counts from 2 on.
+        """
+        parts: list[Any] = [_hashed(self), fingerprint]
+        if results_version > 1:
+            parts.append(results_version)
+        return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+_FIELDS_OF_0_1_0 = {
+    "Recipe": {"encoder", "hidden", "skip", "mean", "std", "train"},
+    "EDSREncoder": {"name", "blocks", "channels"},
+    "RDNEncoder": {"name", "blocks", "layers", "growth", "channels"},
+    "Training": {
+        *("epochs", "visits", "batch", "patch", "scales", "queries", "augment", "loss"),
+        *("optimizer", "learning_rate", "schedule", "precision", "init", "seed"),
+        "validation_patches",
+    },
+    "StepSchedule": {"name", "every", "factor"},
+    "CosineSchedule": {"name"},
+}
+"""The fields that always count in a training's key. Frozen: later fields are not added here."""
+
+
+def _hashed(settings: BaseModel) -> dict[str, Any]:
+    """The settings that count in a training's key, as JSON values."""
+    kind, values = type(settings), settings.model_dump(mode="json")
+    always = {"name"} | _FIELDS_OF_0_1_0.get(kind.__name__, set())
+    for name, field in kind.model_fields.items():
+        value = getattr(settings, name)
+        if name not in always and value == field.get_default():
+            del values[name]
+        elif isinstance(value, BaseModel):
+            values[name] = _hashed(value)
+    return values
 
 
 class Download(Settings):
-    """Weights on the network."""
+    """Weights at a URL."""
 
     url: str = Field(pattern=r"^https?://")
-    """Where they are."""
+    """Their address."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """What they must be."""
+    """The file's checksum."""
 
     @field_validator("url")
     @classmethod
     def _without_password(cls, url: str) -> str:
-        # Logs, reports and MLflow's parameters show what the configuration holds.
+        # Logs, reports and MLflow's parameters show the configuration.
         if "@" in urlsplit(url).netloc:
             raise ValueError("no name and password in an address: put them into ~/.netrc")
         return url
@@ -211,7 +195,7 @@ class TrainedModel(Architecture):
     """A model of the experiment that is trained."""
 
     train: Training = Training()
-    """What differs from the experiment's `train` for this model."""
+    """This model's differences from the experiment's `train`."""
     scales: tuple[Scale, ...] | None = None
     """Scales to evaluate on the validation set, in place of the experiment's."""
 
@@ -219,8 +203,11 @@ class TrainedModel(Architecture):
 class GivenModel(Settings):
     """A model of the experiment that is only evaluated and used."""
 
-    weights: str | Download
-    """`bundled`, a file, or `url` and `sha256`; ours, the authors' or mmagic's format."""
+    weights: Annotated[
+        Annotated[str, Tag("file")] | Annotated[Download, Tag("download")],
+        Discriminator(lambda value: "download" if isinstance(value, dict | Download) else "file"),
+    ]
+    """`bundled`, a file, or `url` and `sha256`; in liif's, the authors' or mmagic's format."""
     scales: tuple[Scale, ...] | None = None
     """Scales to evaluate on the validation set, in place of the experiment's."""
 
@@ -228,14 +215,14 @@ class GivenModel(Settings):
 class TestFrom(Settings):
     """Test pictures cut from the validation photographs."""
 
-    __test__ = False  # no test case, whatever pytest thinks of its name
+    __test__ = False  # not a test case, although pytest would collect it by its name
 
     from_: Literal["valid"] = Field(default="valid", alias="from")
     """The validation photographs."""
 
 
 class TestHR(Settings):
-    """Test pictures made from HR photographs, so that the truth is known."""
+    """Test pictures made from HR photographs, so that the reference is known."""
 
     __test__ = False
 
@@ -244,7 +231,7 @@ class TestHR(Settings):
 
 
 class TestLR(Settings):
-    """LR pictures of one's own; the truth is not known, so nothing is measured."""
+    """LR pictures without a reference; nothing is measured on them."""
 
     __test__ = False
 
@@ -252,45 +239,68 @@ class TestLR(Settings):
     """A folder or an archive of pictures."""
 
 
+def _test_kind(value: Any) -> str | None:
+    if isinstance(value, dict) and len(value) == 1:
+        return str(next(iter(value)))
+    kinds: dict[type, str] = {TestFrom: "from", TestHR: "hr", TestLR: "lr"}
+    return kinds.get(type(value))
+
+
 class Data(Settings):
-    """Where the photographs come from: folders or archives (zip, tar) of pictures."""
+    """The photographs: folders or archives (zip, tar) of pictures."""
 
     train: Path = Path("data/DIV2K_train_HR.zip")
     """To train on. DIV2K's own two archives are downloaded when missing."""
     valid: Path = Path("data/DIV2K_valid_HR.zip")
     """To validate and evaluate on."""
-    test: TestFrom | TestHR | TestLR = TestFrom()
-    """To enlarge: {from: valid}, {hr: DIR} or {lr: DIR}."""
+    test: Annotated[
+        Annotated[TestFrom, Tag("from")]
+        | Annotated[TestHR, Tag("hr")]
+        | Annotated[TestLR, Tag("lr")],
+        Discriminator(
+            _test_kind,
+            custom_error_type="kind",
+            custom_error_message="must be one of {{from: valid}}, {{hr: DIR}} and {{lr: DIR}}",
+        ),
+    ] = TestFrom()
+    """To upscale: {from: valid}, {hr: DIR} or {lr: DIR}."""
     crop: PositiveInt | None = 800
     """HR test pictures are cut to this centred square; null takes them whole."""
 
-    @field_validator("test", mode="before")
-    @classmethod
-    def _one_kind(cls, value: Any) -> Any:
-        kinds: dict[str, type[Settings]] = {"from": TestFrom, "hr": TestHR, "lr": TestLR}
-        if isinstance(value, dict):
-            if len(value) != 1 or next(iter(value)) not in kinds:
-                raise ValueError("must be one of {from: valid}, {hr: DIR} and {lr: DIR}")
-            return kinds[next(iter(value))].model_validate(value)
-        return value
-
 
 class Evaluation(Settings):
-    """What is measured, and how."""
+    """The measurements on the validation set."""
 
     scales: tuple[Scale, ...] = (2, 3, 4, 6, 8, 12, 18, 24, 30)
     """On the validation set."""
     channel: Channel = "rgb"
-    """PSNR and SSIM on RGB (DIV2K's way) or on luma (the benchmarks')."""
+    """PSNR and SSIM on RGB (DIV2K's convention) or on luma (the benchmarks')."""
     border: Border = "scale+6"
     """Pixels left out at each side: a number, `scale` (benchmarks) or `scale+6` (DIV2K)."""
+
+
+def _not_bicubic(name: str) -> str:
+    if name == "bicubic":
+        raise ValueError("the name `bicubic` is taken by the baseline; use another")
+    return name
+
+
+def _model_kind(value: Any) -> str:
+    given = "weights" in value if isinstance(value, dict) else isinstance(value, GivenModel)
+    return "given" if given else "trained"
 
 
 class Experiment(Settings):
     """The whole configuration file."""
 
     data: Data = Data()
-    models: dict[Name, TrainedModel | GivenModel] = Field(
+    models: dict[
+        Annotated[Name, AfterValidator(_not_bicubic)],
+        Annotated[
+            Annotated[TrainedModel, Tag("trained")] | Annotated[GivenModel, Tag("given")],
+            Discriminator(_model_kind),
+        ],
+    ] = Field(
         default={
             "edsr-baseline": TrainedModel(encoder=EDSREncoder()),
             "rdn": TrainedModel(encoder=RDNEncoder()),
@@ -301,34 +311,12 @@ class Experiment(Settings):
     train: Training = Training()
     """For all models that are trained."""
     scale: Scale = 8
-    """How much the test pictures are enlarged."""
+    """Scale factor of the test pictures."""
     evaluate: Evaluation = Evaluation()
     tracking: bool = True
-    """Whether MLflow keeps a record of every run."""
+    """Whether every run is recorded in MLflow."""
     buckets: PositiveInt = 1
-    """Into how many jobs work over many pictures is split."""
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _kinds(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        if "bicubic" in value:
-            raise ValueError("the name `bicubic` is taken by the baseline; use another")
-        # Choosing the class here keeps errors about the kind of model that was meant.
-        kinds = {
-            name: GivenModel if isinstance(model, dict) and "weights" in model else TrainedModel
-            for name, model in value.items()
-        }
-        checked, errors = {}, []
-        for name, model in value.items():
-            try:
-                checked[name] = kinds[name].model_validate(model)
-            except ValidationError as error:
-                errors += [{**e, "loc": (name, *e["loc"])} for e in error.errors()]
-        if errors:
-            raise ValueError(_line(errors, "models"))
-        return checked
+    """Number of jobs that work over many pictures is split into."""
 
     def recipe(self, name: str) -> Recipe:
         """The resolved settings of a trained model: the experiment's `train`, then its own."""
@@ -340,7 +328,7 @@ class Experiment(Settings):
     def scales(self, name: str) -> tuple[float, ...]:
         """The scales at which a model (or `bicubic`) is evaluated on the validation set."""
         if name not in self.models:
-            # Bicubic stands beside every model at every scale.
+            # Bicubic is compared with every model at every scale.
             own = [s for m in self.models.values() for s in m.scales or ()]
             return tuple(dict.fromkeys([*self.evaluate.scales, *own]))
         scales = self.models[name].scales
@@ -353,7 +341,7 @@ class Experiment(Settings):
 
     @property
     def given(self) -> list[str]:
-        """Names of the models that are given."""
+        """Names of the models whose weights are given."""
         return [n for n, m in self.models.items() if isinstance(m, GivenModel)]
 
 
@@ -365,34 +353,13 @@ def experiment(values: Mapping[Any, Any]) -> Experiment:
     UserError
         One line with the offending key, its value and what is allowed.
     """
-    checked = _checked(Experiment, values)
-    for name in checked.trained:
+    result = checked(Experiment, values)
+    for name in result.trained:
         try:
-            checked.recipe(name)
+            result.recipe(name)
         except ValidationError as error:
-            raise UserError(_line(error.errors(), f"models.{name}")) from None
-    return checked
-
-
-_ONE_OF = {"test", "encoder", "schedule", "weights"}
-"""Keys whose mappings are one thing or another: they are replaced, never mixed."""
-
-
-def merge(base: Mapping[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A configuration with changes on top, key by key.
-
-    Mappings of one thing or another (`test`, `encoder`, `schedule`, `weights`, and a model that
-    becomes a given one) are replaced whole.
-    """
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        if both and key not in _ONE_OF and "weights" not in value:
-            merged[key] = merge(cast(Mapping[Any, Any], old), value)
-        else:
-            merged[key] = value
-    return merged
+            raise UserError(one_line(error, {}, f"models.{name}")) from None
+    return result
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
@@ -409,64 +376,12 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
 
 def recipe(text: str) -> Recipe:
     """Settings of one training, from YAML or JSON text or from such a file."""
-    return _checked(Recipe, read_yaml(text))
-
-
-def read_yaml(text: str) -> dict[Any, Any]:
-    """A mapping from YAML or JSON text, or from the file of that name."""
-    source = "settings"
-    if not text.lstrip().startswith("{") and ": " not in text:
-        source = text
-        try:
-            text = Path(text).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:  # no such file, no text, no file name
-            raise UserError(f"settings: cannot read {source}: {_reason(error)}") from None
-    try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"settings: {source} is not YAML: {line}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"settings: {source} must hold a mapping, not {type(values).__name__}")
-    return values
+    return checked(Recipe, read_yaml(text))
 
 
 def schema() -> str:
     """The configuration's JSON schema, as the file in ``workflow/schemas``."""
     return json.dumps(Experiment.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _checked(kind: type[T], values: Any) -> T:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise UserError(_line(error.errors(), "")) from None
-
-
-def _line(errors: list[Any], prefix: str) -> str:
-    return one_line(errors, prefix, _known_keys)
-
-
-def _known_keys(where: list[str]) -> list[str]:
-    """The keys that there are at a place of the configuration."""
-    kinds: dict[str, list[type[Settings]]] = {
-        "data": [Data],
-        "train": [Training],
-        "evaluate": [Evaluation],
-        "encoder": [EDSREncoder, RDNEncoder],
-        "schedule": [StepSchedule, CosineSchedule],
-        "weights": [Download],
-    }
-    here: list[type[Settings]] = [Experiment] if not where else kinds.get(where[-1], [])
-    if len(where) == 2 and where[0] == "models":
-        here = [TrainedModel, GivenModel]
-    return sorted({name for kind in here for name in kind.model_fields})
 
 
 if __name__ == "__main__":

@@ -1,59 +1,135 @@
-"""Turns what the validator found into one line for people."""
+"""How YAML becomes checked settings, or one line that says what is wrong."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from liif.system.errors import UserError
 from liif.system.redact import redact
 
-_OF_KINDS = {"encoder", "schedule", "weights", "border"}
-"""Keys whose value may be of several kinds; the location after them names the kind."""
-_INTERNAL = re.compile(r"\[key\]$|constrained|literal|function")
-"""Parts of the validator's locations that are about itself."""
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, unknown keys are refused with a hint."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_known_keys(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            known = sorted(field.alias or name for name, field in cls.model_fields.items())
+            for key in values:
+                if key not in known:
+                    close = get_close_matches(str(key), known, n=1)
+                    hint = (
+                        f"did you mean `{close[0]}`?"
+                        if close
+                        else f"the keys here are {', '.join(known)}"
+                    )
+                    raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
+        return values
 
 
-def one_line(errors: list[Any], prefix: str, known_keys: Callable[[list[str]], list[str]]) -> str:
-    """The error that is most to the point: where, what value, what is allowed.
+T = TypeVar("T", bound=Settings)
 
-    Parameters
-    ----------
-    errors
-        As pydantic's ``ValidationError.errors()`` gives them.
-    prefix
-        The place in the configuration that their locations begin at.
-    known_keys
-        The keys that there are at a place.
+
+def checked(kind: type[T], values: Any, prefix: str = "") -> T:
+    """Settings from plain values; `prefix` is their place in the configuration.
+
+    Raises
+    ------
+    UserError
+        One line with the offending key, its value and what is allowed.
     """
-    # Of a value that may be of several kinds the deepest error is about the kind that was meant.
-    error = max(errors, key=lambda e: len(e["loc"]))
-    message = re.sub(r"^Value error, ", "", error["msg"])
-    if message.startswith("configuration: "):
-        return message  # already a line of ours, from further inside
-    unknown = error["type"] == "extra_forbidden"
-    location = [str(part) for part in error["loc"]]
-    path = [prefix] if prefix else []
-    for before, part in zip(["", *location], location, strict=False):
-        if before not in _OF_KINDS and not _INTERNAL.match(part):
-            path.append(part)
-    where = ".".join(path)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(one_line(error, values, prefix)) from None
+
+
+def one_line(error: ValidationError, values: Any, prefix: str = "") -> str:
+    """The deepest of the validator's errors: where it is, its value, and what is allowed."""
+    errors = error.errors()
+    paths = [_path(e, values) for e in errors]
+    path, first = max(zip(paths, errors, strict=True), key=lambda found: len(found[0]))
+    where = ".".join([prefix] * bool(prefix) + path)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    if unknown:
-        hint = _hint(path[-1], known_keys(where.split(".")[:-1]))
-        return f"configuration: unknown key `{where}`{hint}{more}"
-    value = error["input"]
-    shown = "" if isinstance(value, dict | BaseModel) else redact(f" (={value!r})")
-    return f"configuration: `{where or 'file'}`{shown}: {message[0].lower()}{message[1:]}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "unknown_key":
+        return f"configuration: unknown key `{where}`; {message}{more}"
+    value = first["input"]
+    shown = "" if isinstance(value, Mapping | BaseModel) else redact(f" (={value!r})")
+    return f"configuration: `{where or 'file'}`{shown}: {message[:1].lower()}{message[1:]}{more}"
 
 
-def _hint(key: str, known: list[str]) -> str:
-    """The known key that looks like this one, or all of them."""
-    known = [k for k in known if k != key]
-    close = get_close_matches(key, known, n=1)
-    if close:
-        return f"; did you mean `{close[0]}`?"
-    return f"; the keys here are {', '.join(known)}" if known else ""
+def _path(error: Any, values: Any) -> list[str]:
+    """The keys that lead to an error.
+
+    The validator's location also names members of unions, which are no keys of the values.
+    """
+    path = []
+    for part in error["loc"]:
+        inside = isinstance(values, Mapping) and part in values
+        if inside or (isinstance(values, list | tuple) and isinstance(part, int)):
+            values = values[part]
+        elif not (isinstance(values, Mapping) and error["type"] == "missing"):
+            continue
+        path.append(str(part))
+    return [*path, str(error["ctx"]["key"])] if error["type"] == "unknown_key" else path
+
+
+_ALTERNATIVES = {"test", "encoder", "schedule", "weights"}
+"""Keys whose mappings are alternatives: they are replaced, never merged."""
+
+
+def merge(base: Mapping[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A configuration with changes on top, key by key.
+
+    Alternatives (`test`, `encoder`, `schedule`, `weights`, and a model whose changes give
+    `weights`) are replaced whole.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        if both and key not in _ALTERNATIVES and "weights" not in value:
+            merged[key] = merge(cast(Mapping[Any, Any], old), value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def read_yaml(text: str) -> dict[Any, Any]:
+    """A mapping from YAML or JSON text, or from the file of that name.
+
+    Raises
+    ------
+    UserError
+        No such file, or its content is not a YAML mapping.
+    """
+    source = "settings"
+    if not text.lstrip().startswith("{") and ": " not in text:
+        source = text
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:  # no such file, not text, or not a file name
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise UserError(f"settings: cannot read {source}: {reason}") from None
+    try:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        line = re.sub(r"\s+", " ", str(error))
+        raise UserError(f"settings: {source} is not YAML: {line}") from None
+    if not isinstance(values, dict | None):
+        raise UserError(f"settings: {source} must hold a mapping, not {type(values).__name__}")
+    return values or {}

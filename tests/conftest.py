@@ -11,7 +11,7 @@ from hypothesis import settings
 from PIL import Image
 from samples import SMALL, Folder, photograph
 
-from liif.checkpoints.format import build
+from liif.network.build import build
 from liif.network.model import LIIF
 from liif.tracking.tracker import Tracker
 

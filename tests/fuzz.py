@@ -27,15 +27,16 @@ with atheris.instrument_imports(
     include=["liif", "PIL", "tifffile"], exclude=["liif.tracking.tracker", "liif.tracking.store"]
 ):
     from liif.checkpoints import authors  # noqa: F401 (instrumented)
-    from liif.checkpoints import format as checkpoint
+    from liif.checkpoints.format import save_checkpoint
+    from liif.checkpoints.load import read_checkpoint
     from liif.images import metadata, sixteen_bit  # noqa: F401 (instrumented)
     from liif.images.read import read_picture
+    from liif.network.build import Architecture, EDSREncoder, RDNEncoder, build
 
 import numpy as np
 import torch
 from PIL import Image
 
-from liif.config import Architecture, EDSREncoder, RDNEncoder
 from liif.system.errors import UserError
 
 _FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect")
@@ -126,11 +127,11 @@ def checkpoint_file(data: bytes) -> None:
     """Read any bytes as a weights file."""
     path = _scratch / "x"
     path.write_bytes(data)
-    _refused_in_one_line(lambda: checkpoint.read(path))
+    _refused_in_one_line(lambda: read_checkpoint(path))
 
 
 def _authors(architecture: Architecture) -> dict[str, Any]:
-    state = checkpoint.build(architecture).state_dict()
+    state = build(architecture).state_dict()
     return {"model": {"name": "liif", "args": {}, "sd": dict(state)}, "epoch": 1}
 
 
@@ -163,7 +164,7 @@ def checkpoints() -> list[bytes]:
                 torch.save(content, file, _use_new_zipfile_serialization=zipped)
                 made.append(file.getvalue())
         path = _scratch / "ours.safetensors"
-        checkpoint.save(path, checkpoint.build(architecture), architecture)
+        save_checkpoint(path, build(architecture), architecture)
         made.append(path.read_bytes())
     return made
 

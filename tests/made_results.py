@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from samples import SMALL, photograph
 
-from liif.checkpoints import format as checkpoint
-from liif.checkpoints.format import build
+from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.outputs import Outputs, history_csv
 from liif.images import metrics
 from liif.images.imresize import imresize
 from liif.images.pixels import RGB8
 from liif.images.png import write_png
 from liif.inference import evaluate
+from liif.network.build import build
 from liif.system.files import write_json, write_text
 
 MODELS = ("good", "better")
@@ -43,7 +43,7 @@ def make_results(folder: Path, names: list[str], side: int = 160) -> Path:
     write_metrics(folder, pictures)
     for model, kind in zip(MODELS, SMALL, strict=True):
         outputs = Outputs(weights=folder / "models" / f"{model}.safetensors")
-        checkpoint.save(outputs.weights, build(SMALL[kind]), SMALL[kind])
+        save_checkpoint(outputs.weights, build(SMALL[kind]), SMALL[kind])
     write_text(outputs.history, history_csv(_history()))
     write_json(outputs.sidecar, {"steps": 30, "seconds": 61.0, "device": "cpu"})
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

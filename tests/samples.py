@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from liif.config import Architecture, EDSREncoder, RDNEncoder
+from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 from liif.network.model import LIIF
 from liif.tracking.run import DataSet
 

@@ -6,6 +6,7 @@ import yaml
 
 from liif import config
 from liif.config import Experiment, Training
+from liif.config_file import merge
 from liif.system.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -136,7 +137,7 @@ def test_bicubic_stands_beside_every_model() -> None:
 def test_changes_on_the_command_line_replace_what_is_one_of(
     changes: dict[str, Any], where: tuple[str, ...], expected: object
 ) -> None:
-    merged = config.merge(load("config.yaml"), changes)
+    merged = merge(load("config.yaml"), changes)
     config.experiment(merged)
     value: Any = merged
     for key in where:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from liif import config
 from liif.cli import app
 from liif.cli.options import parse_sources
+from liif.config_file import merge
 from liif.data import manifests as buckets
 from liif.images import metrics
 from liif.inference import upscale
@@ -53,7 +54,7 @@ def changed(place: tuple[str, ...], value: Any) -> dict[str, Any]:
     """The documented configuration with one value replaced."""
     for key in reversed(place):
         value = {key: value}
-    return config.merge(DOCUMENTED, value)
+    return merge(DOCUMENTED, value)
 
 
 @given(st.sampled_from(places(DOCUMENTED)), values)

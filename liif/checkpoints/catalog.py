@@ -1,4 +1,4 @@
-"""Known weights: published checkpoints by name, fetched once and kept in a cache."""
+"""The catalog: published weights by name, and where they are kept once fetched."""
 
 from __future__ import annotations
 
@@ -8,49 +8,51 @@ from typing import NamedTuple
 
 from platformdirs import user_cache_path
 
+from liif.checkpoints.published import EDSR_LIIF, RDN_LIIF
 from liif.system.errors import UserError
 
+BUNDLED = Path(__file__).parents[1] / "assets" / "weights" / "edsr-baseline-liif.safetensors"
+"""The EDSR-baseline weights that the authors of LIIF released."""
 CACHE = "LIIF_CACHE"
-"""The variable that names another folder for the cache."""
+"""Environment variable that sets another cache folder."""
 
 
-class Known(NamedTuple):
+class Entry(NamedTuple):
     """A published checkpoint."""
 
     network: str
     origin: str
     url: str
     sha256: str = ""
-    """Its sha256, or as much of its beginning as was published."""
+    """Its sha256, or as many leading digits as were published."""
     bundled: bool = False
-    """It comes with the program, converted."""
+    """Part of liif, already converted."""
 
 
-WEIGHTS = {
-    "edsr-baseline": Known(
-        "EDSR-baseline-LIIF",
+_MMAGIC = "https://download.openmmlab.com/mmediting/restorers/liif/"
+CATALOG = {
+    "edsr-baseline": Entry(
+        EDSR_LIIF,
         "the authors of LIIF; is `bundled`",
         "https://www.dropbox.com/s/6f402wcn4v83w2v/edsr-baseline-liif.pth?dl=1",
         "1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
         bundled=True,
     ),
-    "rdn": Known(
-        "RDN-LIIF",
+    "rdn": Entry(
+        RDN_LIIF,
         "the authors of LIIF",
         "https://www.dropbox.com/s/mzha6ll9kb9bwy0/rdn-liif.pth?dl=1",
     ),
-    "mmagic-edsr-baseline": Known(
-        "EDSR-baseline-LIIF",
+    "mmagic-edsr-baseline": Entry(
+        EDSR_LIIF,
         "mmagic",
-        "https://download.openmmlab.com/mmediting/restorers/liif/"
-        "liif_edsr_norm_c64b16_g1_1000k_div2k_20210715-ab7ce3fc.pth",
+        f"{_MMAGIC}liif_edsr_norm_c64b16_g1_1000k_div2k_20210715-ab7ce3fc.pth",
         "ab7ce3fc",
     ),
-    "mmagic-rdn": Known(
-        "RDN-LIIF",
+    "mmagic-rdn": Entry(
+        RDN_LIIF,
         "mmagic",
-        "https://download.openmmlab.com/mmediting/restorers/liif/"
-        "liif_rdn_norm_c64b16_g1_1000k_div2k_20210717-22d6fdc8.pth",
+        f"{_MMAGIC}liif_rdn_norm_c64b16_g1_1000k_div2k_20210717-22d6fdc8.pth",
         "22d6fdc8",
     ),
 }
@@ -58,65 +60,37 @@ WEIGHTS = {
 
 
 def folder() -> Path:
-    """Where fetched weights are kept."""
+    """Folder of the fetched weights."""
     given = os.environ.get(CACHE)
     return (Path(given) if given else user_cache_path("liif")) / "weights"
 
 
-def cached(name: str) -> Path:
-    """Where weights of that name are, or would be."""
-    return folder() / f"{name}.safetensors"
-
-
-def require(name: str) -> None:
-    """Refuse a name that none of these weights has.
+def local_path(name: str) -> Path:
+    """Where the catalog's weights are, or will be once fetched.
 
     Raises
     ------
     UserError
-        The names that there are, are listed.
+        The catalog has no such name; the message lists its names.
     """
-    if name not in WEIGHTS:
-        raise UserError(f"`{name}` is none of {', '.join(WEIGHTS)}")
+    if name not in CATALOG:
+        raise UserError(f"`{name}` is none of {', '.join(CATALOG)}")
+    return BUNDLED if CATALOG[name].bundled else folder() / f"{name}.safetensors"
 
 
-def is_here(name: str) -> bool:
-    """Whether the weights can be used without being fetched."""
-    return WEIGHTS[name].bundled or cached(name).is_file()
-
-
-def fetch(name: str, *, sha256: str | None = None) -> Path:
-    """Fetch known weights, unless they are there, and convert them to our format.
-
-    Parameters
-    ----------
-    sha256
-        What the published file must be, where no whole checksum of it is known here.
+def locate(weights: str | Path) -> Path:
+    """The file of `bundled`, of a name in the catalog that was fetched, or of a path.
 
     Raises
     ------
     UserError
-        No such name; or the file cannot be had, or is another.
+        There is no such file.
     """
-    from liif.checkpoints import convert
-    from liif.checkpoints import format as checkpoint
-    from liif.system.progress import log
-
-    require(name)
-    path, known = cached(name), WEIGHTS[name]
-    if known.bundled:
-        return checkpoint.BUNDLED
-    if path.is_file():
-        checkpoint.read(path)  # complains if it is damaged
-        return path
-    if sha256 is not None and not sha256.startswith(known.sha256):
-        raise UserError(f"{name}: its sha256 begins with {known.sha256}, not with that given")
-    digest = sha256 or known.sha256
-    convert.import_weights(
-        known.url, path, sha256=digest, partial=folder() / ".partial", network=known.network
-    )
-    if len(digest) < 64:
-        _, _, provenance = checkpoint.read(path)
-        of_it = f"only {digest} of its sha256 is" if digest else "no checksum of it is"
-        log(f"{name}: {of_it} published; what came has {provenance['sha256']}")
+    path = BUNDLED if str(weights) == "bundled" else Path(weights)
+    if not path.is_file() and str(weights) in CATALOG:
+        path = local_path(str(weights))
+        if not path.is_file():
+            raise UserError(f"{weights}: not fetched yet; run `liif weights fetch {weights}`")
+    if not path.is_file():
+        raise UserError(f"{weights}: no such weights file")
     return path

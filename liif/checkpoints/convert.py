@@ -1,4 +1,4 @@
-"""Weights of any format → ours."""
+"""Conversion of weights of any format to liif's, after a download where needed."""
 
 from __future__ import annotations
 
@@ -6,88 +6,120 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from liif.checkpoints import format as checkpoint
 from liif.checkpoints import published
+from liif.checkpoints.catalog import CATALOG, folder, local_path, locate
+from liif.checkpoints.format import load_metadata, save_checkpoint
+from liif.checkpoints.load import read_checkpoint
 from liif.system.errors import UserError
 from liif.system.files import DiskFull, file_sha256
 from liif.system.progress import log
 from liif.system.redact import redact
 
 
-def import_weights(
-    source: str, out: Path, *, sha256: str | None, partial: Path, network: str | None = None
-) -> None:
-    """Convert weights of any format that `load` takes to ours; a URL is downloaded first.
+def fetch_weights(name: str, *, sha256: str | None = None) -> Path:
+    """Download weights of the catalog, unless they are there, and convert them.
 
     Parameters
     ----------
     sha256
-        What a URL's file must be, or its beginning.
-    network
-        The published network that it must be.
+        Checksum of the published file, for entries without a complete one.
 
     Raises
     ------
     UserError
-        The source cannot be had or read, is of another network, or a URL was given without its
+        Unknown name, failed download, or another file than expected.
+    """
+    path, entry = local_path(name), CATALOG[name]
+    if path.is_file():
+        read_checkpoint(path)  # refuses damaged files
+        return path
+    if sha256 is not None and not sha256.startswith(entry.sha256):
+        raise UserError(f"{name}: its sha256 begins with {entry.sha256}, not with the given one")
+    digest = sha256 or entry.sha256
+    partial = folder() / ".partial"
+    convert_weights(entry.url, path, sha256=digest, partial=partial, network=entry.network)
+    if len(digest) < 64:
+        published_part = f"only {digest} of its sha256 is" if digest else "no checksum of it is"
+        found = load_metadata(path)["provenance"]["sha256"]
+        log(f"{name}: {published_part} published; the downloaded file has {found}")
+    return path
+
+
+def convert_weights(
+    source: str, out: Path, *, sha256: str | None, partial: Path, network: str | None = None
+) -> None:
+    """Convert weights of any format that `load` takes; a URL is downloaded first.
+
+    Parameters
+    ----------
+    sha256
+        Checksum of a URL's file, or its leading digits.
+    partial
+        Folder for the download.
+    network
+        The published network that is expected.
+
+    Raises
+    ------
+    UserError
+        The source cannot be downloaded or read, holds another network, or is a URL without
         sha256.
     """
     if not source.startswith(("http://", "https://")):
-        path = checkpoint.locate(source)
+        path = locate(source)
         if out.exists() and out.samefile(path):
-            raise UserError(f"{out}: is what is to be converted; give another name")
+            raise UserError(f"{out}: is the file to convert; give another output name")
         _convert(path, out, source, network)
         return
     shown = redact(source)
-    from liif.system.http import fetch
-
     if sha256 is None:
         raise UserError(f"{shown}: give its --sha256, so that it can be checked")
-    fetched = partial / f"{out.stem}.weights"
-    if not (fetched.is_file() and file_sha256(fetched).startswith(sha256 or "-")):
-        # In a folder of its own: another model may be of the same file.
-        own = partial / out.stem
-        fetch((source,), fetched, own, digest=sha256)
-        with suppress(OSError):  # what is there of another file stays
-            own.rmdir()
+    downloaded = partial / f"{out.stem}.weights"
+    if not (downloaded.is_file() and file_sha256(downloaded).startswith(sha256 or "-")):
+        from liif.system.http import fetch
+
+        # In a folder of its own: another model may use the same file.
+        fetch((source,), downloaded, partial / out.stem, digest=sha256)
+        with suppress(OSError):  # it holds another unfinished file
+            (partial / out.stem).rmdir()
     try:
-        _convert(fetched, out, shown, network)
-    except DiskFull:  # the next try needs it
+        _convert(downloaded, out, shown, network)
+    except DiskFull:  # the next try needs the download
         raise
     except UserError:
-        fetched.unlink()
+        downloaded.unlink()
         raise
-    fetched.unlink()  # what is kept is the conversion
+    downloaded.unlink()
 
 
 def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
-    model, architecture, provenance = checkpoint.read(path)
+    model, architecture, provenance = read_checkpoint(path)
     found = published.network(architecture)
     if network is not None and found != network:
-        raise UserError(f"{source}: is no {network}, but {found or 'another network'}")
-    if provenance.get("format") in ("authors", "mmagic"):
+        raise UserError(f"{source}: expected {network}, found {found or 'another network'}")
+    layout = provenance.get("format", "")
+    if layout in ("authors", "mmagic"):
         provenance = {"sha256": file_sha256(path), **provenance}
-    checkpoint.save(out, model, architecture, provenance)
+    save_checkpoint(out, model, architecture, provenance)
     size = sum(p.numel() for p in model.parameters())
-    layout = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}
-    scaled = provenance.get("res_scale")
-    folded = f"; residual scaling {scaled:g} folded into the weights" if scaled else ""
+    named = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}.get(layout, "")
+    scale = provenance.get("res_scale")
+    folded = f"; residual scaling {scale:g} folded into the weights" if scale else ""
     log(
         f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}"
-        f"{layout.get(provenance.get('format', ''), '')}; normalised by mean "
-        f"{_numbers(architecture.mean)}, std {_numbers(architecture.std)}"
-        f"{_source(provenance)}{folded}"
+        f"{named}; normalised by mean {_numbers(architecture.mean)}, "
+        f"std {_numbers(architecture.std)} ({_basis(provenance)}){folded}"
     )
 
 
-def _source(provenance: dict[str, Any]) -> str:
-    """Whether the normalisation is what the file says."""
-    layout, said = provenance.get("format"), str(provenance.get("normalisation"))
-    if layout == "mmagic" and "published model" in said:
-        return " (assumed: the file does not say; mmagic's published model has it)"
+def _basis(provenance: dict[str, Any]) -> str:
+    """Whether the normalisation is stated in the file or assumed."""
+    layout, stated = provenance.get("format"), str(provenance.get("normalisation"))
+    if layout == "mmagic" and "published model" in stated:
+        return "assumed: the file does not say; mmagic's published model has it"
     if layout == "authors":
-        return " (assumed: such files do not say; all that the authors published have it)"
-    return " (as the file says)"
+        return "assumed: such files do not say; all that the authors published have it"
+    return "as the file says"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

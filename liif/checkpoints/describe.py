@@ -8,10 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from liif.checkpoints import format as checkpoint
 from liif.checkpoints import published
+from liif.checkpoints.catalog import locate
+from liif.checkpoints.format import is_safetensors
+from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs
-from liif.config import Architecture, RDNEncoder, Recipe
+from liif.config import Recipe
+from liif.network.build import Architecture
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.progress import duration
@@ -20,7 +23,7 @@ Facts = list[tuple[str, str]]
 """What there is to say, as (what, value)."""
 
 
-def info(weights: str) -> Facts:
+def describe(weights: str) -> Facts:
     """What a checkpoint is, from any format that `liif.load` takes.
 
     A training's sidecar beside the weights is told too, and what `../metrics` has under the same
@@ -31,11 +34,11 @@ def info(weights: str) -> Facts:
     UserError
         No such file, or none that can be read.
     """
-    path = checkpoint.locate(weights)
-    model, architecture, provenance = checkpoint.read(path)
+    path = locate(weights)
+    model, architecture, provenance = read_checkpoint(path)
     size = sum(p.numel() for p in model.parameters())
     formats = {"authors": "the authors'", "mmagic": "mmagic's"}
-    ours = checkpoint.is_safetensors(path)
+    ours = is_safetensors(path)
     origin = formats.get(provenance.get("format", ""))
     facts = [
         ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"),
@@ -63,15 +66,12 @@ def info(weights: str) -> Facts:
 
 
 def _network(architecture: Architecture) -> str:
-    e = architecture.encoder
-    if isinstance(e, RDNEncoder):
-        encoder = f"RDN, {e.blocks} blocks of {e.layers} layers, growth {e.growth}"
-    else:
-        encoder = f"EDSR, {e.blocks} blocks"
+    encoder = architecture.encoder
     known = published.network(architecture)
     name = f"{known} as published: " if known else ""
     hidden = "-".join(map(str, architecture.hidden))
-    return f"{name}{encoder}, {e.channels} channels; decoder {hidden}; skip {architecture.skip}"
+    sizes = f"{encoder.describe()}, {encoder.channels} channels"
+    return f"{name}{sizes}; decoder {hidden}; skip {architecture.skip}"
 
 
 def _training(recipe: Recipe, provenance: dict[str, Any]) -> Facts:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from liif.checkpoints import format as checkpoint
-from liif.config import Architecture
+from liif.checkpoints.catalog import locate
+from liif.checkpoints.load import read_checkpoint
 from liif.network import coords
+from liif.network.build import Architecture
 from liif.network.model import LIIF, Encoded
 from liif.system.errors import UserError
 from liif.system.files import atomic_write, file_sha256
@@ -67,7 +68,7 @@ class _Decoder(nn.Module):
         return m.decode(Encoded(features, normalised), queries, cells)
 
 
-def export(weights: str, out: Path | None = None) -> Exported:
+def export_onnx(weights: str, out: Path | None = None) -> Exported:
     """Write `OUT.encoder.onnx` and `OUT.decoder.onnx`, checked against the original.
 
     Parameters
@@ -84,8 +85,8 @@ def export(weights: str, out: Path | None = None) -> Exported:
         The weights cannot be read, or what was exported differs by more than 1e−4; then nothing
         is left behind.
     """
-    path = checkpoint.locate(weights)
-    model, architecture, _ = checkpoint.read(path)
+    path = locate(weights)
+    model, architecture, _ = read_checkpoint(path)
     model.eval()
     if out is None or out.is_dir():
         out = (out or Path()) / path.stem

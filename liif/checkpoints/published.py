@@ -6,7 +6,8 @@ Function", CVPR 2021, tables 1 and 2: PSNR in dB.
 
 from __future__ import annotations
 
-from liif.config import Architecture, Channel, EDSREncoder, RDNEncoder
+from liif.config import Channel
+from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 
 EDSR_LIIF = "EDSR-baseline-LIIF"
 RDN_LIIF = "RDN-LIIF"

@@ -1,4 +1,4 @@
-"""Unpickling checkpoints without running anything that is in them."""
+"""Unpickling checkpoints without executing anything in them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from liif.system.errors import UserError
 
 
 def load(path: Path) -> Any:
-    """What a checkpoint of PyTorch holds; objects of classes that are not here do nothing.
+    """Contents of a PyTorch checkpoint; objects of foreign classes become inert placeholders.
 
     Raises
     ------
     UserError
         The file is damaged, or names code that no checkpoint needs.
     """
-    if _is_tar(path):  # as of before 2017, and PyTorch would unpack it to disk
-        raise UserError(f"{path}: is a tar archive, and no checkpoint that can be loaded")
-    # An open file, since torch takes a name that ends in .safetensors for what it says.
+    if _is_tar(path):  # the format before 2017, which PyTorch would unpack to disk
+        raise UserError(f"{path}: is a tar archive, which is not a supported checkpoint")
+    # As an open file, since torch would read a name that ends in .safetensors as safetensors.
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of kinds of tensors that are refused later
+            warnings.simplefilter("ignore")  # about kinds of tensors that are refused later
             return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception:  # what a damaged file makes torch raise is not to be foreseen
+    except Exception:  # a damaged file can make torch raise anything
         pass
     try:
         _require_no_script(path)
-        # Training files of mmagic hold objects of classes that are not here.
+        # mmagic's training files hold objects of classes that are not installed here.
         inert: Any = types.SimpleNamespace(
             __name__="inert", Unpickler=_Unpickler, load=lambda f, **k: _Unpickler(f, **k).load()
         )
@@ -57,7 +57,7 @@ def _is_tar(path: Path) -> bool:
 
 
 def _require_no_script(path: Path) -> None:
-    """TorchScript's archives are programs."""
+    """Refuse TorchScript archives, which are programs."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(name.endswith("constants.pkl") for name in archive.namelist()):
@@ -65,48 +65,38 @@ def _require_no_script(path: Path) -> None:
 
 
 class _Inert:
-    """Stands for an object of a class that is not here. It takes anything, and does nothing."""
+    """Placeholder for an object of a foreign class: accepts everything, does nothing."""
 
     def __init__(self, *args: object, **kwargs: object) -> None: ...
 
     def __call__(self, *args: object, **kwargs: object) -> _Inert:
         return self
 
-    def __setstate__(self, state: object) -> None: ...
-
-    def __setitem__(self, key: object, value: object) -> None: ...
-
-    def append(self, item: object) -> None:
-        """Take an item of a list."""
-
-    def extend(self, items: object) -> None:
-        """Take items of a list."""
-
-    def add(self, item: object) -> None:
-        """Take an item of a set."""
+    # How pickle fills objects, lists and sets.
+    __setstate__ = __setitem__ = append = extend = add = __init__
 
 
-_REAL = {
+_ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
 }
-"""All that a state dict needs, and all that is ever called."""
+"""Everything that a state dict needs, and that is ever called."""
 _FOREIGN = ("mmengine", "mmcv", "mmagic", "mmedit", "numpy", "_codecs", "collections", "torch")
-"""Packages whose other objects are replaced by inert ones. Any other name refuses the file."""
+"""Packages whose other objects become placeholders. Any other name refuses the file."""
 
 
 class _Unpickler(pickle._Unpickler):
-    """Finds what a state dict needs, and inert objects in place of all the rest.
+    """Finds what a state dict needs, and placeholders for everything else.
 
-    Python's own, since the one in C makes room for as many objects as the file claims to number:
-    19 GB for one of 843 bytes.
+    Python's own, since the one in C allocates room for as many objects as the file claims: 19 GB
+    for one of 843 bytes.
     """
 
     def find_class(self, module: str, name: str) -> Any:
         """A function of the short list, or a class that does nothing."""
-        if (module, name) in _REAL:
-            return _REAL[module, name]
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
         if module.partition(".")[0] in _FOREIGN:
             return _Inert
         raise pickle.UnpicklingError(f"{module}.{name}")

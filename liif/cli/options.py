@@ -104,9 +104,9 @@ def require_extra(extra: str, *modules: str) -> None:
 
 def known_weights(incomplete: str) -> list[str]:
     """What a shell may complete to."""
-    from liif.checkpoints.catalog import WEIGHTS
+    from liif.checkpoints.catalog import CATALOG
 
-    return [name for name in ("bundled", *WEIGHTS) if name.startswith(incomplete)]
+    return [name for name in ("bundled", *CATALOG) if name.startswith(incomplete)]
 
 
 def parse_sources(texts: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -40,12 +40,12 @@ def import_(
     track: Track = False,
 ) -> None:
     """Convert weights to our format; nothing in the file is executed."""
-    from liif.checkpoints import convert as stage
+    from liif.checkpoints.convert import convert_weights
     from liif.tracking.entries import log_given_weights
 
     require_writable(out)
     with lock(lock_path(out), f"importing {out.name}"):
-        stage.import_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
+        convert_weights(source, out, sha256=sha256, partial=partial or out.parent / ".partial")
     with job_tracker(track) as tracker:
         log_given_weights(tracker, out, source)
 
@@ -64,9 +64,9 @@ def info(
     """Tell what a checkpoint is: network, origin, training, metrics."""
     import json
 
-    from liif.checkpoints import describe as stage
+    from liif.checkpoints.describe import describe
 
-    facts = stage.info(weights)
+    facts = describe(weights)
     if as_json:
         typer.echo(json.dumps(dict(facts), indent=1, ensure_ascii=False))
     else:
@@ -84,17 +84,17 @@ app.add_typer(weights_app, name="weights", rich_help_panel=WEIGHTS)
 @weights_app.command(name="list")
 def list_() -> None:
     """List the weights that can be had by name."""
-    from liif.checkpoints import catalog as known
+    from liif.checkpoints.catalog import CACHE, CATALOG, folder, local_path
 
     columns = [("name", "network", "from", "sha256", "here")]
-    for name, weights in known.WEIGHTS.items():
+    for name, weights in CATALOG.items():
         digest = f"{weights.sha256[:8]}…" if weights.sha256 else "not published"
-        here = "yes" if known.is_here(name) else "no"
+        here = "yes" if local_path(name).is_file() else "no"
         columns.append((name, weights.network, weights.origin, digest, here))
     widths = [max(len(row[i]) for row in columns) for i in range(5)]
     for row in columns:
         typer.echo("  ".join(f"{v:{n}}" for v, n in zip(row, widths, strict=True)).rstrip())
-    typer.echo(f"\nkept in {known.folder()} ({known.CACHE} names another folder)")
+    typer.echo(f"\nkept in {folder()} ({CACHE} sets another folder)")
 
 
 @weights_app.command()
@@ -107,12 +107,12 @@ def fetch(
     ] = None,
 ) -> None:
     """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
-    from liif.checkpoints import catalog as known
+    from liif.checkpoints import catalog, convert
 
-    known.require(name)
-    require_writable(known.folder())
-    with lock(known.folder() / ".partial" / f"{name}.lock", f"fetching {name}"):
-        typer.echo(known.fetch(name, sha256=sha256))
+    catalog.local_path(name)  # refuses unknown names before anything is written
+    require_writable(catalog.folder())
+    with lock(catalog.folder() / ".partial" / f"{name}.lock", f"fetching {name}"):
+        typer.echo(convert.fetch_weights(name, sha256=sha256))
 
 
 @app.command(rich_help_panel=WEIGHTS)
@@ -136,10 +136,10 @@ def export(
     if not onnx:
         raise UserError("say in which format: --onnx")
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript")
-    from liif.checkpoints import onnx as stage
+    from liif.checkpoints.onnx import export_onnx
 
     require_writable(out or Path.cwd())
-    made = stage.export(weights, out)
+    made = export_onnx(weights, out)
     for path in (made.encoder, made.decoder):
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     typer.echo(f"differs from the original by at most {made.difference:.1e} (onnxruntime)")

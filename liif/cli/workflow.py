@@ -326,11 +326,12 @@ def report(
     """Write RESULTS/report.html: pictures, numbers, and how they were made."""
     require_extra("report", "jinja2", "matplotlib", "networkx")
     from liif import config
+    from liif.config_file import read_yaml
     from liif.report import build
 
     require_writable(results)
     text = resolved or str(settings or "")
-    experiment = config.experiment(config.read_yaml(text)) if text else None
+    experiment = config.experiment(read_yaml(text)) if text else None
     sources = parse_sources(data or [])
     build.report(results, project(), experiment, sources=sources, snakefile=snakefile)
 

@@ -7,15 +7,17 @@ Urban100): channel "y", border scale.
 from __future__ import annotations
 
 from math import ceil, inf, log10
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from liif.config import Border, Channel
 from liif.images.pixels import RGB8, Pixels
 from liif.system.errors import UserError
+
+Channel = Literal["rgb", "y"]
+Border = int | Literal["scale", "scale+6"]
 
 _LUMA = np.array([65.738, 129.057, 25.064]) / 256
 """Of RGB, as the published evaluations of LIIF and its peers have it."""

@@ -62,16 +62,17 @@ def open_upscaler(
             log(f"{BICUBIC} is no network; without effect: {', '.join(without)}")
         return Upscaler(BICUBIC, _bicubic, whole=True)
 
-    from liif.checkpoints import format as checkpoint
+    from liif.checkpoints.catalog import locate
+    from liif.checkpoints.load import load
     from liif.network import device as devices
 
     devices.use_threads(threads)
     devices.keep_freed_memory()
-    path = checkpoint.locate(weights)
-    model = checkpoint.load(path, device=devices.choose(device))
+    path = locate(weights)
+    model = load(path, device=devices.choose(device))
 
     def bands(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:
-        return model.rgb_strips(lr, size, max_memory=max_memory, self_ensemble=self_ensemble)
+        return model.upscale_bands(lr, size, max_memory=max_memory, self_ensemble=self_ensemble)
 
     identity = file_sha256(path)
     return Upscaler(f"{identity} self-ensemble" if self_ensemble else identity, bands)

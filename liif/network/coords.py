@@ -1,8 +1,8 @@
 """All geometry: pixel centres, cells, and which feature pixels surround a query.
 
 Coordinates are (row, column) in [−1, 1]. An axis of n pixels has its centres at −1 + (2i + 1)/n.
-Everything is separable, so it is written for one axis; the sums are in float32 and in the order
-of the published code, since its results depend on their last bits.
+Everything is separable, so it is written for one axis. The sums are in float32 and in the order of
+the published code, since results depend on their last bits.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 EPS = 1e-6
-"""How far a query is moved off ties, and kept from the border (published constant)."""
+"""Offset of a query from ties and from the border (published constant)."""
 
 
 def centres(n: int, device: torch.device | None = None) -> Float[Tensor, " n"]:
@@ -29,7 +29,7 @@ class Neighbours(NamedTuple):
     """The two feature pixels of an axis that surround each query: before, then after it."""
 
     pixel: Int[Tensor, "2 *q"]
-    """Which feature pixel."""
+    """Index of the feature pixel."""
     relative: Float[Tensor, "2 *q"]
     """Query minus that pixel's centre, in feature pixels × 2."""
 
@@ -45,37 +45,3 @@ def neighbours(query: Float[Tensor, "*q"], n: int) -> Neighbours:
     shifted = shifted.clamp(-1 + EPS, 1 - EPS)
     pixel = ((shifted + 1) * (n / 2) - 0.5).round().long().clamp(0, n - 1)
     return Neighbours(pixel, (query - centres(n, query.device)[pixel]) * n)
-
-
-class Taps(NamedTuple):
-    """The pixels that interpolation reads for each query on one axis, and their weights."""
-
-    pixel: Int[Tensor, "t *q"]
-    weight: Float[Tensor, "t *q"]
-
-
-def taps(query: Float[Tensor, "*q"], n: int, kind: str) -> Taps:
-    """Interpolation of an axis with n pixels at the query coordinates.
-
-    `kind` is "bilinear" or "bicubic" (a = −0.5, as MATLAB's). The border is symmetric with the
-    edge pixel repeated. At the centres of a larger picture this is MATLAB's imresize.
-    """
-    position = (query.double() + 1) * (n / 2) - 0.5
-    first = position.floor()
-    if kind == "bilinear":
-        offsets = torch.arange(0, 2, device=query.device)
-    elif kind == "bicubic":
-        offsets = torch.arange(-1, 3, device=query.device)
-    else:
-        raise ValueError(f"`kind` (={kind!r}) must be 'bilinear' or 'bicubic'")
-    pixel = first.long() + offsets.view(-1, *[1] * query.ndim)
-    distance = (position - pixel).abs()
-    if kind == "bilinear":
-        weight = (1 - distance).clamp(min=0)
-    else:
-        near = 1.5 * distance**3 - 2.5 * distance**2 + 1
-        far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-        weight = torch.where(distance <= 1, near, far)
-    # The remainder by 2n, in operations that ONNX has for an n that is only known at run time.
-    folded = pixel - (pixel / (2 * n)).floor().long() * (2 * n)
-    return Taps(torch.minimum(folded, 2 * n - 1 - folded), weight.float())

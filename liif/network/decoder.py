@@ -1,8 +1,8 @@
-"""The decoding function of LIIF, and how it runs over whole pictures.
+"""The decoding function of LIIF, for single queries and for whole pictures.
 
 The first layer acts on unfolded features, that is on 3×3 neighbourhoods: its feature part *is* a
-3×3 convolution of the encoder's output, done once for each LR pixel. What is left of it for a query
-is to gather its results and to add a term of the row and one of the column.
+3×3 convolution of the encoder's output, computed once per LR pixel. A query only gathers its result
+and adds a term of its row and one of its column.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from liif.network.coords import Neighbours
 from liif.network.tiling import FeatureRows
 
 _TILE = {"cpu": 800}
-"""Queries decoded at once: on a CPU what stays in its cache."""
+"""Queries decoded at once: on a CPU as many as fit into its cache."""
 _TILE_ELSEWHERE = 65536
-"""On other devices what keeps them busy."""
+"""On other devices enough to keep them busy."""
 _GRID_BYTES = 16 << 20
-"""Of the first layer's results that are held at a time."""
+"""Memory for the first layer's results that are held at a time."""
 _FEW_ROWS = 4
-"""Up to so many rows of a tile are filled one by one, each in one pass over memory."""
+"""Tiles of up to so many rows are filled row by row, each in one pass over memory."""
 
 
 class Decoder(nn.Module):
@@ -63,19 +63,18 @@ class Decoder(nn.Module):
         return F.linear(relative, weight[:, :2]) + F.linear(cells, weight[:, 2:], bias)
 
     def rest(self, first: Float[Tensor, "n d"]) -> Float[Tensor, "n 3"]:
-        """All that follows the first linear layer; overwrites its argument."""
+        """Everything after the first linear layer; overwrites its argument."""
         x = first
         for linear in self.linears[1:]:
             x = affine(x.relu_(), linear)
         return x
 
-    def strips(
+    def bands(
         self, features: FeatureRows, size: tuple[int, int]
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
-        """A whole picture of that size (rows, cols), strip by strip of rows; for inference.
+        """A whole picture of that size (rows, cols), band by band of rows; for inference.
 
-        Only some rows of the grid are held at a time, and nothing is computed for a query but
-        the decoding function itself. Yields (output rows, normalised RGB).
+        Only some rows of the grid are held at a time. Yields (output rows, normalised RGB).
         """
         device = features.device
         (height, width), (h, w) = size, features.size
@@ -83,10 +82,10 @@ class Decoder(nn.Module):
         cols = coords.neighbours(coords.centres(width, device), w)
         row_term, col_term = self._separate_geometry(rows, cols, (h / height, w / width))
         lr_rows = max(4, _GRID_BYTES // (4 * w * row_term.shape[-1]))
-        strip = max(1, int(lr_rows * height / h))
+        band = max(1, int(lr_rows * height / h))
         tile_cols, tile_rows = _tile(width, _TILE.get(device.type, _TILE_ELSEWHERE))
-        for top in range(0, height, strip):
-            r = slice(top, min(top + strip, height))
+        for top in range(0, height, band):
+            r = slice(top, min(top + band, height))
             first, last = int(rows.pixel[:, r].min()), int(rows.pixel[:, r].max())
             grid = self._grid_rows(features, first, last + 1)
             out = torch.empty(3, r.stop - r.start, width, device=device)
@@ -127,7 +126,7 @@ class Decoder(nn.Module):
 
 
 class _Columns:
-    """Some columns of a strip: the grid's rows, gathered to them, with their geometry's term."""
+    """Some columns of a band: the grid's rows gathered for them, plus their geometric term."""
 
     def __init__(self, grid: Tensor, pixel: Tensor, term: Tensor) -> None:
         self._grid, self._pixel, self._term = grid, pixel, term
@@ -142,7 +141,7 @@ class _Columns:
             return x
         x = term.new_empty(2, 2, term.shape[1], *self._term.shape[1:])
         neighbours = pixel.tolist()
-        # Several output rows share a row of the grid, and go through the picture in order.
+        # Consecutive output rows share rows of the grid.
         needed = {n for before_after in neighbours for n in before_after}
         self._gathered = {n: self._gathered.get(n, self._gather(n)) for n in needed}
         for side, row in enumerate(neighbours):
@@ -157,8 +156,8 @@ class _Columns:
 def affine(x: Float[Tensor, "n d"], linear: nn.Linear) -> Float[Tensor, "n k"]:
     """The linear layer; on a CPU as oneDNN's 1×1 convolution.
 
-    Torch's matrix product on a CPU is MKL's, which is slow on processors of other makers: the
-    convolution reached 2.2 times its rate on an AMD EPYC with AVX-512, and the same elsewhere.
+    Torch's matrix product on a CPU is MKL's, which is slow on non-Intel processors: the convolution
+    reached 2.2 times its rate on an AMD EPYC with AVX-512, and the same rate elsewhere.
     """
     if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return F.linear(x, linear.weight, linear.bias)

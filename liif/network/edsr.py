@@ -7,6 +7,8 @@ Names of the layers are those of the published checkpoints.
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from liif.network.tiling import Encoder
+
 
 class ResidualBlock(nn.Module):
     """Convolution, ReLU, convolution; added to the input unscaled, without batch norm."""
@@ -25,19 +27,10 @@ class ResidualBlock(nn.Module):
         return residual + x
 
 
-class EDSR(nn.Module):
+class EDSR(Encoder):
     """LR picture (b, 3, h, w), normalised → features (b, channels, h, w)."""
 
-    channels: int
-    """Number of feature channels that come out."""
-    reach: int
-    """How far a pixel's influence goes, in pixels."""
-    best_tile: int = 256
-    """Side of the tiles that large pictures are encoded in: what suits caches."""
-    bytes_per_pixel: int
-    """Memory that encoding takes for each pixel of a tile (measured, rounded up)."""
-    fixed_bytes: int = 0
-    """Memory that it takes beside that."""
+    best_tile = 256  # suits caches
 
     def __init__(self, blocks: int = 16, channels: int = 64) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ CVPR 2021. Feature unfolding, cell decoding and local ensemble are always on, as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, cast, overload
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 import torch
@@ -19,40 +19,37 @@ from torch import Tensor, nn
 from liif.images.channels import join_bands, upscale_bands
 from liif.images.imresize import target_size
 from liif.images.pixels import Pixels, channels_of, image_array, like, white_level
-from liif.network import coords
-from liif.network import self_ensemble as symmetry
-from liif.network import tiling as tiles
+from liif.network import coords, interpolation, tiling
 from liif.network.decoder import Decoder, ensemble
 from liif.network.device import free_memory
-from liif.network.edsr import EDSR
-from liif.network.rdn import RDN
+from liif.network.interpolation import Skip
+from liif.network.self_ensemble import twins
+from liif.network.tiling import Encoder
 from liif.system import arguments
 
-Skip = Literal["none", "bilinear", "bicubic"]
-RGB = (0.5, 0.5, 0.5)
+HALF = (0.5, 0.5, 0.5)
 
 
 class Encoded(NamedTuple):
-    """What ``decode`` needs of LR pictures."""
+    """Encoded LR pictures, as ``decode`` takes them."""
 
     features: Float[Tensor, "b c h w"]
-    """The encoder's."""
+    """The encoder's output."""
     lr: Float[Tensor, "b 3 h w"]
     """The normalised LR pictures, for the skip."""
 
 
 class LIIF(nn.Module):
-    """A local implicit image function: an encoder, a decoder, and how pictures enter and leave.
+    """A local implicit image function: an encoder, a decoder, and the normalisation of pictures.
 
     Parameters
     ----------
     encoder
         Module with ``channels`` and (b, 3, h, w) → (b, channels, h, w).
     decoder
-        Its first layer must be made for the encoder's channels.
+        Its first layer must fit the encoder's channels.
     skip
-        What the enlarged input adds to the prediction: nothing (the paper's), or its bilinear or
-        bicubic enlargement.
+        Interpolation of the LR input that is added to the prediction; the paper adds none.
     mean, std
         Of each RGB channel in 0..1: pictures enter as (x − mean)/std and leave by the inverse.
     """
@@ -62,21 +59,21 @@ class LIIF(nn.Module):
 
     def __init__(
         self,
-        encoder: EDSR | RDN,
+        encoder: Encoder,
         decoder: Decoder,
         *,
         skip: Skip = "none",
-        mean: tuple[float, float, float] = RGB,
-        std: tuple[float, float, float] = RGB,
+        mean: tuple[float, float, float] = HALF,
+        std: tuple[float, float, float] = HALF,
     ) -> None:
         super().__init__()
         if decoder.channels != encoder.channels:
             raise ValueError(
-                f"the decoder is made for {decoder.channels} channels, "
-                f"the encoder gives {encoder.channels}"
+                f"the decoder expects {decoder.channels} channels, "
+                f"the encoder has {encoder.channels}"
             )
-        # Pixels' channels side by side is what convolutions are fastest on.
-        self.encoder: EDSR | RDN = cast(Any, encoder).to(memory_format=torch.channels_last)
+        # Convolutions are fastest in channels-last layout.
+        self.encoder: Encoder = cast(Any, encoder).to(memory_format=torch.channels_last)
         self.imnet = decoder  # the published name, which is in every checkpoint's keys
         self.skip: Skip = skip
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
@@ -84,26 +81,16 @@ class LIIF(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.mean.device
 
     def encode(self, lr: Float[Tensor, "b 3 h w"]) -> Encoded:
         """Encode LR pictures (RGB in 0..1) of any size down to 1×1."""
-        lr = self._normalised(lr)
+        lr = self.normalise(lr)
         return Encoded(self.encoder(lr), lr)
 
-    @torch.inference_mode()
-    def encode_large(
-        self, lr: Float[Tensor, "b 3 h w"], *, max_memory: int | None = None
-    ) -> Encoded:
-        """`encode` in tiles that overlap by the encoder's reach: the same result in less memory.
-
-        `max_memory` is in bytes, half of what is free when not given.
-        """
-        lr = self._normalised(lr)
-        return Encoded(tiles.encode(self.encoder, lr, max_memory=max_memory), lr)
-
-    def _normalised(self, lr: Tensor) -> Tensor:
+    def normalise(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """RGB in 0..1 → the encoder's input."""
         lr = (lr - self.mean.view(3, 1, 1)) / self.std.view(3, 1, 1)
         return lr.contiguous(memory_format=torch.channels_last)
 
@@ -139,7 +126,7 @@ class LIIF(nn.Module):
         weight = ensemble(rows.relative[:, None], cols.relative[None])
         blended = (rgb * weight[..., None]).sum(dim=(0, 1))
         if self.skip != "none":
-            blended = blended + _interpolate(encoded.lr, queries, self.skip)
+            blended = blended + interpolation.at_queries(encoded.lr, queries, self.skip)
         return blended * self.std + self.mean
 
     @torch.inference_mode()
@@ -147,73 +134,27 @@ class LIIF(nn.Module):
         """Whole pictures of any size (rows, cols), clipped to 0..1."""
         out = torch.empty(len(encoded.lr), 3, *size, device=self.device)
         for i, picture in enumerate(out):
-            features = tiles.Whole(encoded.features[i : i + 1])
-            for rows, strip in self._decode_strips(features, encoded.lr[i], size):
-                picture[:, rows] = strip.clamp_(0, 1)
+            features = tiling.Whole(encoded.features[i : i + 1])
+            for rows, band in self._decode_bands(self.imnet, features, encoded.lr[i], size):
+                picture[:, rows] = band.clamp_(0, 1)
         return out
 
-    def strips(
+    def _decode_bands(
         self,
-        lr: Float[Tensor, "1 3 h w"],
+        decoder: Decoder,
+        features: tiling.FeatureRows,
+        lr: Float[Tensor, "3 h w"],
         size: tuple[int, int],
-        *,
-        max_memory: int | None = None,
-        self_ensemble: bool = False,
-    ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
-        """A picture enlarged strip by strip of rows, so that neither it nor its features need
-        fit into memory.
-
-        Parameters
-        ----------
-        lr
-            RGB in 0..1.
-        size
-            (rows, cols) of the whole.
-        max_memory
-            Bytes for features and their encoding, half of what is free when not given. The
-            result is the same.
-        self_ensemble
-            The mean over the eight flips and transpositions of the picture.
-
-        Yields
-        ------
-        Rows from top to bottom, and their RGB clipped to 0..1.
-        """
-        models = symmetry.twins(self) if self_ensemble else [self]
-        with torch.inference_mode():
-            lr = self._normalised(lr)
-        memory = free_memory(lr.device) // 2 if max_memory is None else max_memory
-        sources = [tiles.Banded(m.encoder, lr, max_memory=memory // len(models)) for m in models]
-        ways = [m._decode_strips(f, lr[0], size) for m, f in zip(models, sources, strict=True)]
-        together = zip(*ways, strict=True)
-        while True:
-            # Left before each yield, so that the mode is not the caller's too.
-            with torch.inference_mode():
-                same = next(together, None)
-                if same is None:
-                    return
-                rows, strip = same[0]
-                for _, other in same[1:]:
-                    strip += other
-                strip = (strip / len(models)).clamp_(0, 1)
-            yield rows, strip
-
-    def _decode_strips(
-        self, features: tiles.FeatureRows, lr: Float[Tensor, "3 h w"], size: tuple[int, int]
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
         """Rows and their RGB, not clipped; `lr` is normalised."""
-        (height, width), (h, w) = size, features.size
-        for rows, strip in self.imnet.strips(features, size):
+        for rows, band in decoder.bands(features, size):
             if self.skip != "none":
-                row_query = coords.centres(height, self.device)[rows]
-                row_taps = coords.taps(row_query, h, self.skip)
-                col_taps = coords.taps(coords.centres(width, self.device), w, self.skip)
-                strip += _enlarge(lr, row_taps, col_taps)
-            strip *= self.std.view(3, 1, 1)
-            strip += self.mean.view(3, 1, 1)
-            yield rows, strip
+                band += interpolation.band(lr, size, rows, self.skip)
+            band *= self.std.view(3, 1, 1)
+            band += self.mean.view(3, 1, 1)
+            yield rows, band
 
-    def rgb_strips(
+    def upscale_bands(
         self,
         lr: Pixels,
         size: tuple[int, int],
@@ -221,13 +162,47 @@ class LIIF(nn.Module):
         max_memory: int | None = None,
         self_ensemble: bool = False,
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """`strips` from and to arrays: RGB (h, w, 3) of any type → (r, W, 3) in 0..1."""
-        unit = torch.from_numpy(lr.astype(np.float32) / white_level(lr.dtype))
-        picture = unit.permute(2, 0, 1)[None].to(self.device)
-        for rows, strip in self.strips(
-            picture, size, max_memory=max_memory, self_ensemble=self_ensemble
-        ):
-            yield rows, strip.permute(1, 2, 0).cpu().numpy()
+        """Upscale a picture band by band, so that neither it nor its features must fit in memory.
+
+        Parameters
+        ----------
+        lr : (h, w, 3)
+            RGB of any type, as for `upscale`.
+        size, max_memory, self_ensemble
+            As for `upscale`.
+
+        Yields
+        ------
+        Rows from top to bottom, and their RGB (r, W, 3) clipped to 0..1.
+        """
+        networks = (
+            twins(self.encoder, self.imnet) if self_ensemble else [(self.encoder, self.imnet)]
+        )
+        with torch.inference_mode():
+            unit = torch.from_numpy(lr.astype(np.float32) / white_level(lr.dtype))
+            picture = self.normalise(unit.permute(2, 0, 1)[None].to(self.device))
+        memory = free_memory(self.device) // 2 if max_memory is None else max_memory
+        share = memory // len(networks)
+        features = [tiling.Banded(e, picture, max_memory=share) for e, _ in networks]
+        bands = zip(
+            *(
+                self._decode_bands(decoder, f, picture[0], size)
+                for (_, decoder), f in zip(networks, features, strict=True)
+            ),
+            strict=True,
+        )
+        while True:
+            # Left before each yield: the caller's code must not run in inference mode.
+            with torch.inference_mode():
+                same = next(bands, None)
+                if same is None:
+                    return
+                rows, mean = same[0]
+                for _, other in same[1:]:
+                    mean += other
+                mean = (mean / len(networks)).clamp_(0, 1)
+                rgb = mean.permute(1, 2, 0).cpu().numpy()
+            yield rows, rgb
 
     @overload
     def upscale(
@@ -258,7 +233,7 @@ class LIIF(nn.Module):
         self_ensemble: bool = False,
         max_memory: int | None = None,
     ) -> NDArray[Any] | Image.Image:
-        """Enlarge a picture; give either `scale` or `size`.
+        """Upscale a picture; give either `scale` or `size`.
 
         Parameters
         ----------
@@ -271,11 +246,11 @@ class LIIF(nn.Module):
         size
             (rows, cols) of the output, neither below the input's.
         self_ensemble
-            The mean over the eight flips and transpositions: eight times the work, and a little
+            The mean over the eight flips and transpositions: eight times the work, and slightly
             better.
         max_memory
-            Bytes that features and their encoding may take; half of what is free when not given.
-            The result is the same.
+            Bytes for features and their encoding; default half of the free memory. The result is
+            the same.
 
         Returns
         -------
@@ -285,50 +260,26 @@ class LIIF(nn.Module):
         Raises
         ------
         TypeError, ValueError
-            A picture, scale or size of another kind; a size below the picture's.
+            An unusable picture, scale or size; a size below the picture's.
         """
         if isinstance(image, Image.Image):
-            enlarged = self.upscale(
+            pixels = self.upscale(
                 channels_of(image),
                 scale=scale,
                 size=size,
                 self_ensemble=self_ensemble,
                 max_memory=max_memory,
             )
-            return like(image, enlarged)
+            return like(image, pixels)
         pixels = image_array(image, channels=4)
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         target = target_size(pixels.shape[:2], scale, size)
         memory = arguments.max_memory(max_memory)
 
         def rgb(lr: Pixels, to: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-            return self.rgb_strips(lr, to, max_memory=memory, self_ensemble=self_ensemble)
+            return self.upscale_bands(lr, to, max_memory=memory, self_ensemble=self_ensemble)
 
-        strips = upscale_bands(pixels, target, rgb)
-        big = join_bands(strips, (*target, pixels.shape[2]), pixels.dtype)
+        bands = upscale_bands(pixels, target, rgb)
+        big = join_bands(bands, (*target, pixels.shape[2]), pixels.dtype)
         big = big[..., 0] if image.ndim == 2 else big
         return big.astype(image.dtype, copy=False)
-
-
-def _interpolate(
-    image: Float[Tensor, "b 3 h w"], queries: Float[Tensor, "b q 2"], kind: Skip
-) -> Float[Tensor, "b q 3"]:
-    """The picture at the queries, interpolated."""
-    b, _, h, w = image.shape
-    rows, cols = coords.taps(queries[..., 0], h, kind), coords.taps(queries[..., 1], w, kind)
-    index = (rows.pixel[:, None] * w + cols.pixel[None]).flatten(0, 1)  # (taps, b, q)
-    weight = (rows.weight[:, None] * cols.weight[None]).flatten(0, 1)
-    pixels = image.flatten(2).transpose(1, 2)  # (b, h·w, 3)
-    picture = torch.arange(b, device=image.device)[:, None]
-    return (pixels[picture, index] * weight[..., None]).sum(dim=0)
-
-
-def _enlarge(
-    image: Float[Tensor, "3 h w"], rows: coords.Taps, cols: coords.Taps
-) -> Float[Tensor, "3 H W"]:
-    """The picture interpolated to whole rows and columns."""
-    taller = sum(image[:, i] * k[:, None] for i, k in zip(*rows, strict=True))
-    assert isinstance(taller, Tensor)
-    wider = sum(taller[:, :, i] * k for i, k in zip(*cols, strict=True))
-    assert isinstance(wider, Tensor)
-    return wider

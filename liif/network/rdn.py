@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_STRIP = 12288
-"""Pixels of the strips that a dense block works on in inference."""
+from liif.network.tiling import Encoder
+
+_BAND = 12288
+"""Pixels of the bands that a dense block processes at once in inference."""
 
 
 class DenseLayer(nn.Module):
@@ -40,34 +42,25 @@ class ResidualDenseBlock(nn.Module):
         fused: Tensor = self.LFF(self.convs(x))
         return fused + x
 
-    def in_strips(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The same strip by strip of rows: only a strip's many dense channels exist at a time."""
+    def in_bands(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The same band by band of rows: only one band's many dense channels exist at a time."""
         reach, h = len(self.convs), x.shape[2]
-        rows = max(2 * reach, _STRIP // x.shape[3])
+        rows = max(2 * reach, _BAND // x.shape[3])
         if h <= rows + 2 * reach:
             whole: Tensor = self(x)
             return whole
         out = torch.empty_like(x)
         for top in range(0, h, rows):
             above, bottom = max(0, top - reach), min(top + rows, h)
-            strip = self(x[:, :, above : bottom + reach])
-            out[:, :, top:bottom] = strip[:, :, top - above : bottom - above]
+            band = self(x[:, :, above : bottom + reach])
+            out[:, :, top:bottom] = band[:, :, top - above : bottom - above]
         return out
 
 
-class RDN(nn.Module):
+class RDN(Encoder):
     """LR picture (b, 3, h, w), normalised → features (b, channels, h, w)."""
 
-    channels: int
-    """Number of feature channels that come out."""
-    reach: int
-    """How far a pixel's influence goes, in pixels."""
-    best_tile: int = 1024
-    """Side of the tiles that large pictures are encoded in: many times the reach."""
-    bytes_per_pixel: int
-    """Memory that encoding takes for each pixel of a tile (measured, rounded up)."""
-    fixed_bytes: int
-    """Memory that it takes beside that, for the strips of a block."""
+    best_tile = 1024  # many times the reach
 
     def __init__(
         self, blocks: int = 16, layers: int = 8, growth: int = 64, channels: int = 64
@@ -76,7 +69,7 @@ class RDN(nn.Module):
         self.channels = channels
         self.reach = blocks * layers + 3
         self.bytes_per_pixel = 32 * channels
-        self.fixed_bytes = 3 * 4 * (channels + layers * growth) * _STRIP
+        self.fixed_bytes = 3 * 4 * (channels + layers * growth) * _BAND
         self.SFENet1 = nn.Conv2d(3, channels, 3, padding=1)
         self.SFENet2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.RDBs = nn.ModuleList(
@@ -91,8 +84,8 @@ class RDN(nn.Module):
         """Features of a normalised picture."""
         shallow: Tensor = self.SFENet1(lr)
         x: Tensor = self.SFENet2(shallow)
-        # The global fusion is linear: each block's share is added as soon as it is there, instead
-        # of all blocks' features being held and put together.
+        # The global fusion is linear: each block's share is added at once, instead of holding and
+        # concatenating the features of all blocks.
         fusion, rest = self.GFF.children()
         assert isinstance(fusion, nn.Conv2d)
         assert fusion.bias is not None
@@ -100,7 +93,7 @@ class RDN(nn.Module):
         fused = fusion.bias.view(1, -1, 1, 1)
         for block, share in zip(self.RDBs, shares, strict=True):
             assert isinstance(block, ResidualDenseBlock)
-            x = block(x) if torch.is_grad_enabled() else block.in_strips(x)
+            x = block(x) if torch.is_grad_enabled() else block.in_bands(x)
             fused = fused + F.conv2d(x, share)
         deep: Tensor = rest(fused)
         return deep + shallow

@@ -1,40 +1,41 @@
-"""The eight twins of a network: what it would be to flipped and transposed pictures.
+"""Self-ensemble by turning the network instead of the picture.
 
 Self-ensemble (Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution",
-CVPRW 2017, section 3.3) turns the picture eight ways, enlarges each and turns the results back.
-Here the network is turned instead: its kernels flipped, its coordinates with them. All eight then
-work on the same rows of the same picture, so that their mean needs no more than these rows.
+CVPRW 2017, section 3.3) upscales eight flips and transpositions of the picture and turns the
+results back. Here the kernels and coordinates are turned instead: all eight models then work on
+the same rows of the same picture, so that their mean needs no more than these rows.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
 from itertools import product
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from liif.network.model import LIIF
+from liif.network.decoder import Decoder
+from liif.network.tiling import Encoder
 
 
-def twins(model: LIIF) -> list[LIIF]:
-    """The model itself and its seven flipped and transposed twins."""
-    turns = list(product((False, True), repeat=3))
-    return [model if not any(turn) else _twin(model, *turn) for turn in turns]
+def twins(encoder: Encoder, decoder: Decoder) -> list[tuple[Encoder, Decoder]]:
+    """The network itself and its seven flipped and transposed equivalents."""
+    turns = product((False, True), repeat=3)
+    return [_twin(encoder, decoder, *t) if any(t) else (encoder, decoder) for t in turns]
 
 
 @torch.no_grad()
-def _twin(model: LIIF, rows: bool, cols: bool, transposed: bool) -> LIIF:
-    """What gives, of a picture, what the model gives of it turned, turned back."""
-    twin = deepcopy(model)
-    for layer in twin.modules():
+def _twin(
+    encoder: Encoder, decoder: Decoder, rows: bool, cols: bool, transposed: bool
+) -> tuple[Encoder, Decoder]:
+    """Equivalent to: turn the picture, run the network, turn the result back."""
+    encoder, decoder = deepcopy(encoder), deepcopy(decoder)
+    for layer in encoder.modules():
         if isinstance(layer, nn.Conv2d):
             layer.weight.copy_(_turned(layer.weight, rows, cols, transposed))
-    first = twin.imnet.linears[0]
+    first = decoder.linears[0]
     unfolded = first.weight[:, :-4].clone()
-    kernel = unfolded.view(len(unfolded), twin.imnet.channels, 3, 3)
+    kernel = unfolded.view(len(unfolded), decoder.channels, 3, 3)
     first.weight[:, :-4] = _turned(kernel, rows, cols, transposed).flatten(1)
     # The last four columns take the relative row and column, the cell's height and width.
     geometry = first.weight[:, -4:].clone()
@@ -45,7 +46,7 @@ def _twin(model: LIIF, rows: bool, cols: bool, transposed: bool) -> LIIF:
     if cols:
         geometry[:, 1] *= -1
     first.weight[:, -4:] = geometry
-    return twin
+    return encoder, decoder
 
 
 def _turned(kernel: Tensor, rows: bool, cols: bool, transposed: bool) -> Tensor:

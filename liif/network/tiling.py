@@ -1,6 +1,6 @@
-"""Encoding large pictures tile by tile, in memory that is bounded.
+"""Encoding large pictures tile by tile, in bounded memory.
 
-Tiles overlap by the encoder's reach, so that what is kept of each is what it is without tiles.
+Tiles overlap by the encoder's reach, so that the result is the same as without tiles.
 """
 
 from __future__ import annotations
@@ -10,15 +10,28 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from liif.network.device import free_memory
-from liif.network.edsr import EDSR
-from liif.network.rdn import RDN
+
+
+class Encoder(nn.Module):
+    """Base of the encoders: normalised LR (b, 3, h, w) → features (b, channels, h, w)."""
+
+    channels: int
+    """Number of feature channels."""
+    reach: int
+    """Radius of the receptive field, in pixels."""
+    best_tile: int
+    """Side of the tiles in which large pictures are encoded."""
+    bytes_per_pixel: int
+    """Memory that encoding takes per pixel of a tile (measured, rounded up)."""
+    fixed_bytes: int = 0
+    """Memory that encoding takes besides that."""
 
 
 def encode(
-    encoder: EDSR | RDN,
+    encoder: Encoder,
     lr: Float[Tensor, "b 3 h w"],
     *,
     max_memory: int | None = None,
@@ -26,7 +39,7 @@ def encode(
 ) -> Float[Tensor, "b c r w"]:
     """Features of normalised pictures, or of some of their rows; for inference.
 
-    `max_memory` in bytes bounds what a tile takes; half of what is free when not given.
+    `max_memory` in bytes bounds the memory of a tile; default half of the free memory.
     """
     b, _, h, w = lr.shape
     first, stop = (0, h) if rows is None else (rows.start, rows.stop)
@@ -38,7 +51,7 @@ def encode(
         b, encoder.channels, stop - first, w, device=lr.device, memory_format=torch.channels_last
     )
     reach = encoder.reach
-    # Of equal size, so that the last of a row is no sliver.
+    # Of equal size, so that the last of a row is not a sliver.
     height, width = (-(-n // -(-n // side)) for n in (stop - first, w))
     for i in range(b):
         for top in range(first, stop, height):
@@ -54,22 +67,22 @@ def encode(
 
 @runtime_checkable
 class FeatureRows(Protocol):
-    """The features of one picture, to be had row by row from the first to the last."""
+    """The features of one picture, available row by row from the first to the last."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns in all."""
+        """Rows and columns of the whole."""
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """Device of the features."""
 
     def rows(self, first: int, stop: int) -> Float[Tensor, "1 c r w"]:
-        """Rows first … stop − 1; asked for in order."""
+        """Rows first … stop − 1; called in order."""
 
 
 class Whole:
-    """Features that are there already."""
+    """Features that are computed already."""
 
     def __init__(self, features: Float[Tensor, "1 c h w"]) -> None:
         self._features = features
@@ -82,14 +95,14 @@ class Whole:
 
 
 class Banded:
-    """Features that are encoded as they are asked for, and forgotten when they are past.
+    """Features that are encoded when requested and dropped afterwards.
 
-    So a picture's features, 80 times its own size, never exist as a whole.
+    A picture's features, 80 times its own size, never exist as a whole.
     """
 
     def __init__(
         self,
-        encoder: EDSR | RDN,
+        encoder: Encoder,
         lr: Float[Tensor, "1 3 h w"],
         *,
         max_memory: int | None = None,
@@ -98,7 +111,7 @@ class Banded:
         self.device = lr.device
         self._encoder, self._lr = encoder, lr
         memory = free_memory(lr.device) // 2 if max_memory is None else max_memory
-        # A quarter is for the band, twice while it moves on; the rest for a tile being encoded.
+        # A quarter is for the band, which exists twice while it moves; the rest is for encoding.
         self._memory = memory // 2
         row = 4 * encoder.channels * lr.shape[3]
         side = tile_side(encoder, self._memory)
@@ -110,7 +123,7 @@ class Banded:
         have = self._first + self._band.shape[2]
         if stop > have or first < self._first:
             kept = self._band[:, :, max(0, first - self._first) :] if first < have else None
-            if first < self._first:  # begun anew
+            if first < self._first:  # restarted
                 kept = None
             start = first if kept is None else have
             bottom = min(self.size[0], max(stop, start + self._height))
@@ -124,7 +137,7 @@ class Banded:
         return self._band[:, :, first - self._first : stop - self._first]
 
 
-def tile_side(encoder: EDSR | RDN, max_memory: int) -> int:
-    """The largest tile that takes at most so many bytes to encode; not below the reach."""
+def tile_side(encoder: Encoder, max_memory: int) -> int:
+    """Side of the largest tile whose encoding fits into so many bytes; at least the reach."""
     with_overlap = isqrt(max(0, max_memory - encoder.fixed_bytes) // encoder.bytes_per_pixel)
     return min(encoder.best_tile, max(with_overlap - 2 * encoder.reach, encoder.reach, 16))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from liif.checkpoints import provenance
+from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.config import Experiment
 from liif.data.versions import UNKNOWN
 from liif.network.device import cores
@@ -53,15 +53,15 @@ def models(results: Results, project: Path) -> list[ModelOrigin]:
         weights, sidecar = outputs.weights, outputs.sidecar
         if not weights.is_file():
             continue
-        metadata = provenance.metadata(weights)
+        metadata = load_metadata(weights)
         recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
         origin = ModelOrigin(
             model=model,
-            parameters=provenance.parameters(weights),
+            parameters=parameter_count(weights),
             sha256=file_sha256(weights),
             training=json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else None,
             recipe=as_yaml(recipe),
-            run=_run_page(project, model, provenance.identity(weights)),
+            run=_run_page(project, model, identity(weights)),
         )
         found.append(origin)
     return found

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from liif.checkpoints import published
-from liif.checkpoints.provenance import metadata
-from liif.config import Architecture, Border, Experiment, TrainedModel
+from liif.checkpoints.format import load_metadata
+from liif.config import Border, Experiment, TrainedModel
 from liif.data.div2k import ARCHIVES
 from liif.images.metrics import border_width
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC
+from liif.network.build import Architecture
 from liif.report.results import Results
 from liif.report.translations import both
 from liif.system.errors import UserError
@@ -105,7 +106,7 @@ def network(results: Results, model: str, settings: Experiment | None) -> str | 
     weights = results.outputs(model).weights
     architecture: Any = None
     if weights.is_file():
-        architecture = metadata(weights).get("architecture")
+        architecture = load_metadata(weights).get("architecture")
     elif settings is not None and isinstance(settings.models[model], TrainedModel):
         architecture = settings.recipe(model).architecture.model_dump(mode="json")
     if architecture is None:

@@ -8,7 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from liif.checkpoints import provenance
+from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.checkpoints.outputs import Outputs
 from liif.config import Recipe, flatten
 from liif.data.pack import Pack
@@ -107,7 +107,7 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
 def log_given_weights(tracker: NoTracker, weights: Path, source: str) -> None:
     """Put a model on record whose weights are given."""
     if tracker.enabled:
-        run = tracker.run(weights.stem, provenance.identity(weights))
+        run = tracker.run(weights.stem, identity(weights))
         _describe_weights(run, weights)
         run.log_params({"weights": redact(source)})
         _ended_as_given(run, weights)
@@ -190,10 +190,10 @@ def _of_weights(tracker: NoTracker, model: str, folder: Path) -> Run:
             run.log_params({"encoder.name": BICUBIC, "parameters": 0})
         return run
     path = folder / f"{model}.safetensors"
-    run = tracker.run(model, provenance.identity(path))
+    run = tracker.run(model, identity(path))
     if isinstance(run, Record) and not run.known.params:  # tracking was off, or its records lost
         _describe_weights(run, path)
-        outputs, source = Outputs(weights=path), provenance.metadata(path).get("provenance", {})
+        outputs, source = Outputs(weights=path), load_metadata(path).get("provenance", {})
         if outputs.exist() and "recipe" in source:
             log_training_end(run, Recipe.model_validate(source["recipe"]), outputs)
         else:
@@ -202,10 +202,10 @@ def _of_weights(tracker: NoTracker, model: str, folder: Path) -> Run:
 
 
 def _describe_weights(run: Run, weights: Path) -> None:
-    metadata = provenance.metadata(weights)
+    metadata = load_metadata(weights)
     recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
     run.log_params(
-        {**flatten(recipe), "parameters": provenance.parameters(weights), **environment.versions()}
+        {**flatten(recipe), "parameters": parameter_count(weights), **environment.versions()}
     )
     run.set_tags({"model.kind": "trained" if "train" in recipe else "given"})
     _place(run)

@@ -528,10 +528,10 @@ class Enlarger:
 
     def load_context(self, context: Any) -> None:
         """Read the weights that lie in the served model."""
-        from liif.checkpoints import format as checkpoint
+        from liif.checkpoints.load import load
         from liif.network import device as devices
 
-        self.model = checkpoint.load(context.artifacts["weights"], device=devices.choose())
+        self.model = load(context.artifacts["weights"], device=devices.choose())
 
     def predict(  # type: ignore[no-untyped-def]
         self,

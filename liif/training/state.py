@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from liif.checkpoints import format as checkpoint
+from liif.checkpoints.format import load_metadata, load_tensors, save_tensors
 from liif.config import Recipe, flatten
 from liif.system.errors import UserError
 from liif.system.progress import log
@@ -76,7 +76,7 @@ def save(
     """Keep the state, whole or not at all: the one before it stays until then."""
     tensors = tensors_of(parameters, optimizer)
     metadata = {"format": _FORMAT, "origin": origin.saved(), "state": asdict(state)}
-    checkpoint.save_tensors(folder / _NAME, tensors, metadata)
+    save_tensors(folder / _NAME, tensors, metadata)
 
 
 def tensors_of(
@@ -116,7 +116,7 @@ def resume(
     path = folder / _NAME
     if not path.exists():
         return None
-    tensors, metadata = checkpoint.load_tensors(path)
+    tensors, metadata = load_tensors(path)
     if metadata.get("format") != _FORMAT:
         raise UserError(
             f"{path}: is a training's state of format {metadata.get('format')}, this liif reads "
@@ -148,7 +148,7 @@ def tell_of_others(state: Path, folder: Path, name: str, origin: Origin) -> None
         if path.parent == folder:
             continue
         try:
-            metadata = checkpoint.load_metadata(path)
+            metadata = load_metadata(path)
             differences = origin.differences(metadata["origin"])
             step = metadata["state"]["step"]
         except (UserError, KeyError, TypeError):

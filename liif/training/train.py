@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 import torch
 
-from liif.checkpoints import format as checkpoint
+from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.outputs import Outputs, history_csv
 from liif.config import Recipe
 from liif.data.pack import Pack, is_pack, pack
 from liif.data.patches import LARGEST, Batch, TrainingBatches, validation_batches
 from liif.images.metrics import psnr_of_error
+from liif.network.build import build, initialise_he
 from liif.network.model import LIIF, Encoded
 from liif.system import memory
 from liif.system.errors import UserError
@@ -171,9 +172,9 @@ class Trainer:
         if photographs.data_version is not None:
             self.provenance["data_version"] = photographs.data_version
         torch.manual_seed(self.settings.seed)
-        self.model = checkpoint.build(recipe.architecture)
+        self.model = build(recipe.architecture)
         if self.settings.init == "he":
-            checkpoint.initialise_he(self.model)
+            initialise_he(self.model)
         self.model.to(limits.device)
         self.parameters = dict(self.model.named_parameters())
         optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -311,7 +312,7 @@ class Trainer:
         )
 
     def _write_model(self, path: Path, **provenance: Any) -> None:
-        checkpoint.save(
+        save_checkpoint(
             path, self.model, self.recipe.architecture, {**self.provenance, **provenance}
         )
 

@@ -17,8 +17,9 @@ import torch
 from samples import SMALL
 from torch import Tensor
 
-from liif.checkpoints import convert
-from liif.checkpoints import format as checkpoint
+from liif.checkpoints.convert import convert_weights
+from liif.checkpoints.load import load, read_checkpoint
+from liif.network.build import build
 from liif.network.model import LIIF
 from liif.system.errors import UserError
 
@@ -46,7 +47,7 @@ def as_mmagic_names(model: LIIF, *, old: bool = False) -> dict[str, Tensor]:
 
 def assert_is(path: Path, model: LIIF, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     """The file holds that network, with that normalisation."""
-    read, architecture, provenance = checkpoint.read(path)
+    read, architecture, provenance = read_checkpoint(path)
     assert provenance["format"] == "mmagic"
     assert architecture.mean == pytest.approx(mean)
     assert architecture.std == pytest.approx(std)
@@ -72,12 +73,12 @@ def test_without_a_configuration_it_is_the_published_one(small: LIIF, tmp_path: 
     torch.save({"state_dict": as_mmagic_names(small)}, tmp_path / "bare.pth")
     normalised = (DIV2K_MEAN, (1, 1, 1)) if edsr else ((0.5,) * 3, (0.5,) * 3)
     assert_is(tmp_path / "bare.pth", small, *normalised)
-    _, _, provenance = checkpoint.read(tmp_path / "bare.pth")
+    _, _, provenance = read_checkpoint(tmp_path / "bare.pth")
     assert "published model" in provenance["normalisation"]
 
 
 def test_names_of_older_releases(tmp_path: Path) -> None:
-    model = checkpoint.build(SMALL["edsr"])
+    model = build(SMALL["edsr"])
     torch.save({"meta": {}, "state_dict": as_mmagic_names(model, old=True)}, tmp_path / "old.pth")
     assert_is(tmp_path / "old.pth", model, DIV2K_MEAN, (1, 1, 1))
 
@@ -129,7 +130,7 @@ def test_the_same_pictures_come_out(small: LIIF, tmp_path: Path) -> None:
     text = "rgb_mean=(0.5, 0.5, 0.5), rgb_std=(0.5, 0.5, 0.5)"
     torch.save({"meta": {"config": text}, "state_dict": as_mmagic_names(small)}, tmp_path / "a.pth")
     picture = np.random.default_rng(0).integers(0, 256, (7, 6, 3), dtype=np.uint8)
-    ours = checkpoint.load(tmp_path / "a.pth").upscale(picture, scale=2.5)
+    ours = load(tmp_path / "a.pth").upscale(picture, scale=2.5)
     assert np.array_equal(np.asarray(ours), np.asarray(small.upscale(picture, scale=2.5)))
 
 
@@ -149,7 +150,7 @@ def test_code_is_refused_wherever_it_stands(small: LIIF, tmp_path: Path, zipped:
     content = {"state_dict": as_mmagic_names(small), "message_hub": Runs(made)}
     torch.save(content, tmp_path / "evil.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(UserError, match=r"evil\.pth: is neither .* without running code"):
-        checkpoint.read(tmp_path / "evil.pth")
+        read_checkpoint(tmp_path / "evil.pth")
     assert not made.exists()
 
 
@@ -161,38 +162,38 @@ def test_torchscript_is_refused(tmp_path: Path) -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit"):
         torch.jit.trace(Adds(), torch.zeros(1)).save(str(tmp_path / "script.pth"))
     with pytest.raises(UserError, match="without running code"):
-        checkpoint.read(tmp_path / "script.pth")
+        read_checkpoint(tmp_path / "script.pth")
 
 
 def test_what_has_no_place_is_listed(small: LIIF, tmp_path: Path) -> None:
     state = {**as_mmagic_names(small), "generator.upsample.weight": torch.zeros(1)}
     torch.save({"state_dict": state}, tmp_path / "more.pth")
-    with pytest.raises(UserError, match=r"more\.pth: there is no place for 1 tensor: upsample"):
-        checkpoint.read(tmp_path / "more.pth")
+    with pytest.raises(UserError, match=r"more\.pth: holds 1 unknown tensor: upsample"):
+        read_checkpoint(tmp_path / "more.pth")
     state = {"backbone.conv1.weight": torch.zeros(1), "fc.bias": torch.zeros(1)}
     torch.save({"state_dict": state}, tmp_path / "resnet.pth")
     with pytest.raises(UserError, match=r"it holds backbone\.conv1\.weight, fc\.bias"):
-        checkpoint.read(tmp_path / "resnet.pth")
+        read_checkpoint(tmp_path / "resnet.pth")
     state = {**as_mmagic_names(small), **{f"critic.{i}": torch.zeros(1) for i in range(9)}}
     torch.save({"state_dict": state}, tmp_path / "many.pth")
-    with pytest.raises(UserError, match=r"no place for 9 tensors: critic\.0.*critic\.8"):
-        checkpoint.read(tmp_path / "many.pth")
+    with pytest.raises(UserError, match=r"9 unknown tensors: critic\.0.*critic\.8"):
+        read_checkpoint(tmp_path / "many.pth")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     with pytest.raises(UserError, match=r"tensor\.pth: is a checkpoint, but not"):
-        checkpoint.read(tmp_path / "tensor.pth")
+        read_checkpoint(tmp_path / "tensor.pth")
 
 
 def test_variants_and_broken_values_are_refused(small: LIIF, tmp_path: Path) -> None:
     meta = {"config": "imnet=dict(), local_ensemble=False, feat_unfold=True"}
     torch.save({"meta": meta, "state_dict": as_mmagic_names(small)}, tmp_path / "variant.pth")
     with pytest.raises(UserError, match="only full LIIF"):
-        checkpoint.read(tmp_path / "variant.pth")
+        read_checkpoint(tmp_path / "variant.pth")
     state = as_mmagic_names(small)
     name = "generator.imnet.layers.0.bias"
     state[name] = torch.full_like(state[name], float("nan"))
     torch.save({"state_dict": state}, tmp_path / "nan.pth")
-    with pytest.raises(UserError, match=r"no numbers, in imnet\.layers\.0\.bias"):
-        checkpoint.read(tmp_path / "nan.pth")
+    with pytest.raises(UserError, match=r"not finite, in imnet\.layers\.0\.bias"):
+        read_checkpoint(tmp_path / "nan.pth")
 
 
 def test_truncated_files_are_named(small: LIIF, tmp_path: Path) -> None:
@@ -205,24 +206,24 @@ def test_truncated_files_are_named(small: LIIF, tmp_path: Path) -> None:
         for share in (0.1, 0.5, 0.99):
             (tmp_path / "cut.pth").write_bytes(whole[: int(len(whole) * share)])
             with pytest.raises(UserError, match=r"cut\.pth: is neither"):
-                checkpoint.read(tmp_path / "cut.pth")
+                read_checkpoint(tmp_path / "cut.pth")
 
 
 def test_scaled_residuals_of_a_configuration(tmp_path: Path) -> None:
-    model = checkpoint.build(SMALL["edsr"])
+    model = build(SMALL["edsr"])
     text = (
         "encoder=dict(type='EDSRNet', res_scale=0.5, rgb_mean=(0.4, 0.4, 0.4), rgb_std=(1, 1, 1))"
     )
     for name, cfg in (("a.pth", text), ("b.pth", f"{text}, dict(res_scale=0.25)")):
         content = {"meta": {"cfg": cfg}, "state_dict": as_mmagic_names(model)}
         torch.save(content, tmp_path / name)
-    read, _, provenance = checkpoint.read(tmp_path / "a.pth")
+    read, _, provenance = read_checkpoint(tmp_path / "a.pth")
     assert provenance["res_scale"] == 0.5
     for key, tensor in model.state_dict().items():
         half = re.fullmatch(r"encoder\.body\.\d\.body\.2\.\w+", key) is not None
         assert torch.equal(read.state_dict()[key], tensor * 0.5 if half else tensor), key
     with pytest.raises(UserError, match=r"several values of res_scale \(0\.25, 0\.5\)"):
-        checkpoint.read(tmp_path / "b.pth")
+        read_checkpoint(tmp_path / "b.pth")
 
 
 def test_the_models_own_normalisation_comes_first(small: LIIF, tmp_path: Path) -> None:
@@ -236,19 +237,19 @@ def test_the_models_own_normalisation_comes_first(small: LIIF, tmp_path: Path) -
     content["meta"] = {"cfg": "mean=[1e2, 2, 3], std=[0.0, 0.0, 0.0]"}
     torch.save(content, tmp_path / "b.pth")
     with pytest.raises(UserError, match=r"b\.pth: its configuration divides by 0"):
-        checkpoint.read(tmp_path / "b.pth")
+        read_checkpoint(tmp_path / "b.pth")
 
 
 @pytest.mark.parametrize("said", [True, False])
 def test_import_tells_whose_normalisation_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], said: bool
 ) -> None:
-    model = checkpoint.build(SMALL["edsr"])
+    model = build(SMALL["edsr"])
     cfg = "res_scale=0.5, mean=[114.444, 111.4605, 103.02], std=[255, 255, 255]" if said else ""
     content = {"meta": {"cfg": cfg}, "state_dict": as_mmagic_names(model)}
     torch.save(content, tmp_path / "a.pth")
     out = tmp_path / "a.safetensors"
-    convert.import_weights(str(tmp_path / "a.pth"), out, sha256=None, partial=tmp_path)
+    convert_weights(str(tmp_path / "a.pth"), out, sha256=None, partial=tmp_path)
     line = capsys.readouterr().err
     assert "mean 0.4488, 0.4371, 0.404, std 1, 1, 1" in line
     assert ("assumed" in line) == (not said)
@@ -262,11 +263,11 @@ def test_a_small_file_takes_no_gigabytes(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x02]r" + (50_000_000).to_bytes(4, "little") + b"." + bytes(100))
     code = (
         "import resource, sys\nfrom pathlib import Path\n"
-        "from liif.checkpoints import format as checkpoint\n"
+        "from liif.checkpoints.load import read_checkpoint\n"
         "from liif.system.errors import UserError\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "before = peak()\n"
-        "try: checkpoint.read(Path(sys.argv[1]))\n"
+        "try: read_checkpoint(Path(sys.argv[1]))\n"
         "except UserError: print(peak() - before)"
     )
     words = [sys.executable, "-c", code, str(path)]
@@ -290,7 +291,7 @@ def test_other_things_in_their_places(tmp_path: Path, content: object) -> None:
     """Found by fuzzing: what is asked of a tensor as of a dictionary raises RuntimeError."""
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match="is a checkpoint, but not in the layout of"):
-        checkpoint.read(tmp_path / "x.pth")
+        read_checkpoint(tmp_path / "x.pth")
 
 
 def test_a_tar_archive_is_refused(tmp_path: Path) -> None:
@@ -301,4 +302,4 @@ def test_a_tar_archive_is_refused(tmp_path: Path) -> None:
         member.type = tarfile.FIFOTYPE
         archive.addfile(member)
     with pytest.raises(UserError, match="is a tar archive, and no checkpoint"):
-        checkpoint.read(path)
+        read_checkpoint(path)

@@ -7,11 +7,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from liif.checkpoints import catalog as known
-from liif.checkpoints import format as checkpoint
-from liif.checkpoints.format import build
+from liif.checkpoints import catalog
+from liif.checkpoints.catalog import BUNDLED
+from liif.checkpoints.convert import fetch_weights
+from liif.checkpoints.load import load
 from liif.cli import app
-from liif.config import Architecture
+from liif.network.build import Architecture, build
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 
@@ -40,14 +41,17 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/a.pth"
     digest = file_sha256(served / "a.pth")
-    monkeypatch.setenv(known.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(catalog.CACHE, str(tmp_path / "cache"))
     entries = {
-        "edsr": known.Known("EDSR-baseline-LIIF", "the test", url, digest[:8]),
-        "without": known.Known("EDSR-baseline-LIIF", "the test", url),
-        "rdn": known.Known("RDN-LIIF", "the test", url, digest),
-        "other": known.Known("EDSR-baseline-LIIF", "the test", url, "0" * 64),
+        "edsr": catalog.Entry("EDSR-baseline-LIIF", "the test", url, digest[:8]),
+        "without": catalog.Entry("EDSR-baseline-LIIF", "the test", url),
+        "rdn": catalog.Entry("RDN-LIIF", "the test", url, digest),
+        "other": catalog.Entry("EDSR-baseline-LIIF", "the test", url, "0" * 64),
     }
-    monkeypatch.setattr(known, "WEIGHTS", entries)
+    for name in list(catalog.CATALOG):
+        monkeypatch.delitem(catalog.CATALOG, name)
+    for name, entry in entries.items():
+        monkeypatch.setitem(catalog.CATALOG, name, entry)
     yield served / "a.pth"
     server.shutdown()
     server.server_close()
@@ -63,65 +67,67 @@ def run(*words: str) -> str:
 
 def test_fetched_once_and_used_by_name(published: Path) -> None:
     with pytest.raises(UserError, match="liif weights fetch edsr"):
-        checkpoint.load("edsr")
+        load("edsr")
     assert "no" in run("weights", "list").splitlines()[1].split()
     output = run("weights", "fetch", "edsr")
-    assert f"what came has {file_sha256(published)}" in output
+    assert f"the downloaded file has {file_sha256(published)}" in output
     assert "yes" in run("weights", "list").splitlines()[1].split()
     published.unlink()
     run("weights", "fetch", "edsr")  # is there
     torch.manual_seed(0)
     expected = build(Architecture()).state_dict()
-    state = checkpoint.load("edsr").state_dict()
+    state = load("edsr").state_dict()
     assert all(torch.equal(state[key], expected[key]) for key in expected)
     assert "converted from  the authors' format" in run("info", "edsr")
-    left = [p for p in (known.folder() / ".partial").iterdir() if p.suffix != ".lock"]
+    left = [p for p in (catalog.folder() / ".partial").iterdir() if p.suffix != ".lock"]
     assert left == []
 
 
 def test_a_checksum_that_nobody_published_is_told(published: Path) -> None:
-    assert "no checksum of it is published; what came has" in run("weights", "fetch", "without")
+    assert "no checksum of it is published; the downloaded file has" in run(
+        "weights", "fetch", "without"
+    )
 
 
 def test_another_file_is_refused(published: Path) -> None:
     digest = file_sha256(published)
-    with pytest.raises(UserError, match="another checksum"):
+    with pytest.raises(UserError, match="checksum of the file is wrong"):
         run("weights", "fetch", "other")
     with pytest.raises(UserError, match="its sha256 begins with"):
         run("weights", "fetch", "edsr", "--sha256", "f" * 64)
-    with pytest.raises(UserError, match="another checksum"):
+    with pytest.raises(UserError, match="checksum of the file is wrong"):
         run("weights", "fetch", "without", "--sha256", "f" * 64)
-    assert digest in known.fetch("without", sha256=digest).read_bytes().decode("latin-1")
-    with pytest.raises(UserError, match="is no RDN-LIIF, but EDSR-baseline-LIIF"):
+    assert digest in fetch_weights("without", sha256=digest).read_bytes().decode("latin-1")
+    with pytest.raises(UserError, match="expected RDN-LIIF, found EDSR-baseline-LIIF"):
         run("weights", "fetch", "rdn")
     with pytest.raises(UserError, match="`nothing` is none of edsr, without"):
         run("weights", "fetch", "nothing")
-    assert sorted(p.stem for p in known.folder().glob("*.safetensors")) == ["without"]
+    assert sorted(p.stem for p in catalog.folder().glob("*.safetensors")) == ["without"]
 
 
 def test_a_web_page_is_no_checkpoint(published: Path) -> None:
     published.write_text("<html>Sign in</html>")
     with pytest.raises(UserError):
         run("weights", "fetch", "without")
-    assert list(known.folder().glob("*.safetensors")) == []
+    assert list(catalog.folder().glob("*.safetensors")) == []
 
 
 def test_an_unknown_name_leaves_nothing_behind(published: Path) -> None:
     with pytest.raises(UserError, match=r"`\.\./x` is none of"):
         run("weights", "fetch", "../x")
-    assert not known.folder().exists()
+    assert not catalog.folder().exists()
 
 
 def test_what_is_bundled_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(known.CACHE, str(tmp_path))
+    monkeypatch.setenv(catalog.CACHE, str(tmp_path))
     (row,) = (r for r in run("weights", "list").splitlines() if r.startswith("edsr-baseline"))
     assert row.endswith("yes")
-    assert run("weights", "fetch", "edsr-baseline").strip() == str(checkpoint.BUNDLED)
+    assert run("weights", "fetch", "edsr-baseline").strip() == str(BUNDLED)
 
 
 def test_the_list_is_whole() -> None:
-    assert list(known.WEIGHTS) == ["edsr-baseline", "rdn", "mmagic-edsr-baseline", "mmagic-rdn"]
-    for weights in known.WEIGHTS.values():
+    assert list(catalog.CATALOG) == ["edsr-baseline", "rdn", "mmagic-edsr-baseline", "mmagic-rdn"]
+    for weights in catalog.CATALOG.values():
         assert weights.url.startswith("https://")
         name = weights.url.rsplit("/", 1)[1]
         if "mmagic" in weights.origin:

@@ -9,21 +9,22 @@ import pytest
 from made_results import make_results
 from samples import SMALL, as_the_authors_save
 
-from liif.checkpoints import format as checkpoint
-from liif.checkpoints.describe import info
-from liif.checkpoints.format import build, save
+from liif.checkpoints.catalog import BUNDLED
+from liif.checkpoints.describe import describe
+from liif.checkpoints.format import save_checkpoint
 from liif.config import Recipe
+from liif.network.build import build
 from liif.system.errors import UserError
 from liif.system.files import file_sha256, write_json
 
 
 def test_the_released_weights() -> None:
-    facts = dict(info("bundled"))
+    facts = dict(describe("bundled"))
     assert facts["network"].startswith("EDSR-baseline-LIIF as published: EDSR, 16 blocks")
     assert facts["parameters"] == "1,567,299"
     assert facts["converted from"].startswith("the authors' format, sha256 1cf77e16f33ee17b")
     assert facts["epoch"] == "1000"
-    assert facts["sha256"] == file_sha256(checkpoint.BUNDLED)
+    assert facts["sha256"] == file_sha256(BUNDLED)
 
 
 def test_a_training_with_what_lies_beside_it(tmp_path: Path) -> None:
@@ -31,10 +32,10 @@ def test_a_training_with_what_lies_beside_it(tmp_path: Path) -> None:
     weights = folder / "models" / "better.safetensors"
     recipe = Recipe.model_validate(SMALL["rdn"].model_dump())
     provenance = {"recipe": recipe.model_dump(mode="json"), "data": "abc", "data_version": "x.dir"}
-    save(weights, build(SMALL["rdn"]), SMALL["rdn"], provenance)
+    save_checkpoint(weights, build(SMALL["rdn"]), SMALL["rdn"], provenance)
     sidecar = folder / "models" / "better.run.json"
     write_json(sidecar, {"steps": 30, "seconds": 61, "device": "cpu", "finished": "today"})
-    facts = dict(info(str(weights)))
+    facts = dict(describe(str(weights)))
     assert "1000 epochs, batches of 16, LR patches of 48, scales 1 to 4" in facts["training"]
     assert facts["data version"] == "x.dir"
     assert facts["trained"] == "30 steps in 1 min 1 s on cpu, finished today"
@@ -43,17 +44,17 @@ def test_a_training_with_what_lies_beside_it(tmp_path: Path) -> None:
     assert facts["test ×8"].startswith(f"{test['psnr']:.3f} dB")
     sidecar.write_text("{")
     with pytest.raises(UserError, match=r"better\.run\.json: is damaged"):
-        info(str(weights))
+        describe(str(weights))
 
 
 def test_checkpoints_of_others(tmp_path: Path) -> None:
     as_the_authors_save(build(SMALL["edsr"]), tmp_path / "a.pth")
-    facts = dict(info(str(tmp_path / "a.pth")))
+    facts = dict(describe(str(tmp_path / "a.pth")))
     assert (facts["format"], facts["epoch"]) == ("the authors'", "7")
     (tmp_path / "a.pth").rename(tmp_path / "a.safetensors")  # the content counts
-    assert dict(info(str(tmp_path / "a.safetensors")))["format"] == "the authors'"
-    save(tmp_path / "b.pth", build(SMALL["edsr"]), SMALL["edsr"], {"res_scale": 0.1})
-    facts = dict(info(str(tmp_path / "b.pth")))
+    assert dict(describe(str(tmp_path / "a.safetensors")))["format"] == "the authors'"
+    save_checkpoint(tmp_path / "b.pth", build(SMALL["edsr"]), SMALL["edsr"], {"res_scale": 0.1})
+    facts = dict(describe(str(tmp_path / "b.pth")))
     assert facts["format"] == "liif's safetensors"
     assert facts["residual scaling"] == "0.1, folded into the weights"
 
@@ -61,7 +62,7 @@ def test_checkpoints_of_others(tmp_path: Path) -> None:
 def test_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "liif", "info"]
     done = subprocess.run([*command, "bundled", "--json"], capture_output=True, text=True)
-    assert json.loads(done.stdout) == dict(info("bundled"))
+    assert json.loads(done.stdout) == dict(describe("bundled"))
     done = subprocess.run([*command, str(tmp_path / "none")], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
         1,

@@ -9,13 +9,14 @@ import torch
 from samples import SMALL, photograph
 from typer.testing import CliRunner
 
-from liif.checkpoints import format as checkpoint
-from liif.checkpoints import onnx as export
-from liif.checkpoints.format import build
+from liif.checkpoints import onnx as liif_onnx
+from liif.checkpoints.format import save_checkpoint
+from liif.checkpoints.load import load
+from liif.checkpoints.onnx import export_onnx
 from liif.cli import app
-from liif.config import Architecture
 from liif.network import coords
-from liif.network.model import Skip
+from liif.network.build import Architecture, build
+from liif.network.interpolation import Skip
 from liif.system.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter
@@ -30,14 +31,14 @@ def _shapes_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 def upscale(encoder: Path, decoder: Path, picture: np.ndarray, scale: int) -> np.ndarray:
     """A picture enlarged with nothing of ours but the two files."""
     lr = (picture.astype(np.float32) / 255).transpose(2, 0, 1)[None]
-    (features,) = export.run(encoder, {"lr": lr})
+    (features,) = liif_onnx.run(encoder, {"lr": lr})
     rows, cols = (n * scale for n in picture.shape[:2])
     y, x = ((2 * np.arange(n, dtype=np.float32) + 1) / n - 1 for n in (rows, cols))
     queries = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(1, -1, 2)
     cells = np.array([[2 / rows, 2 / cols]], dtype=np.float32)
     inputs = {"features": features, "queries": queries, "cells": cells}
     wanted = [i.name for i in onnx.load(decoder).graph.input]
-    (rgb,) = export.run(decoder, {k: v for k, v in {**inputs, "lr": lr}.items() if k in wanted})
+    (rgb,) = liif_onnx.run(decoder, {k: v for k, v in {**inputs, "lr": lr}.items() if k in wanted})
     clipped: np.ndarray = np.clip(rgb, 0, 1).reshape(rows, cols, 3)
     return clipped
 
@@ -48,8 +49,8 @@ def test_any_size_of_any_network(tmp_path: Path, name: str, skip: Skip) -> None:
     architecture: Architecture = SMALL[name].model_copy(update={"skip": skip})
     torch.manual_seed(0)
     model = build(architecture).eval()
-    checkpoint.save(tmp_path / "a.safetensors", model, architecture)
-    made = export.export(str(tmp_path / "a.safetensors"), tmp_path / "out" / "a")
+    save_checkpoint(tmp_path / "a.safetensors", model, architecture)
+    made = export_onnx(str(tmp_path / "a.safetensors"), tmp_path / "out" / "a")
     assert made.difference <= 1e-5
     for size in ((1, 1), (1, 13), (20, 9)):
         picture = photograph(*size)
@@ -68,31 +69,31 @@ def test_released_weights_and_what_they_say_of_themselves(tmp_path: Path) -> Non
     assert {p.key for p in proto.metadata_props} >= {"weights_sha256", "architecture"}
     picture = photograph(40, 30)
     ours = upscale(tmp_path / "a.encoder.onnx", tmp_path / "a.decoder.onnx", picture, 4)
-    expected = checkpoint.load().upscale(picture.astype(np.float32) / 255, scale=4)
+    expected = load().upscale(picture.astype(np.float32) / 255, scale=4)
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
 def test_a_folder_takes_the_names_of_the_weights(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "a.safetensors", build(SMALL["edsr"]), SMALL["edsr"])
+    save_checkpoint(tmp_path / "a.safetensors", build(SMALL["edsr"]), SMALL["edsr"])
     (tmp_path / "out").mkdir()
-    made = export.export(str(tmp_path / "a.safetensors"), tmp_path / "out")
+    made = export_onnx(str(tmp_path / "a.safetensors"), tmp_path / "out")
     assert made.encoder == tmp_path / "out" / "a.encoder.onnx"
     assert made.encoder.is_file()
 
 
 def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = SMALL["edsr"]
-    checkpoint.save(tmp_path / "a.safetensors", build(architecture), architecture)
-    rightly = export._write
+    save_checkpoint(tmp_path / "a.safetensors", build(architecture), architecture)
+    rightly = liif_onnx._write
 
     def write(*args: Any) -> None:
         with monkeypatch.context() as wrongly:
             wrongly.setattr(coords, "EPS", 0.3)
             rightly(*args)
 
-    monkeypatch.setattr(export, "_write", write)
+    monkeypatch.setattr(liif_onnx, "_write", write)
     with pytest.raises(UserError, match=r"differs by .*nothing was written"):
-        export.export(str(tmp_path / "a.safetensors"), tmp_path / "out")
+        export_onnx(str(tmp_path / "a.safetensors"), tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
 

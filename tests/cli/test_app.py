@@ -82,9 +82,10 @@ def test_chain_of_commands(
 def test_import_of_released_weights(tmp_path: Path, capsys: Capture, monkeypatch: Patch) -> None:
     out = tmp_path / "w.safetensors"
     run(capsys, monkeypatch, "import", "bundled", out)
-    from liif.checkpoints.format import BUNDLED, read
+    from liif.checkpoints.catalog import BUNDLED
+    from liif.checkpoints.load import read_checkpoint
 
-    assert read(out)[2] == read()[2]
+    assert read_checkpoint(out)[2] == read_checkpoint()[2]
     assert out.read_bytes() == BUNDLED.read_bytes()
 
 

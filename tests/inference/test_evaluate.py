@@ -10,12 +10,14 @@ import torch
 from samples import SMALL, Folder, photograph
 
 from liif import imresize
-from liif.checkpoints.format import build, load, save
+from liif.checkpoints.format import save_checkpoint
+from liif.checkpoints.load import load
 from liif.data.degrade import degrade
 from liif.images import metrics
 from liif.images.png import write_png
 from liif.inference.evaluate import Result, evaluate, merge, print_table, write_tables
 from liif.inference.upscaler import open_upscaler
+from liif.network.build import build
 from liif.system.errors import UserError
 
 
@@ -32,7 +34,7 @@ def test_benchmark_pairs_with_and_without_suffix(hr: Path, tmp_path: Path) -> No
             for path in list(lr.iterdir()):
                 path.rename(path.with_name(f"{path.stem}x4.png"))
     weights = tmp_path / "w.safetensors"
-    save(weights, build(SMALL["rdn"]), SMALL["rdn"])
+    save_checkpoint(weights, build(SMALL["rdn"]), SMALL["rdn"])
     options: dict[str, Any] = {"scale": 4, "channel": "y", "border": 4}
     upscaler = open_upscaler(weights, "cpu")
     plain = evaluate(hr, lr=tmp_path / "plain", upscaler=upscaler, **options)

@@ -13,10 +13,12 @@ from PIL import Image
 from samples import SMALL, Folder, photograph
 
 from liif import imresize
-from liif.checkpoints.format import build, load, save
+from liif.checkpoints.format import save_checkpoint
+from liif.checkpoints.load import load
 from liif.images.read import read_picture
 from liif.inference.upscale import Job, Size, parse_format, parse_size, upscale
 from liif.inference.upscaler import open_upscaler
+from liif.network.build import build
 from liif.system.errors import UserError
 from liif.system.files import DiskFull, atomic_write
 from liif.system.locks import attempt
@@ -25,7 +27,7 @@ from liif.system.locks import attempt
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "weights.safetensors"
-    save(path, build(SMALL["edsr"]), SMALL["edsr"])
+    save_checkpoint(path, build(SMALL["edsr"]), SMALL["edsr"])
     return path
 
 

@@ -7,11 +7,12 @@ from samples import photograph
 
 import liif
 from liif import imresize
-from liif.checkpoints.format import build
-from liif.config import Architecture, EDSREncoder
+from liif.checkpoints.catalog import BUNDLED
 from liif.network import coords
+from liif.network.build import Architecture, EDSREncoder, build
 from liif.network.decoder import Decoder
-from liif.network.model import LIIF, Skip
+from liif.network.interpolation import Skip
+from liif.network.model import LIIF
 
 SIZES = [((1, 1), (1, 1)), ((1, 1), (5, 3)), ((1, 9), (8, 20)), ((7, 5), (21, 15))]
 SIZES += [((6, 11), (17, 29)), ((8, 8), (64, 64)), ((5, 7), (3, 4)), ((13, 2), (13, 2))]
@@ -146,7 +147,7 @@ def test_upscale_names_what_is_wrong(small: LIIF) -> None:
 
 
 def test_released_weights_beat_bicubic_on_a_photograph() -> None:
-    path = liif.checkpoints.format.BUNDLED.parent.parent / "photos" / "test" / "nuthatch.webp"
+    path = BUNDLED.parent.parent / "photos" / "test" / "nuthatch.webp"
     hr = np.asarray(Image.open(path).convert("RGB"))[200:520, 200:520]
     lr = imresize(hr, 1 / 8)
     sr = liif.load().upscale(lr, scale=8)

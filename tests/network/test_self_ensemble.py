@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from samples import SMALL, photograph
 
-from liif.checkpoints.format import build
-from liif.network.model import LIIF, Skip
+from liif.network.build import build
+from liif.network.interpolation import Skip
+from liif.network.model import LIIF
 
 
 def by_turning_the_picture(model: LIIF, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

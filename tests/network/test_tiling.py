@@ -2,16 +2,14 @@ import pytest
 import torch
 from samples import SMALL
 
-from liif.checkpoints import format as checkpoint
-from liif.checkpoints.format import build
-from liif.config import Architecture, EDSREncoder, RDNEncoder
-from liif.network import rdn
-from liif.network import tiling as tiles
-from liif.network.edsr import EDSR
+from liif.checkpoints.load import load
+from liif.network import rdn, tiling
+from liif.network.build import Architecture, EDSREncoder, RDNEncoder, build
 from liif.network.rdn import RDN
+from liif.network.tiling import Encoder
 
 
-def encoder_of(name: str) -> EDSR | RDN:
+def encoder_of(name: str) -> Encoder:
     torch.manual_seed(0)
     return build(SMALL[name]).eval().encoder
 
@@ -25,7 +23,7 @@ def test_tiles_change_nothing(
     monkeypatch.setattr(type(encoder), "best_tile", 16)
     lr = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        torch.testing.assert_close(tiles.encode(encoder, lr), encoder(lr), rtol=0, atol=1e-6)
+        torch.testing.assert_close(tiling.encode(encoder, lr), encoder(lr), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
@@ -52,16 +50,14 @@ def test_published_reaches() -> None:
 
 
 @pytest.mark.parametrize("height", [1, 9, 50])
-def test_dense_blocks_in_strips_change_nothing(
-    height: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rdn, "_STRIP", 70)
+def test_dense_blocks_in_bands_change_nothing(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rdn, "_BAND", 70)
     encoder = encoder_of("rdn")
     lr = torch.rand(1, 3, height, 7)
     with torch.no_grad():
-        in_strips = encoder(lr)
+        in_bands = encoder(lr)
     whole = encoder(lr)  # with gradients: as it is trained
-    torch.testing.assert_close(in_strips, whole.detach(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(in_bands, whole.detach(), rtol=0, atol=1e-6)
 
 
 def test_global_fusion_equals_the_published_concatenation() -> None:
@@ -79,13 +75,13 @@ def test_global_fusion_equals_the_published_concatenation() -> None:
 
 def test_memory_decides_the_tile() -> None:
     encoder = build(Architecture()).encoder
-    sides = [tiles.tile_side(encoder, m) for m in (0, 100 << 20, 10 << 30)]
+    sides = [tiling.tile_side(encoder, m) for m in (0, 100 << 20, 10 << 30)]
     assert sides[0] == encoder.reach
     assert sides[0] < sides[1] < sides[2] == encoder.best_tile
 
 
 def test_upscaling_within_little_memory_gives_the_same_picture() -> None:
-    model = checkpoint.load()
+    model = load()
     picture = torch.rand(90, 75, 3, generator=torch.Generator().manual_seed(0)).numpy()
     whole = model.upscale(picture, scale=1.5)
     tiled = model.upscale(picture, scale=1.5, max_memory=1)

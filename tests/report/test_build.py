@@ -18,13 +18,14 @@ from samples import SMALL, Folder, photograph
 import liif
 from liif import config
 from liif.checkpoints import published
-from liif.checkpoints.format import BUNDLED
-from liif.config import Architecture, EDSREncoder, RDNEncoder
+from liif.checkpoints.catalog import BUNDLED
+from liif.config_file import read_yaml
 from liif.data.div2k import ARCHIVES
 from liif.images import metrics
 from liif.images.imresize import cubic, imresize
 from liif.images.png import write_png
 from liif.images.read import read_picture
+from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 from liif.report import (
     build,
     downscaling,
@@ -314,7 +315,7 @@ def test_the_configuration_that_is_shown_makes_the_same_experiment() -> None:
 
 
 def test_the_command_that_repeats_it() -> None:
-    documented = config.experiment(config.read_yaml("config/config.yaml"))
+    documented = config.experiment(read_yaml("config/config.yaml"))
     assert provenance.is_documented(documented)
     assert provenance.commands(documented, "unknown")[-1].endswith("--cores all results/sr_800")
     other = config.experiment({"train": {"epochs": 3}})

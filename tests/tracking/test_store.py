@@ -21,8 +21,9 @@ from PIL import Image
 from samples import SETTINGS, Folder, photograph
 from servers import free_port, mlflow_server
 
-from liif.checkpoints import convert
-from liif.checkpoints import format as checkpoint
+from liif.checkpoints.convert import convert_weights
+from liif.checkpoints.format import save_checkpoint
+from liif.checkpoints.load import load, read_checkpoint
 from liif.checkpoints.outputs import Outputs
 from liif.config import Recipe
 from liif.data.pack import pack
@@ -116,7 +117,7 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     assert (run.info.run_name, run.info.status) == ("small", "FINISHED")
     assert run.info.end_time >= run.info.start_time
     params = run.data.params
-    model = checkpoint.load(outputs.weights)
+    model = load(outputs.weights)
     assert params["parameters"] == str(sum(p.numel() for p in model.parameters()))
     assert params["encoder.name"] == "edsr"
     assert params["train.schedule.every"] == "2"
@@ -176,8 +177,8 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
     tracker.close()
     models = outputs.weights.parent
     given = models / "given.safetensors"
-    convert.import_weights(str(outputs.best), given, sha256=None, partial=tmp_path)
-    checkpoint.save(given, *checkpoint.read(given)[:2], {"format": "authors"})
+    convert_weights(str(outputs.best), given, sha256=None, partial=tmp_path)
+    save_checkpoint(given, *read_checkpoint(given)[:2], {"format": "authors"})
     upscaled = tmp_path / "upscaled"
 
     def evaluate(psnr: float, grey: int) -> dict[str, Any]:
@@ -683,7 +684,7 @@ def test_a_model_served_over_http(
     try:
         wait_for(answer, process)
         big = np.array(answer()["predictions"], np.uint8)
-        expected = checkpoint.load(outputs.weights).upscale(picture, scale=3)
+        expected = load(outputs.weights).upscale(picture, scale=3)
         np.testing.assert_array_equal(big, expected)
     finally:
         os.killpg(process.pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ from PIL import Image
 from samples import Folder, photograph
 from servers import free_port
 
-from liif.checkpoints import format as checkpoint
+from liif.checkpoints.format import load_metadata, load_tensors
 from liif.data.pack import pack
 from liif.training import group as distributed
 
@@ -75,13 +75,13 @@ class Training:
         return process
 
     def weights(self, where: str) -> torch.Tensor:
-        tensors = checkpoint.load_tensors(self.base / where / "m.safetensors")[0]
+        tensors = load_tensors(self.base / where / "m.safetensors")[0]
         return torch.cat([tensors[name].flatten() for name in sorted(tensors)])
 
     def steps(self, where: str) -> int:
         """The step that an unfinished training would go on after."""
         (path,) = self.base.glob(f"{where}/m.state/*/state.safetensors")
-        return int(checkpoint.load_metadata(path)["state"]["step"])
+        return int(load_metadata(path)["state"]["step"])
 
     def history(self, where: str) -> list[list[float]]:
         """Step, loss, PSNR and rate of each epoch."""

@@ -16,11 +16,13 @@ import pytest
 import torch
 from samples import SETTINGS, Folder
 
-from liif.checkpoints import format as checkpoint
+from liif.checkpoints.format import load_tensors, save_tensors
+from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs
 from liif.config import Recipe
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches
+from liif.network.build import build
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.locks import lock
@@ -80,14 +82,14 @@ def test_training_learns_and_keeps_its_records(run: Train) -> None:
     assert all(float(r["patches_per_second"]) > 0 for r in rows)
     assert json.loads(outputs.sidecar.read_text())["steps"] == 90
     best = max(float(r["valid_psnr"]) for r in rows)
-    assert checkpoint.read(outputs.best)[2]["valid_psnr"] == pytest.approx(best, abs=1e-4)
+    assert read_checkpoint(outputs.best)[2]["valid_psnr"] == pytest.approx(best, abs=1e-4)
 
 
 def test_result_is_the_last_not_the_best(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([30.0, 40.0, 20.0, 10.0])
     monkeypatch.setattr(train, "validate", lambda *_: next(scores))
     outputs = run("a")
-    assert checkpoint.read(outputs.best)[2]["valid_psnr"] == 40
+    assert read_checkpoint(outputs.best)[2]["valid_psnr"] == 40
     assert outputs.best.read_bytes() != outputs.weights.read_bytes()
 
 
@@ -97,7 +99,7 @@ def test_fifty_steps_follow_the_direct_forms_loss(packs: tuple[Path, Path]) -> N
     curves = []
     for step in (train.train_step, direct.train_step):
         torch.manual_seed(0)
-        model = checkpoint.build(recipe.architecture)
+        model = build(recipe.architecture)
         adam = torch.optim.Adam(model.parameters(), lr=1e-4)
         curves.append([step(model, adam, batches[i % len(batches)]) for i in range(50)])
     assert curves[0] == pytest.approx(curves[1], abs=1e-4)
@@ -111,7 +113,7 @@ def test_a_step_equals_the_direct_form(packs: tuple[Path, Path], encoder: str) -
     models = []
     for _ in range(2):
         torch.manual_seed(0)
-        models.append(checkpoint.build(recipe.architecture))
+        models.append(build(recipe.architecture))
     adams = [torch.optim.Adam(m.parameters(), lr=1e-3) for m in models]
     for step in range(5):
         batch = batches[step]
@@ -248,7 +250,7 @@ def test_weights_gone_wrong_are_never_kept(
     with pytest.raises(UserError, match="weights are no numbers any more at step 11 with"):
         run("a")
     (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
-    tensors, metadata = checkpoint.load_tensors(kept)
+    tensors, metadata = load_tensors(kept)
     assert metadata["state"]["step"] == 6
     assert all(bool(t.isfinite().all()) for t in tensors.values())
 
@@ -293,8 +295,8 @@ def test_an_unfinished_training_with_other_settings_is_pointed_out(
 def test_a_state_of_another_version_is_refused(run: Train, tmp_path: Path, format_: object) -> None:
     interrupted(run, "a")
     (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
-    tensors, metadata = checkpoint.load_tensors(kept)
-    checkpoint.save_tensors(kept, tensors, {**metadata, "format": format_})
+    tensors, metadata = load_tensors(kept)
+    save_tensors(kept, tensors, {**metadata, "format": format_})
     with pytest.raises(UserError, match=f"state of format {format_}, this liif reads format 1"):
         run("a")
 
@@ -302,16 +304,16 @@ def test_a_state_of_another_version_is_refused(run: Train, tmp_path: Path, forma
 def test_a_damaged_state_is_refused(run: Train, tmp_path: Path) -> None:
     interrupted(run, "a")
     (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
-    tensors, metadata = checkpoint.load_tensors(kept)
+    tensors, metadata = load_tensors(kept)
     for changed in (
         {**metadata, "state": {}},
         {**metadata, "state": {**metadata["state"], "more": 1}},
         {**metadata, "state": None},
     ):
-        checkpoint.save_tensors(kept, tensors, changed)
+        save_tensors(kept, tensors, changed)
         with pytest.raises(UserError, match=r"is damaged .*; delete .* to start anew"):
             run("a")
-    checkpoint.save_tensors(kept, dict(list(tensors.items())[1:]), metadata)
+    save_tensors(kept, dict(list(tensors.items())[1:]), metadata)
     with pytest.raises(UserError, match="is damaged"):
         run("a")
     kept.write_bytes(kept.read_bytes()[:1000])

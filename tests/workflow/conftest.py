@@ -13,9 +13,10 @@ from PIL import Image
 from projects import Project, Versioned
 from samples import SMALL, Folder, photograph
 
-from liif.checkpoints import format as checkpoint
+from liif.checkpoints.format import save_checkpoint
 from liif.data.degrade import degrade
 from liif.data.pack import pack
+from liif.network.build import build
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def project(folder: Folder, tmp_path: Path) -> Project:
     with zipfile.ZipFile(path / "data" / "valid.zip", "w") as archive:
         for picture in valid.iterdir():
             archive.write(picture, f"top/{picture.name}")
-    state = checkpoint.build(SMALL["edsr"]).state_dict()
+    state = build(SMALL["edsr"]).state_dict()
     torch.save({"model": {"name": "liif", "args": {}, "sd": state}}, path / "data" / "given.pth")
     project = Project(path)
     project.configure()
@@ -50,8 +51,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     degrade(base / "photographs", base / "lr", scale=4)
     pack(base / "few", base / "few.pack")
     torch.manual_seed(0)
-    model = checkpoint.build(SMALL["edsr"])
-    checkpoint.save(base / "weights.safetensors", model, SMALL["edsr"])
+    model = build(SMALL["edsr"])
+    save_checkpoint(base / "weights.safetensors", model, SMALL["edsr"])
     return base
 
 

@@ -136,10 +136,10 @@ def test_results_carry_the_data_version(versioned: Versioned) -> None:
     versioned.prepare(models=models, evaluate={"scales": [2]}, tracking=True)
     (out,) = yaml.safe_load((versioned.path / "data.dvc").read_text())["outs"]
     assert "data.dvc records" not in versioned.run()
-    from liif.checkpoints.provenance import metadata
+    from liif.checkpoints.format import load_metadata
 
     weights = versioned.file("models/small-edsr.safetensors")
-    assert metadata(weights)["provenance"]["data_version"] == out["md5"]
+    assert load_metadata(weights)["provenance"]["data_version"] == out["md5"]
 
     import mlflow
 
@@ -160,7 +160,7 @@ def test_results_carry_the_data_version(versioned: Versioned) -> None:
     assert actual.actual in versioned.file("logs/pack/train.log").read_text()
     (new,) = (t for t in tags() if t["data.version"] == actual.actual and "seconds" in t)
     assert (new["data.recorded"], new["data.matches"]) == (out["md5"], "false")
-    assert metadata(weights)["provenance"]["data_version"] == actual.actual
+    assert load_metadata(weights)["provenance"]["data_version"] == actual.actual
 
 
 @pytest.mark.slow

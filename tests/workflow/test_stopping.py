@@ -18,7 +18,7 @@ from PIL import Image
 from projects import TINY, Project
 from samples import Folder, photograph
 
-from liif.checkpoints import format as checkpoint
+from liif.checkpoints.format import load_metadata
 from liif.system.signals import Stopped, raise_on_stop, stop_requests
 
 LONG: dict[str, Any] = {
@@ -205,7 +205,7 @@ def test_a_closed_terminal(inputs: Path, tmp_path: Path) -> None:
 
 def saved_step(folder: Path) -> int:
     (state,) = folder.glob("m.state/*/state.safetensors")
-    return int(checkpoint.load_metadata(state)["state"]["step"])
+    return int(load_metadata(state)["state"]["step"])
 
 
 def test_workers_that_outlive_their_training_hold_no_lock(inputs: Path, tmp_path: Path) -> None:

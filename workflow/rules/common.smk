@@ -8,7 +8,8 @@ from pathlib import Path
 
 from liif.data import manifests as buckets
 from liif.data import versions
-from liif.config import TestFrom, TestHR, TestLR, experiment, merge, read_yaml
+from liif.config import TestFrom, TestHR, TestLR, experiment
+from liif.config_file import merge, read_yaml
 from liif.system.errors import UserError
 from liif.system.files import require_writable
 from liif.system.processes import WORKFLOW, pass_on_sigterm, started_by_dvc, this_workflow

@@ -1,0 +1,202 @@
+"""Architectures: how networks are configured, recognised, counted, described and built.
+
+An encoder is its module and its class in `ENCODERS`. Torch is imported only to build a network, so
+that reading a configuration stays cheap.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, GetPydanticSchema, PositiveFloat, PositiveInt
+
+from liif.config_file import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from liif.network.model import LIIF
+    from liif.network.tiling import Encoder
+
+RGB = tuple[float, float, float]
+
+
+class EncoderSettings(Settings):
+    """The settings of an encoder, and what else is to be known about it."""
+
+    name: str
+    channels: PositiveInt = 64
+    """Feature channels."""
+
+    @abstractmethod
+    def build(self) -> Encoder:
+        """Build the encoder with fresh weights."""
+
+    @property
+    @abstractmethod
+    def tensor_count(self) -> int:
+        """Number of tensors in its state dict."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Name and sizes in a few words, without the channels."""
+
+    @classmethod
+    @abstractmethod
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+        """Settings read from the keys and shapes of a state dict, or None for other encoders."""
+
+
+class EDSREncoder(EncoderSettings):
+    """EDSR-baseline; the defaults are the published sizes."""
+
+    name: Literal["edsr"] = "edsr"
+    blocks: PositiveInt = 16
+    """Residual blocks."""
+
+    def build(self) -> Encoder:
+        """Build the encoder with fresh weights."""
+        from liif.network.edsr import EDSR
+
+        return EDSR(self.blocks, self.channels)
+
+    @property
+    def tensor_count(self) -> int:
+        """Number of tensors in its state dict."""
+        return 4 * (self.blocks + 1)
+
+    def describe(self) -> str:
+        """Name and sizes in a few words, without the channels."""
+        return f"EDSR, {self.blocks} blocks"
+
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+        """Settings read from the keys and shapes of a state dict, or None for other encoders."""
+        head = tensors.get("encoder.head.0.weight")
+        if head is None:
+            return None
+        return cls(blocks=_count(tensors, "encoder.body.") - 1, channels=head.shape[0])
+
+
+class RDNEncoder(EncoderSettings):
+    """RDN; the defaults are configuration "B" of its paper."""
+
+    name: Literal["rdn"] = "rdn"
+    blocks: PositiveInt = 16
+    """Residual dense blocks."""
+    layers: PositiveInt = 8
+    """Convolutions in each block."""
+    growth: PositiveInt = 64
+    """Channels that each convolution adds."""
+
+    def build(self) -> Encoder:
+        """Build the encoder with fresh weights."""
+        from liif.network.rdn import RDN
+
+        return RDN(self.blocks, self.layers, self.growth, self.channels)
+
+    @property
+    def tensor_count(self) -> int:
+        """Number of tensors in its state dict."""
+        return 2 * (4 + self.blocks * (self.layers + 1))
+
+    def describe(self) -> str:
+        """Name and sizes in a few words, without the channels."""
+        return f"RDN, {self.blocks} blocks of {self.layers} layers, growth {self.growth}"
+
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+        """Settings read from the keys and shapes of a state dict, or None for other encoders."""
+        first = tensors.get("encoder.SFENet1.weight")
+        if first is None:
+            return None
+        return cls(
+            blocks=_count(tensors, "encoder.RDBs."),
+            layers=_count(tensors, "encoder.RDBs.0.convs."),
+            growth=tensors["encoder.RDBs.0.convs.0.conv.0.weight"].shape[0],
+            channels=first.shape[0],
+        )
+
+
+ENCODERS: tuple[type[EncoderSettings], ...] = (EDSREncoder, RDNEncoder)
+"""Every encoder. A new one needs its module and a row here: its settings and the four methods."""
+
+
+def _one_of_the_encoders(_: Any, handler: Any) -> Any:
+    return handler.generate_schema(Annotated[ENCODERS, Field(discriminator="name")])
+
+
+class Architecture(Settings):
+    """A LIIF network."""
+
+    encoder: Annotated[EncoderSettings, GetPydanticSchema(_one_of_the_encoders)] = EDSREncoder()
+    """The encoder and its sizes."""
+    hidden: tuple[PositiveInt, ...] = Field(default=(256, 256, 256, 256), min_length=1)
+    """Widths of the decoder's hidden layers."""
+    skip: Literal["none", "bilinear", "bicubic"] = "none"
+    """Interpolation of the LR input that is added to the prediction; the paper adds none."""
+    mean: RGB = (0.5, 0.5, 0.5)
+    """Subtracted from RGB in 0..1 before the encoder, added after the decoder."""
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
+    """Divided by before the encoder, multiplied by after the decoder."""
+
+    @property
+    def tensor_count(self) -> int:
+        """Number of tensors in the network's state dict, known without building it."""
+        return self.encoder.tensor_count + 2 * (len(self.hidden) + 1)
+
+
+def build(architecture: Architecture) -> LIIF:
+    """Build a network with fresh weights."""
+    from liif.network.decoder import Decoder
+    from liif.network.model import LIIF
+
+    encoder = architecture.encoder.build()
+    return LIIF(
+        encoder,
+        Decoder(encoder.channels, architecture.hidden),
+        skip=architecture.skip,
+        mean=architecture.mean,
+        std=architecture.std,
+    )
+
+
+def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
+    """Architecture read from the keys and shapes of a state dict with the published names.
+
+    Raises
+    ------
+    KeyError, IndexError, ValidationError
+        The state dict is not that of a LIIF network.
+    """
+    linears = _count(tensors, "imnet.layers.")
+    hidden = [tensors[f"imnet.layers.{2 * i}.weight"].shape[0] for i in range(linears - 1)]
+    encoder = next((e for kind in ENCODERS if (e := kind.recognise(tensors))), None)
+    if encoder is None:
+        raise KeyError("encoder")
+    return Architecture(encoder=encoder, hidden=tuple(hidden))
+
+
+def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
+    """How many different numbers follow the prefix in the keys."""
+    return len({key[len(prefix) :].split(".")[0] for key in tensors if key.startswith(prefix)})
+
+
+def initialise_he(model: LIIF) -> None:
+    """Apply He initialisation to every layer, and damp the outputs of blocks and network.
+
+    K. He et al., "Delving Deep into Rectifiers", ICCV 2015. The damping (×0.3 for the fusion of a
+    dense block, ×0.1 for the last layer) lets a short training of a small network learn at once.
+    """
+    from torch import nn
+
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if name.endswith("LFF"):
+                layer.weight.data *= 0.3
+    model.imnet.linears[-1].weight.data *= 0.1
