@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, GetPydanticSchema, PositiveFloat, PositiveInt
@@ -125,7 +127,8 @@ ENCODERS: tuple[type[EncoderSettings], ...] = (EDSREncoder, RDNEncoder)
 
 
 def _one_of_the_encoders(_: Any, handler: Any) -> Any:
-    return handler.generate_schema(Annotated[ENCODERS, Field(discriminator="name")])
+    union = reduce(or_, ENCODERS)
+    return handler.generate_schema(Annotated[union, Field(discriminator="name")])
 
 
 class Architecture(Settings):
