@@ -60,6 +60,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address() -> Iterator[str]:
     """The address of a file that is served slowly."""
     with ThreadingHTTPServer(("127.0.0.1", 0), SlowServer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/archive.zip"
         server.shutdown()
