@@ -16,6 +16,7 @@ from samples import photograph
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_python_examples_run(tmp_path: Path) -> None:
     rgb = photograph(40, 60)
     Image.fromarray(rgb).save(tmp_path / "photo.png")
@@ -47,6 +48,7 @@ def test_the_limits_table_matches_its_program() -> None:
         assert re.search(rf"{re.escape(name)} \| {ours:.2f} \| {theirs:.2f}", text), name
 
 
+@pytest.mark.slow
 def test_a_wheel_works_outside_the_repository(tmp_path: Path) -> None:
     """`pip wheel .`, installed where no repository is: weights and photographs are in it."""
     wheel = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path)]

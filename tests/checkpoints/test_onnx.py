@@ -43,8 +43,15 @@ def upscale(encoder: Path, decoder: Path, picture: np.ndarray, scale: int) -> np
     return clipped
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
-@pytest.mark.parametrize("skip", ["none", "bicubic"])
+@pytest.mark.parametrize(
+    ("name", "skip"),
+    [
+        ("edsr", "bicubic"),
+        pytest.param("rdn", "bicubic", marks=pytest.mark.slow),
+        pytest.param("edsr", "none", marks=pytest.mark.slow),
+        pytest.param("rdn", "none", marks=pytest.mark.slow),
+    ],
+)
 def test_any_size_of_any_network(tmp_path: Path, name: str, skip: Skip) -> None:
     architecture: Architecture = SMALL[name].model_copy(update={"skip": skip})
     torch.manual_seed(0)
@@ -59,6 +66,7 @@ def test_any_size_of_any_network(tmp_path: Path, name: str, skip: Skip) -> None:
         np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_released_weights_and_what_they_say_of_themselves(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["export", "bundled", "--onnx", "-o", str(tmp_path / "a")])
     assert result.exit_code == 0, result.output
@@ -73,6 +81,7 @@ def test_released_weights_and_what_they_say_of_themselves(tmp_path: Path) -> Non
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_folder_takes_the_names_of_the_weights(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.safetensors", build(SMALL["edsr"]), SMALL["edsr"])
     (tmp_path / "out").mkdir()
@@ -81,6 +90,7 @@ def test_a_folder_takes_the_names_of_the_weights(tmp_path: Path) -> None:
     assert made.encoder.is_file()
 
 
+@pytest.mark.slow
 def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = SMALL["edsr"]
     save_checkpoint(tmp_path / "a.safetensors", build(architecture), architecture)

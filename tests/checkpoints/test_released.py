@@ -51,6 +51,7 @@ def test_one_grey_level_on_a_gpu(lr: np.ndarray, published: np.ndarray) -> None:
     assert np.abs(ours.astype(int) - published).max() <= 1
 
 
+@pytest.mark.slow
 def test_self_ensemble_is_a_little_better() -> None:
     hr = np.asarray(Image.open(PHOTOGRAPHS / "test" / "nuthatch.webp").convert("RGB"))[
         320:640, 480:720
