@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, GetPydanticSchema, PositiveFloat, PositiveInt
 
@@ -47,7 +47,7 @@ class EncoderSettings(Settings):
 
     @classmethod
     @abstractmethod
-    def recognise(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> EncoderSettings | None:
         """Settings read from the keys and shapes of a state dict, or None for other encoders."""
 
 
@@ -74,7 +74,7 @@ class EDSREncoder(EncoderSettings):
         return f"EDSR, {self.blocks} blocks"
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> EncoderSettings | None:
         """Settings read from the keys and shapes of a state dict, or None for other encoders."""
         head = tensors.get("encoder.head.0.weight")
         if head is None:
@@ -109,7 +109,7 @@ class RDNEncoder(EncoderSettings):
         return f"RDN, {self.blocks} blocks of {self.layers} layers, growth {self.growth}"
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> EncoderSettings | None:
         """Settings read from the keys and shapes of a state dict, or None for other encoders."""
         first = tensors.get("encoder.SFENet1.weight")
         if first is None:
