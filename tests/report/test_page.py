@@ -193,6 +193,7 @@ def test_divider_shows_left_and_right_of_it_pixel_by_pixel(shown: Any, folder: P
     assert window.page.get_attribute(".divider", "aria-valuenow") == "47"
 
 
+@pytest.mark.slow
 def test_divider_by_keyboard(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     window.page.focus(".divider")
@@ -212,6 +213,7 @@ def test_divider_by_keyboard(shown: Any, folder: Path) -> None:
         assert value() == expected, key
 
 
+@pytest.mark.slow
 def test_zoom_and_place_are_the_same_in_all_versions(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html", "#picture=0003")
     window.page.check("input[value=tiles]")
@@ -243,6 +245,7 @@ def test_zoom_and_place_are_the_same_in_all_versions(shown: Any, folder: Path) -
         assert np.array_equal(new[20:-40, 20:-60], old[36:-24, 60:-20])
 
 
+@pytest.mark.slow
 def test_wheel_zooms_only_after_a_click(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     fitted = window.zoom
@@ -258,6 +261,7 @@ def test_wheel_zooms_only_after_a_click(shown: Any, folder: Path) -> None:
     assert window.zoom == pytest.approx(2 * fitted, abs=1)
 
 
+@pytest.mark.slow
 def test_keyboard(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     window.page.focus(".stage")
@@ -288,6 +292,7 @@ def test_keyboard(shown: Any, folder: Path) -> None:
     assert window.text(".title") == "0001"
 
 
+@pytest.mark.slow
 def test_addresses_of_pictures_and_sections(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html", "#numbers")
     assert window.page.url.endswith("#numbers")
@@ -297,6 +302,7 @@ def test_addresses_of_pictures_and_sections(shown: Any, folder: Path) -> None:
     assert window.text(".title") == "0042"
 
 
+@pytest.mark.slow
 def test_zoom_ends_where_a_pixel_fills_the_hand(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     window.page.focus(".stage")
@@ -311,6 +317,7 @@ def test_zoom_ends_where_a_pixel_fills_the_hand(shown: Any, folder: Path) -> Non
     assert window.zoom <= 100
 
 
+@pytest.mark.slow
 def test_sorting(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
 
@@ -335,6 +342,7 @@ def test_sorting(shown: Any, folder: Path) -> None:
     assert window.text(".title") == order()[1]
 
 
+@pytest.mark.slow
 def test_differences_are_drawn_in_the_colours_of_the_legend(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html", "#picture=0002")
     window.choose("left", "bicubic")
@@ -357,6 +365,7 @@ def test_differences_are_drawn_in_the_colours_of_the_legend(shown: Any, folder: 
         assert errors.max() < 16, key
 
 
+@pytest.mark.slow
 def test_psnr_and_ssim_stand_under_each(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html", "#picture=0005")
     cards = [card.inner_text() for card in window.page.locator(".card:visible button").all()]
@@ -369,6 +378,7 @@ def test_psnr_and_ssim_stand_under_each(shown: Any, folder: Path) -> None:
     assert "dB" not in cards[0] + cards[4]
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_for_outside_of_the_folder_and_nothing_goes_wrong(
     shown: Any, folder: Path
 ) -> None:
@@ -385,6 +395,7 @@ def test_nothing_is_asked_for_outside_of_the_folder_and_nothing_goes_wrong(
     assert 3 < len({r for r in files if "/lr/" not in r}) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
@@ -399,6 +410,7 @@ def test_accessible_and_no_wider_than_the_screen(
     assert window.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
+@pytest.mark.slow
 def test_phone_by_touch(shown: Any, folder: Path) -> None:
     window = shown(viewport=PHONE, has_touch=True, is_mobile=True).open(folder / "report.html")
     window.page.tap(".thumbnails li:nth-child(2) button")
@@ -424,6 +436,7 @@ def test_phone_by_touch(shown: Any, folder: Path) -> None:
     assert window.zoom > 2 * before
 
 
+@pytest.mark.slow
 def test_both_languages(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     assert window.text("#numbers") == "Numbers"
@@ -443,6 +456,7 @@ def test_both_languages(shown: Any, folder: Path) -> None:
     assert shown(locale="zh-TW").open(folder / "report.html").text("#numbers") == "数据"
 
 
+@pytest.mark.slow
 def test_names_that_would_break_addresses_and_scripts(
     shown: Any, tmp_path: Path, browser: Browser
 ) -> None:
@@ -457,6 +471,7 @@ def test_names_that_would_break_addresses_and_scripts(
     assert window.complaints == []
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_not_there_is_named(shown: Any, tmp_path: Path) -> None:
     results = make_results(tmp_path / "results", ["a", "b"], 48)
     report(results, tmp_path)
@@ -469,6 +484,7 @@ def test_a_picture_that_is_not_there_is_named(shown: Any, tmp_path: Path) -> Non
     assert len(np.unique(seen[:, : seen.shape[1] // 2 - 30].reshape(-1, 3), axis=0)) > 5  # words
 
 
+@pytest.mark.slow
 def test_compare_is_one_file_with_the_same_viewer(shown: Any, folder: Path, tmp_path: Path) -> None:
     inputs = [folder / "upscaled" / m for m in ("bicubic", "better")]
     page = compare(inputs, tmp_path / "compare.html", truth=folder / "hr" / "test" / "x8")
