@@ -1,6 +1,6 @@
-"""Draws docs/limits.jpg: what compression and noise in the input become when it is enlarged.
+"""Draw docs/limits.jpg: how compression and noise in the input look after upscaling.
 
-Run it in the repository's root: .venv/bin/python docs/limits.py
+Run it in the root of the repository: .venv/bin/python docs/limits.py
 """
 
 from io import BytesIO
@@ -17,25 +17,25 @@ from liif.training.preview import side_by_side
 
 SCALE, SIDE = 4, 240
 AT = (390, 470)
-"""First row and column of what is shown."""
+"""First row and column of the crop."""
 
 
 def main() -> None:
-    """Draw what a photograph's clean, compressed and noisy versions become."""
+    """Draw the upscaled clean, compressed and noisy versions of a photograph."""
     panels = []
-    for name, (big, ours, _) in enlarged().items():
-        panels.append((f"{name} {ours:.2f} dB", _part(big)))
-    strip = side_by_side(panels)
-    Image.fromarray(strip).save(Path(__file__).with_name("limits.jpg"), quality=92)
+    for name, (big, ours, _) in upscaled().items():
+        panels.append((f"{name} {ours:.2f} dB", _crop(big)))
+    picture = side_by_side(panels)
+    Image.fromarray(picture).save(Path(__file__).with_name("limits.jpg"), quality=92)
 
 
 def measured() -> dict[str, tuple[float, float]]:
-    """PSNR of LIIF and of bicubic for each version."""
-    return {name: (ours, theirs) for name, (_, ours, theirs) in enlarged().items()}
+    """PSNR of LIIF and bicubic for each version."""
+    return {name: (ours, theirs) for name, (_, ours, theirs) in upscaled().items()}
 
 
-def enlarged() -> dict[str, tuple[NDArray[np.uint8], float, float]]:
-    """Each version enlarged by LIIF, with its PSNR and that of bicubic."""
+def upscaled() -> dict[str, tuple[NDArray[np.uint8], float, float]]:
+    """Each version upscaled by LIIF, with its PSNR and that of bicubic."""
     hr = np.asarray(Image.open(PHOTOGRAPHS / "test" / "nuthatch.webp").convert("RGB"))
     lr = liif.imresize(hr, 1 / SCALE)
     noise = np.random.default_rng(0).normal(0, 10, lr.shape)
@@ -59,7 +59,7 @@ def _jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.asarray(Image.open(file))
 
 
-def _part(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _crop(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture[AT[0] : AT[0] + SIDE, AT[1] : AT[1] + SIDE]
 
 
