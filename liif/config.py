@@ -1,7 +1,7 @@
 """The typed, checked configuration: the single definition of what can be set.
 
 ``config/config.yaml`` is the documented experiment written out; every default here equals it.
-The schema in ``workflow/schemas`` is generated from these classes (``make schema``).
+The schema that serves editors is generated from these classes (``make schema``).
 """
 
 from __future__ import annotations
@@ -380,8 +380,10 @@ def recipe(text: str) -> Recipe:
 
 
 def schema() -> str:
-    """The configuration's JSON schema, as the file in ``workflow/schemas``."""
-    return json.dumps(Experiment.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    """The configuration's JSON schema for editors, a line for each definition."""
+    whole = Experiment.model_json_schema()
+    parts = [f"{json.dumps(name)}: {json.dumps(part)}" for name, part in whole.pop("$defs").items()]
+    return '{"$defs": {\n' + ",\n".join(parts) + "},\n" + json.dumps(whole)[1:] + "\n"
 
 
 if __name__ == "__main__":

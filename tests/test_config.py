@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,12 @@ def test_demo_trains_two_and_is_given_one() -> None:
     assert demo.recipe("small-edsr").train.init == "default"
 
 
-def test_schema_in_the_workflow_is_the_generated_one() -> None:
-    path = ROOT / "workflow" / "schemas" / "config.schema.json"
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
+def test_editors_are_served_the_generated_schema(name: str) -> None:
+    first = (ROOT / "config" / name).read_text().splitlines()[0]
+    path = ROOT / "config" / first.removeprefix("# yaml-language-server: $schema=")
     assert path.read_text() == config.schema(), "run `make schema`"
+    assert json.loads(config.schema())["properties"].keys() == Experiment.model_fields.keys()
 
 
 def test_a_models_own_training_settings_come_on_top() -> None:
@@ -94,7 +98,7 @@ def test_a_models_own_training_settings_come_on_top() -> None:
             {"models": {"a": {"weights": "bundled", "skip": "none"}}},
             r"unknown key `models\.a\.skip`",
         ),
-        ({"data": {"test": {"form": "valid"}}}, r"one of \{from: valid\}"),
+        ({"data": {"test": {"form": "valid"}}}, r"`data\.test`: must be one of \{from: valid\}"),
         ({"data": {"test": {"from": "train"}}}, r"`data\.test"),
         ({"evaluate": {"border": -1}}, r"`evaluate\.border"),
         ({"scale": 0.5}, r"`scale` \(=0\.5\)"),
@@ -168,6 +172,33 @@ def test_keys_tell_settings_and_data_apart() -> None:
     changed = config.recipe("{train: {seed: 1}}")
     assert base.key("x") == config.recipe("{skip: none}").key("x")
     assert len({base.key("x"), base.key("y"), changed.key("x")}) == 3
+
+
+def test_finished_trainings_of_0_1_0_are_found() -> None:
+    """The keys that release 0.1.0 printed for these settings and the data `x`."""
+    rdn = "{encoder: {name: rdn}, train: {schedule: {name: cosine}}}"
+    keys = [config.recipe(settings).key("x")[:16] for settings in ("{}", rdn)]
+    assert keys == ["761966f5cb9f6999", "d4278261f7a809bf"]
+
+
+def test_a_new_field_with_its_default_orphans_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(Training):
+        warmup: int = 0
+
+    class Newer(config.Recipe):
+        train: Later = Later()
+        noise: float = 0.0
+
+    for new, old in ((Later, "Training"), (Newer, "Recipe")):
+        monkeypatch.setitem(config._FIELDS_OF_0_1_0, new.__name__, config._FIELDS_OF_0_1_0[old])
+    assert Newer().key("x") == config.recipe("{}").key("x")
+    keys = {Newer().key("x"), Newer(noise=0.1).key("x"), Newer(train=Later(warmup=5)).key("x")}
+    assert len(keys) == 3
+
+
+def test_another_version_of_the_results_is_another_training() -> None:
+    recipe = config.recipe("{}")
+    assert recipe.key("x", results_version=2) != recipe.key("x") == recipe.key("x", 1)
 
 
 def test_settings_from_text_or_file(tmp_path: Path) -> None:

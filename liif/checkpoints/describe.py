@@ -1,9 +1,8 @@
-"""What a checkpoint is: its network, where it came from, its training, what it reaches."""
+"""Description of a checkpoint: its network, origin, training and metrics."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,26 +19,25 @@ from liif.system.files import file_sha256
 from liif.system.progress import duration
 
 Facts = list[tuple[str, str]]
-"""What there is to say, as (what, value)."""
+"""Names and values, in the order to show them."""
 
 
 def describe(weights: str) -> Facts:
-    """What a checkpoint is, from any format that `liif.load` takes.
+    """Describe a checkpoint of any format that `liif.load` takes.
 
-    A training's sidecar beside the weights is told too, and what `../metrics` has under the same
-    name, as the workflow puts it there.
+    Includes a training's sidecar beside the weights, and the workflow's `../metrics` of the same
+    name.
 
     Raises
     ------
     UserError
-        No such file, or none that can be read.
+        A file is missing or unreadable.
     """
     path = locate(weights)
     model, architecture, provenance = read_checkpoint(path)
     size = sum(p.numel() for p in model.parameters())
     formats = {"authors": "the authors'", "mmagic": "mmagic's"}
-    ours = is_safetensors(path)
-    origin = formats.get(provenance.get("format", ""))
+    ours, origin = is_safetensors(path), formats.get(provenance.get("format", ""))
     facts = [
         ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"),
         ("sha256", file_sha256(path)),
@@ -60,59 +58,53 @@ def describe(weights: str) -> Facts:
         try:
             recipe = Recipe.model_validate(provenance["recipe"])
         except ValidationError:
-            raise UserError(f"{path}: its recipe is of no known kind; update liif") from None
+            raise UserError(f"{path}: its recipe is unknown to this liif; update liif") from None
         facts += _training(recipe, provenance)
-    return facts + _beside(path)
+    metrics = path.parent.parent / "metrics" / f"{path.stem}.json"
+    for file, facts_of in ((Outputs(weights=path).sidecar, _run), (metrics, _measured)):
+        if file.is_file():
+            try:
+                facts += facts_of(json.loads(file.read_text(encoding="utf-8")))
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                raise UserError(f"{file}: is damaged, or not liif's ({error})") from None
+    return facts
 
 
 def _network(architecture: Architecture) -> str:
     encoder = architecture.encoder
-    known = published.network(architecture)
-    name = f"{known} as published: " if known else ""
-    hidden = "-".join(map(str, architecture.hidden))
+    name = published.network(architecture)
     sizes = f"{encoder.describe()}, {encoder.channels} channels"
-    return f"{name}{sizes}; decoder {hidden}; skip {architecture.skip}"
+    hidden = "-".join(map(str, architecture.hidden))
+    prefix = f"{name} as published: " if name else ""
+    return f"{prefix}{sizes}; decoder {hidden}; skip {architecture.skip}"
 
 
 def _training(recipe: Recipe, provenance: dict[str, Any]) -> Facts:
     t = recipe.train
+    settings = (
+        f"{t.epochs} epochs, batches of {t.batch}, LR patches of {t.patch}, scales "
+        f"{t.scales[0]:g} to {t.scales[1]:g}, {t.loss}, {t.optimizer} at {t.learning_rate:g}, "
+        f"{t.schedule.name} schedule, seed {t.seed}"
+    )
     return [
-        (
-            "training",
-            f"{t.epochs} epochs, batches of {t.batch}, LR patches of {t.patch}, scales "
-            f"{t.scales[0]:g} to {t.scales[1]:g}, {t.loss}, {t.optimizer} at {t.learning_rate:g}, "
-            f"{t.schedule.name} schedule, seed {t.seed}",
-        ),
+        ("training", settings),
         ("training data", f"fingerprint {provenance.get('data', 'unknown')}"),
         ("data version", str(provenance.get("data_version") or "unknown")),
     ]
 
 
-def _beside(path: Path) -> Facts:
-    """What the workflow left beside the weights."""
-    facts: Facts = []
-    sidecar = Outputs(weights=path).sidecar
-    if sidecar.is_file():
-        run = _read(sidecar, "steps", "seconds", "device", "finished")
-        took = f"{run['steps']:,} steps in {duration(run['seconds'])} on {run['device']}"
-        facts.append(("trained", f"{took}, finished {run['finished']}"))
-    metrics = path.parent.parent / "metrics" / f"{path.stem}.json"
-    if metrics.is_file():
-        for r in _read(metrics, "results")["results"]:
-            psnr = "equal" if r["psnr"] is None else f"{r['psnr']:.3f} dB"
-            ssim = "" if r["ssim"] is None else f", SSIM {r['ssim']:.4f}"
-            facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}"))
+def _run(sidecar: dict[str, Any]) -> Facts:
+    took = f"{sidecar['steps']:,} steps in {duration(sidecar['seconds'])} on {sidecar['device']}"
+    return [("trained", f"{took}, finished {sidecar['finished']}")]
+
+
+def _measured(metrics: dict[str, Any]) -> Facts:
+    facts = []
+    for r in metrics["results"]:
+        psnr = "equal" if r["psnr"] is None else f"{r['psnr']:.3f} dB"
+        ssim = "" if r["ssim"] is None else f", SSIM {r['ssim']:.4f}"
+        facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}"))
     return facts
-
-
-def _read(path: Path, *keys: str) -> dict[str, Any]:
-    """A JSON file of ours, with these keys at least."""
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = [value[key] for key in keys]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: is damaged ({error}); delete it and run the same again") from None
-    return value
 
 
 def _rgb(values: tuple[float, ...]) -> str:

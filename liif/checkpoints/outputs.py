@@ -1,4 +1,4 @@
-"""The files that a training leaves: weights, the best of them, history, sidecar."""
+"""The files of a finished training: weights, best weights, history, sidecar."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ from liif.system.files import atomic_write
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """Where the results of a training go."""
+    """Paths of a training's results."""
 
     weights: Path
     """The last weights: the result."""
 
+    def beside(self, suffix: str) -> Path:
+        """The path of the weights with `suffix` in place of `.safetensors`, or else appended."""
+        return self.weights.with_name(self.weights.name.removesuffix(".safetensors") + suffix)
+
     @property
     def best(self) -> Path:
         """The weights best by validation, for inspection."""
-        return self.weights.with_suffix(".best.safetensors")
+        return self.beside(".best.safetensors")
 
     @property
     def history(self) -> Path:
-        """A row for each epoch."""
-        return self.weights.with_suffix(".history.csv")
+        """A CSV table with a row per epoch."""
+        return self.beside(".history.csv")
 
     @property
     def sidecar(self) -> Path:
         """When, where and how long: what differs between equal trainings."""
-        return self.weights.with_suffix(".run.json")
+        return self.beside(".run.json")
 
     @property
     def all(self) -> list[Path]:
@@ -39,7 +43,7 @@ class Outputs:
         return [self.weights, self.best, self.history, self.sidecar]
 
     def exist(self) -> bool:
-        """Whether every file is there."""
+        """Whether every file exists."""
         return all(path.is_file() for path in self.all)
 
     def read_history(self) -> list[dict[str, float]]:
@@ -48,14 +52,14 @@ class Outputs:
         return [{key: float(value) for key, value in row.items()} for row in rows]
 
     def copy_to(self, other: Outputs) -> None:
-        """Copy every file; the weights come last, so that they vouch for the rest."""
+        """Copy every file, the weights last: where they are, the others are complete."""
         for source, target in reversed(list(zip(self.all, other.all, strict=True))):
             with atomic_write(target) as part:
                 shutil.copyfile(source, part)
 
 
 def history_csv(rows: list[dict[str, float]]) -> str:
-    """The history as a table, a row for each epoch."""
+    """The history as CSV text, a row per epoch."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -148,6 +148,7 @@ def train(
 ) -> None:
     """Train a model; the same command goes on after any interruption."""
     from liif import config
+    from liif.checkpoints.outputs import Outputs
     from liif.network import device as devices
     from liif.training import group as distributed
     from liif.training import launch
@@ -161,7 +162,7 @@ def train(
         return
     devices.use_share_of_threads(threads, local_world_size())
     devices.keep_freed_memory()
-    state = state or out.with_suffix(".state")
+    state = state or Outputs(weights=out).beside(".state")
     store = store or state / "finished"
     with distributed.joined() as group:
         group.first(lambda: require_writable(out, state, store))

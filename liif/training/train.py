@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 
+from liif import RESULTS_VERSION
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.outputs import Outputs, history_csv
 from liif.config import Recipe
@@ -168,6 +169,7 @@ class Trainer:
         self.provenance = {
             "recipe": recipe.model_dump(mode="json"),
             "data": photographs.fingerprint,
+            "results_version": RESULTS_VERSION,
         }
         if photographs.data_version is not None:
             self.provenance["data_version"] = photographs.data_version
@@ -334,6 +336,7 @@ class Trainer:
                 "threads": torch.get_num_threads(),
                 "processes": self.group.size,
                 "torch": torch.__version__,
+                "results_version": RESULTS_VERSION,
             },
         )
         self._write_model(finished.weights)

@@ -42,8 +42,14 @@ def test_a_training_with_what_lies_beside_it(tmp_path: Path) -> None:
     found = json.loads((folder / "metrics" / "better.json").read_text())["results"]
     (test,) = (r for r in found if r["set"] == "test")
     assert facts["test ×8"].startswith(f"{test['psnr']:.3f} dB")
-    sidecar.write_text("{")
-    with pytest.raises(UserError, match=r"better\.run\.json: is damaged"):
+    for content in ("{", "{}", "[]"):
+        sidecar.write_text(content)
+        with pytest.raises(UserError, match=r"better\.run\.json: is damaged") as caught:
+            describe(str(weights))
+        assert "delete" not in str(caught.value)  # it may be another program's file
+    sidecar.unlink()
+    (folder / "metrics" / "better.json").write_text('{"results": [{"of": "another program"}]}')
+    with pytest.raises(UserError, match=r"metrics/better\.json: is damaged, or not liif's"):
         describe(str(weights))
 
 
