@@ -110,7 +110,7 @@ lint: $(DEV)
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/snakefmt --check $(SNAKEMAKE_FILES)
 	$(BIN)/snakemake --lint
-	$(BIN)/python -m liif.config | cmp - workflow/schemas/config.schema.json
+	$(BIN)/python workflow/schemas/generate.py | cmp - workflow/schemas/config.schema.json
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .
@@ -118,7 +118,7 @@ format: $(DEV)
 	$(BIN)/snakefmt $(SNAKEMAKE_FILES)
 
 schema: $(WORKFLOW)
-	$(BIN)/python -m liif.config > workflow/schemas/config.schema.json
+	$(BIN)/python workflow/schemas/generate.py > workflow/schemas/config.schema.json
 
 clean-demo:
 	rm -rf demo

@@ -212,38 +212,23 @@ class GivenModel(Settings):
     """Scales to evaluate on the validation set, in place of the experiment's."""
 
 
-class TestFrom(Settings):
-    """Test pictures cut from the validation photographs."""
+class TestPictures(Settings):
+    """The test pictures: just one of these keys."""
 
     __test__ = False  # not a test case, although pytest would collect it by its name
 
-    from_: Literal["valid"] = Field(default="valid", alias="from")
-    """The validation photographs."""
+    from_: Literal["valid"] | None = Field(default=None, alias="from")
+    """Cut them from the validation photographs."""
+    hr: Path | None = None
+    """A folder or an archive of HR photographs to make them from."""
+    lr: Path | None = None
+    """A folder or an archive of LR pictures; without a reference nothing is measured on them."""
 
-
-class TestHR(Settings):
-    """Test pictures made from HR photographs, so that the reference is known."""
-
-    __test__ = False
-
-    hr: Path
-    """A folder or an archive of photographs."""
-
-
-class TestLR(Settings):
-    """LR pictures without a reference; nothing is measured on them."""
-
-    __test__ = False
-
-    lr: Path
-    """A folder or an archive of pictures."""
-
-
-def _test_kind(value: Any) -> str | None:
-    if isinstance(value, dict) and len(value) == 1:
-        return str(next(iter(value)))
-    kinds: dict[type, str] = {TestFrom: "from", TestHR: "hr", TestLR: "lr"}
-    return kinds.get(type(value))
+    @model_validator(mode="after")
+    def _check(self) -> TestPictures:
+        if [self.from_, self.hr, self.lr].count(None) != 2:
+            raise ValueError("must be one of {from: valid}, {hr: DIR} and {lr: DIR}")
+        return self
 
 
 class Data(Settings):
@@ -253,16 +238,7 @@ class Data(Settings):
     """To train on. DIV2K's own two archives are downloaded when missing."""
     valid: Path = Path("data/DIV2K_valid_HR.zip")
     """To validate and evaluate on."""
-    test: Annotated[
-        Annotated[TestFrom, Tag("from")]
-        | Annotated[TestHR, Tag("hr")]
-        | Annotated[TestLR, Tag("lr")],
-        Discriminator(
-            _test_kind,
-            custom_error_type="kind",
-            custom_error_message="must be one of {{from: valid}}, {{hr: DIR}} and {{lr: DIR}}",
-        ),
-    ] = TestFrom()
+    test: TestPictures = TestPictures.model_validate({"from": "valid"})
     """To upscale: {from: valid}, {hr: DIR} or {lr: DIR}."""
     crop: PositiveInt | None = 800
     """HR test pictures are cut to this centred square; null takes them whole."""
@@ -377,14 +353,3 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
 def recipe(text: str) -> Recipe:
     """Settings of one training, from YAML or JSON text or from such a file."""
     return checked(Recipe, read_yaml(text))
-
-
-def schema() -> str:
-    """The configuration's JSON schema for editors, a line for each definition."""
-    whole = Experiment.model_json_schema()
-    parts = [f"{json.dumps(name)}: {json.dumps(part)}" for name, part in whole.pop("$defs").items()]
-    return '{"$defs": {\n' + ",\n".join(parts) + "},\n" + json.dumps(whole)[1:] + "\n"
-
-
-if __name__ == "__main__":
-    print(schema(), end="")

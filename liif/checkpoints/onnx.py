@@ -1,4 +1,4 @@
-"""Exporting a model to ONNX: an encoder and a decoder for pictures of any size."""
+"""Export to ONNX: an encoder and a decoder for pictures of any size, checked by onnxruntime."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from liif.checkpoints.catalog import locate
 from liif.checkpoints.load import read_checkpoint
 from liif.network import coords
-from liif.network.build import Architecture
 from liif.network.model import LIIF, Encoded
 from liif.system.errors import UserError
 from liif.system.files import atomic_write, file_sha256
 
 TOLERANCE = 1e-4
-"""How far the exported graphs' RGB may be from the original's, in 0..1."""
+"""Largest accepted difference of the exported graphs' RGB from the original's, in 0..1."""
 OPSET = 18
 _SIZES = [((24, 31), 40), ((1, 1), 7), ((9, 50), 1)]
-"""LR sizes and numbers of queries that the export is checked with."""
+"""LR sizes and numbers of queries of the check; the first is that of the export."""
+_PLANE = {0: "batch", 2: "rows", 3: "columns"}
+_QUERIES = {0: "batch", 1: "queries"}
+_DYNAMIC = {"lr": _PLANE, "features": _PLANE, "queries": _QUERIES, "cells": {0: "batch"}}
+"""The free dimensions of each input."""
 
 
 class Exported(NamedTuple):
-    """What was written."""
+    """The files of an exported model."""
 
     encoder: Path
     decoder: Path
     difference: float
-    """The largest seen between the exported and the original, in 0..1."""
+    """The largest found between the exported and the original RGB, in 0..1."""
 
 
 class _Encoder(nn.Module):
@@ -45,16 +47,12 @@ class _Encoder(nn.Module):
         self.model = model
 
     def forward(self, lr: Tensor) -> Tensor:
-        features: Tensor = self.model.encoder((lr - self.model.mean[:, None, None]) / self._std)
+        features: Tensor = self.model.encoder(_normalised(self.model, lr))
         return features
-
-    @property
-    def _std(self) -> Tensor:
-        return self.model.std[:, None, None]
 
 
 class _Decoder(nn.Module):
-    """Features, queries (b, q, 2), cells (b, 2) → RGB (b, q, 3); for a skip the LR picture too."""
+    """Features, queries (b, q, 2), cells (b, 2) → RGB (b, q, 3); with a skip the LR picture too."""
 
     def __init__(self, model: LIIF) -> None:
         super().__init__()
@@ -63,9 +61,12 @@ class _Decoder(nn.Module):
     def forward(
         self, features: Tensor, queries: Tensor, cells: Tensor, lr: Tensor | None = None
     ) -> Tensor:
-        m = self.model
-        normalised = features if lr is None else (lr - m.mean[:, None, None]) / m.std[:, None, None]
-        return m.decode(Encoded(features, normalised), queries, cells)
+        normalised = features if lr is None else _normalised(self.model, lr)
+        return self.model.decode(Encoded(features, normalised), queries, cells)
+
+
+def _normalised(model: LIIF, lr: Tensor) -> Tensor:
+    return (lr - model.mean[:, None, None]) / model.std[:, None, None]
 
 
 def export_onnx(weights: str, out: Path | None = None) -> Exported:
@@ -74,15 +75,15 @@ def export_onnx(weights: str, out: Path | None = None) -> Exported:
     Parameters
     ----------
     weights
-        `bundled`, a known name, or a file of any format that `liif.load` takes.
+        `bundled`, a name in the catalog, or a file of any format that `liif.load` takes.
     out
-        The files' names without ending, or a folder that there is; default the weights' name, in
-        that folder or the current one.
+        The files' names without ending, or an existing folder; default the weights' name, in that
+        folder or the current one.
 
     Raises
     ------
     UserError
-        The weights cannot be read, or what was exported differs by more than 1e−4; then nothing
+        The weights cannot be read, or the exported model differs by more than 1e−4; then nothing
         is left behind.
     """
     path = locate(weights)
@@ -93,69 +94,49 @@ def export_onnx(weights: str, out: Path | None = None) -> Exported:
     names = [out.with_name(f"{out.name}.{part}.onnx") for part in ("encoder", "decoder")]
     about = {"weights_sha256": file_sha256(path), "architecture": architecture.model_dump_json()}
     with atomic_write(names[0]) as encoder, atomic_write(names[1]) as decoder:
-        inputs = _inputs((24, 31), 40)
-        features = model.encode(inputs["lr"]).features.detach()
-        _write(
-            _Encoder(model),
-            {"lr": inputs["lr"]},
-            "features",
-            encoder,
-            about,
-            {"lr": {0: "batch", 2: "rows", 3: "columns"}},
-        )
-        given = {"features": features, "queries": inputs["queries"], "cells": inputs["cells"]}
-        if architecture.skip != "none":
-            given["lr"] = inputs["lr"]
-        plane = {0: "batch", 2: "rows", 3: "columns"}
-        dynamic = {
-            "features": plane,
-            "queries": {0: "batch", 1: "queries"},
-            "cells": {0: "batch"},
-            "lr": plane,
-        }
-        _write(_Decoder(model), given, "rgb", decoder, about, {k: dynamic[k] for k in given})
-        difference = max(_difference(model, architecture, encoder, decoder, *s) for s in _SIZES)
+        lr, inputs = _inputs(model, *_SIZES[0])
+        _write(_Encoder(model), {"lr": lr}, "features", encoder, about)
+        _write(_Decoder(model), inputs, "rgb", decoder, about)
+        difference = max(_difference(model, encoder, decoder, *size) for size in _SIZES)
         if not difference <= TOLERANCE:
             raise UserError(
-                f"{weights}: what was exported differs by {difference:.1e}, more than {TOLERANCE}; "
-                "nothing was written"
+                f"{weights}: the exported model differs by {difference:.1e}, more than "
+                f"{TOLERANCE}; nothing was written"
             )
     return Exported(names[0], names[1], difference)
 
 
-def _inputs(size: tuple[int, int], queries: int) -> dict[str, Tensor]:
+def _inputs(model: LIIF, size: tuple[int, int], queries: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Random LR pictures of that size, and the decoder's inputs for them."""
     generator = torch.Generator().manual_seed(0)
     anywhere = torch.rand(2, queries, 2, generator=generator) * 2 - 1
-    # The centre of the first pixel, where the ensemble's areas are all but zero.
+    # The centre of the first pixel, where the ensemble's areas are almost zero.
     on_a_pixel = torch.tensor([1 / n - 1 for n in size]).expand(2, 1, 2)
-    return {
-        "lr": torch.rand(2, 3, *size, generator=generator),
+    lr = torch.rand(2, 3, *size, generator=generator)
+    inputs = {
+        "features": model.encode(lr).features.detach(),
         "queries": torch.cat([anywhere, on_a_pixel], dim=1),
         "cells": coords.cell((8 * size[0], 8 * size[1])).expand(2, 2).clone(),
     }
+    return lr, inputs | ({"lr": lr} if model.skip != "none" else {})
 
 
 def _write(
-    module: nn.Module,
-    inputs: dict[str, Tensor],
-    output: str,
-    path: Path,
-    about: dict[str, str],
-    dynamic: dict[str, dict[int, str]],
+    module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path, about: dict[str, str]
 ) -> None:
     import onnx
 
-    with _quiet(), torch.enable_grad():  # with gradients, encoders take no strips of rows
+    with _quiet(), torch.enable_grad():  # with gradients, encoders do not work in bands
         program = torch.onnx.export(
             module,
             tuple(inputs.values()),
             dynamo=True,
             verbose=False,
-            optimize=False,  # it takes the ensemble's 1e−9, which keeps 0/0 away, for nothing
+            optimize=False,  # it would drop the ensemble's 1e−9, which prevents 0/0
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=[output],
-            dynamic_shapes=dynamic,
+            dynamic_shapes={name: _DYNAMIC[name] for name in inputs},
         )
     assert program is not None
     proto = program.model_proto
@@ -167,9 +148,9 @@ def _write(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of itself."""
+    """Without the exporter's own messages."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    before = [logger.level for logger in loggers]
+    levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
@@ -177,34 +158,25 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
 
 def _difference(
-    model: LIIF,
-    architecture: Architecture,
-    encoder: Path,
-    decoder: Path,
-    size: tuple[int, int],
-    queries: int,
+    model: LIIF, encoder: Path, decoder: Path, size: tuple[int, int], queries: int
 ) -> float:
-    """The largest difference in RGB for pictures of that size, run by onnxruntime."""
-    inputs = _inputs(size, queries)
-    (features,) = run(encoder, {"lr": inputs["lr"].numpy()})
-    fed = {"features": features, **{k: inputs[k].numpy() for k in ("queries", "cells")}}
-    if architecture.skip != "none":
-        fed["lr"] = inputs["lr"].numpy()
-    (rgb,) = run(decoder, fed)
+    """The largest difference in RGB for pictures of that size."""
+    lr, inputs = _inputs(model, size, queries)
+    (features,) = run_onnx(encoder, {"lr": lr.numpy()})
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+    (rgb,) = run_onnx(decoder, {**arrays, "features": features})
     with torch.inference_mode():
-        expected = model.decode(
-            model.encode(inputs["lr"]), inputs["queries"], inputs["cells"]
-        ).numpy()
-    return float(np.abs(rgb - expected).max())
+        expected = model.decode(model.encode(lr), inputs["queries"], inputs["cells"])
+    return float((torch.from_numpy(rgb) - expected).abs().max())
 
 
-def run(path: Path, inputs: dict[str, Any]) -> list[Any]:
-    """What a graph gives, by onnxruntime on the CPU."""
+def run_onnx(path: Path, inputs: dict[str, Any]) -> list[Any]:
+    """The outputs of a graph, computed by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

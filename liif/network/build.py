@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import reduce
+from importlib import import_module
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, GetPydanticSchema, PositiveFloat, PositiveInt
 
@@ -26,24 +27,30 @@ RGB = tuple[float, float, float]
 
 
 class EncoderSettings(Settings):
-    """The settings of an encoder, and what else is to be known about it."""
+    """Settings of an encoder, named like its module's arguments, and other facts about it."""
 
+    path: ClassVar[str]
+    """Where its module is: `liif.network.edsr.EDSR`."""
+    description: ClassVar[str]
+    """Name and sizes except the channels, as a format string of the settings."""
     name: str
     channels: PositiveInt = 64
     """Feature channels."""
 
-    @abstractmethod
     def build(self) -> Encoder:
         """Build the encoder with fresh weights."""
+        module, _, name = self.path.rpartition(".")
+        encoder: Encoder = getattr(import_module(module), name)(**self.model_dump(exclude={"name"}))
+        return encoder
+
+    def describe(self) -> str:
+        """Name and sizes in a few words, without the channels."""
+        return self.description.format(**self.model_dump())
 
     @property
     @abstractmethod
     def tensor_count(self) -> int:
         """Number of tensors in its state dict."""
-
-    @abstractmethod
-    def describe(self) -> str:
-        """Name and sizes in a few words, without the channels."""
 
     @classmethod
     @abstractmethod
@@ -54,28 +61,20 @@ class EncoderSettings(Settings):
 class EDSREncoder(EncoderSettings):
     """EDSR-baseline; the defaults are the published sizes."""
 
+    path = "liif.network.edsr.EDSR"
+    description = "EDSR, {blocks} blocks"
     name: Literal["edsr"] = "edsr"
     blocks: PositiveInt = 16
     """Residual blocks."""
-
-    def build(self) -> Encoder:
-        """Build the encoder with fresh weights."""
-        from liif.network.edsr import EDSR
-
-        return EDSR(self.blocks, self.channels)
 
     @property
     def tensor_count(self) -> int:
         """Number of tensors in its state dict."""
         return 4 * (self.blocks + 1)
 
-    def describe(self) -> str:
-        """Name and sizes in a few words, without the channels."""
-        return f"EDSR, {self.blocks} blocks"
-
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor]) -> EncoderSettings | None:
-        """Settings read from the keys and shapes of a state dict, or None for other encoders."""
+        """Settings read from the published keys."""
         head = tensors.get("encoder.head.0.weight")
         if head is None:
             return None
@@ -85,6 +84,8 @@ class EDSREncoder(EncoderSettings):
 class RDNEncoder(EncoderSettings):
     """RDN; the defaults are configuration "B" of its paper."""
 
+    path = "liif.network.rdn.RDN"
+    description = "RDN, {blocks} blocks of {layers} layers, growth {growth}"
     name: Literal["rdn"] = "rdn"
     blocks: PositiveInt = 16
     """Residual dense blocks."""
@@ -93,24 +94,14 @@ class RDNEncoder(EncoderSettings):
     growth: PositiveInt = 64
     """Channels that each convolution adds."""
 
-    def build(self) -> Encoder:
-        """Build the encoder with fresh weights."""
-        from liif.network.rdn import RDN
-
-        return RDN(self.blocks, self.layers, self.growth, self.channels)
-
     @property
     def tensor_count(self) -> int:
         """Number of tensors in its state dict."""
         return 2 * (4 + self.blocks * (self.layers + 1))
 
-    def describe(self) -> str:
-        """Name and sizes in a few words, without the channels."""
-        return f"RDN, {self.blocks} blocks of {self.layers} layers, growth {self.growth}"
-
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor]) -> EncoderSettings | None:
-        """Settings read from the keys and shapes of a state dict, or None for other encoders."""
+        """Settings read from the published keys."""
         first = tensors.get("encoder.SFENet1.weight")
         if first is None:
             return None
@@ -123,7 +114,7 @@ class RDNEncoder(EncoderSettings):
 
 
 ENCODERS: tuple[type[EncoderSettings], ...] = (EDSREncoder, RDNEncoder)
-"""Every encoder. A new one needs its module and a row here: its settings and the four methods."""
+"""Every encoder. A new one needs its module and a class in this table."""
 
 
 def _one_of_the_encoders(_: Any, handler: Any) -> Any:

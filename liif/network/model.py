@@ -7,7 +7,8 @@ CVPR 2021. Feature unfolding, cell decoding and local ensemble are always on, as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast, overload
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,14 +20,15 @@ from torch import Tensor, nn
 from liif.images.channels import join_bands, upscale_bands
 from liif.images.imresize import target_size
 from liif.images.pixels import Pixels, channels_of, image_array, like, white_level
-from liif.network import coords, interpolation, tiling
+from liif.network import coords, interpolation
 from liif.network.decoder import Decoder, ensemble
 from liif.network.device import free_memory
 from liif.network.interpolation import Skip
 from liif.network.self_ensemble import twins
-from liif.network.tiling import Encoder
+from liif.network.tiling import Encoder, FeatureRows
 from liif.system import arguments
 
+Picture = TypeVar("Picture", NDArray[Any], Image.Image)
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -134,7 +136,7 @@ class LIIF(nn.Module):
         """Whole pictures of any size (rows, cols), clipped to 0..1."""
         out = torch.empty(len(encoded.lr), 3, *size, device=self.device)
         for i, picture in enumerate(out):
-            features = tiling.Whole(encoded.features[i : i + 1])
+            features = FeatureRows.of(encoded.features[i : i + 1])
             for rows, band in self._decode_bands(self.imnet, features, encoded.lr[i], size):
                 picture[:, rows] = band.clamp_(0, 1)
         return out
@@ -142,7 +144,7 @@ class LIIF(nn.Module):
     def _decode_bands(
         self,
         decoder: Decoder,
-        features: tiling.FeatureRows,
+        features: FeatureRows,
         lr: Float[Tensor, "3 h w"],
         size: tuple[int, int],
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
@@ -183,7 +185,7 @@ class LIIF(nn.Module):
             picture = self.normalise(unit.permute(2, 0, 1)[None].to(self.device))
         memory = free_memory(self.device) // 2 if max_memory is None else max_memory
         share = memory // len(networks)
-        features = [tiling.Banded(e, picture, max_memory=share) for e, _ in networks]
+        features = [FeatureRows(e, picture, max_memory=share) for e, _ in networks]
         bands = zip(
             *(
                 self._decode_bands(decoder, f, picture[0], size)
@@ -204,35 +206,15 @@ class LIIF(nn.Module):
                 rgb = mean.permute(1, 2, 0).cpu().numpy()
             yield rows, rgb
 
-    @overload
     def upscale(
         self,
-        image: Image.Image,
+        image: Picture,
         *,
         scale: float | None = None,
         size: tuple[int, int] | None = None,
         self_ensemble: bool = False,
         max_memory: int | None = None,
-    ) -> Image.Image: ...
-    @overload
-    def upscale(
-        self,
-        image: NDArray[Any],
-        *,
-        scale: float | None = None,
-        size: tuple[int, int] | None = None,
-        self_ensemble: bool = False,
-        max_memory: int | None = None,
-    ) -> NDArray[Any]: ...
-    def upscale(
-        self,
-        image: NDArray[Any] | Image.Image,
-        *,
-        scale: float | None = None,
-        size: tuple[int, int] | None = None,
-        self_ensemble: bool = False,
-        max_memory: int | None = None,
-    ) -> NDArray[Any] | Image.Image:
+    ) -> Picture:
         """Upscale a picture; give either `scale` or `size`.
 
         Parameters
@@ -263,23 +245,15 @@ class LIIF(nn.Module):
             An unusable picture, scale or size; a size below the picture's.
         """
         if isinstance(image, Image.Image):
-            pixels = self.upscale(
-                channels_of(image),
-                scale=scale,
-                size=size,
-                self_ensemble=self_ensemble,
-                max_memory=max_memory,
-            )
-            return like(image, pixels)
-        pixels = image_array(image, channels=4)
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        target = target_size(pixels.shape[:2], scale, size)
+            pixels = channels_of(image)
+        else:
+            pixels = image_array(image, channels=4)
+            pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        target: tuple[int, int] = target_size(pixels.shape[:2], scale, size)
         memory = arguments.max_memory(max_memory)
-
-        def rgb(lr: Pixels, to: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-            return self.upscale_bands(lr, to, max_memory=memory, self_ensemble=self_ensemble)
-
+        rgb = partial(self.upscale_bands, max_memory=memory, self_ensemble=self_ensemble)
         bands = upscale_bands(pixels, target, rgb)
         big = join_bands(bands, (*target, pixels.shape[2]), pixels.dtype)
-        big = big[..., 0] if image.ndim == 2 else big
-        return big.astype(image.dtype, copy=False)
+        if isinstance(image, Image.Image):
+            return like(image, big)
+        return (big[..., 0] if image.ndim == 2 else big).astype(image.dtype, copy=False)

@@ -6,7 +6,6 @@ Tiles overlap by the encoder's reach, so that the result is the same as without 
 from __future__ import annotations
 
 from math import isqrt
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -65,50 +64,16 @@ def encode(
     return out
 
 
-@runtime_checkable
-class FeatureRows(Protocol):
-    """The features of one picture, available row by row from the first to the last."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns of the whole."""
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the features."""
-
-    def rows(self, first: int, stop: int) -> Float[Tensor, "1 c r w"]:
-        """Rows first … stop − 1; called in order."""
-
-
-class Whole:
-    """Features that are computed already."""
-
-    def __init__(self, features: Float[Tensor, "1 c h w"]) -> None:
-        self._features = features
-        self.size = (features.shape[2], features.shape[3])
-        self.device = features.device
-
-    def rows(self, first: int, stop: int) -> Float[Tensor, "1 c r w"]:
-        """Rows first … stop − 1."""
-        return self._features[:, :, first:stop]
-
-
-class Banded:
-    """Features that are encoded when requested and dropped afterwards.
+class FeatureRows:
+    """Features of one picture, encoded when their rows are requested and dropped afterwards.
 
     A picture's features, 80 times its own size, never exist as a whole.
     """
 
     def __init__(
-        self,
-        encoder: Encoder,
-        lr: Float[Tensor, "1 3 h w"],
-        *,
-        max_memory: int | None = None,
+        self, encoder: Encoder, lr: Float[Tensor, "1 3 h w"], *, max_memory: int | None = None
     ) -> None:
-        self.size = (lr.shape[2], lr.shape[3])
-        self.device = lr.device
+        self.size, self.device = (lr.shape[2], lr.shape[3]), lr.device
         self._encoder, self._lr = encoder, lr
         memory = free_memory(lr.device) // 2 if max_memory is None else max_memory
         # A quarter is for the band, which exists twice while it moves; the rest is for encoding.
@@ -118,8 +83,16 @@ class Banded:
         self._height = min(side, max(memory // 4 // row, 16))
         self._first, self._band = 0, lr.new_empty(1, encoder.channels, 0, lr.shape[3])
 
+    @classmethod
+    def of(cls, features: Float[Tensor, "1 c h w"]) -> FeatureRows:
+        """Rows of features that are encoded already."""
+        rows = cls.__new__(cls)
+        rows.size, rows.device = (features.shape[2], features.shape[3]), features.device
+        rows._first, rows._band = 0, features
+        return rows
+
     def rows(self, first: int, stop: int) -> Float[Tensor, "1 c r w"]:
-        """Rows first … stop − 1."""
+        """Rows first … stop − 1; called in order."""
         have = self._first + self._band.shape[2]
         if stop > have or first < self._first:
             kept = self._band[:, :, max(0, first - self._first) :] if first < have else None

@@ -11,7 +11,7 @@ from math import isnan
 from pathlib import Path
 
 from liif.checkpoints.outputs import Outputs
-from liif.config import Experiment, TestLR
+from liif.config import Experiment
 from liif.data import manifests
 from liif.data.collection import open_collection
 from liif.images.png import write_png
@@ -110,16 +110,16 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
         raise UserError(f"{folder}: no such folder of results")
     models = _models(folder) if settings is None else list(settings.models)
     evaluations = [r for model in [BICUBIC, *models] for r in _evaluations(folder, model)]
-    given = settings.data.test if settings is not None else None
-    if isinstance(given, TestLR):  # without HR, so what was measured is of other test pictures
+    given = settings.data.test.lr if settings is not None else None
+    if given is not None:  # without HR, so what was measured is of other test pictures
         evaluations = [r for r in evaluations if r["set"] != "test"]
     test = [r for r in evaluations if r["set"] == "test"]
     scale = settings.scale if settings is not None else _scale(folder, test)
     test = [r for r in test if r["scale"] == scale]
     lr, truth = (folder / kind / "test" / f"x{scale:g}" for kind in ("lr", "hr"))
-    if isinstance(given, TestLR):
+    if given is not None:
         lr = folder / "report" / "lr"  # a page may not link to what is outside of its folder
-        names = _copy(given.lr, lr)
+        names = _copy(given, lr)
     else:
         names = sorted({n for r in test for n in r["pictures"]} or _upscaled(folder, models))
     if not names and not evaluations:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from liif.checkpoints import onnx as liif_onnx
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.load import load
-from liif.checkpoints.onnx import export_onnx
+from liif.checkpoints.onnx import export_onnx, run_onnx
 from liif.cli import app
 from liif.network import coords
 from liif.network.build import Architecture, build
@@ -31,14 +31,14 @@ def _shapes_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 def upscale(encoder: Path, decoder: Path, picture: np.ndarray, scale: int) -> np.ndarray:
     """A picture enlarged with nothing of ours but the two files."""
     lr = (picture.astype(np.float32) / 255).transpose(2, 0, 1)[None]
-    (features,) = liif_onnx.run(encoder, {"lr": lr})
+    (features,) = run_onnx(encoder, {"lr": lr})
     rows, cols = (n * scale for n in picture.shape[:2])
     y, x = ((2 * np.arange(n, dtype=np.float32) + 1) / n - 1 for n in (rows, cols))
     queries = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(1, -1, 2)
     cells = np.array([[2 / rows, 2 / cols]], dtype=np.float32)
     inputs = {"features": features, "queries": queries, "cells": cells}
     wanted = [i.name for i in onnx.load(decoder).graph.input]
-    (rgb,) = liif_onnx.run(decoder, {k: v for k, v in {**inputs, "lr": lr}.items() if k in wanted})
+    (rgb,) = run_onnx(decoder, {k: v for k, v in {**inputs, "lr": lr}.items() if k in wanted})
     clipped: np.ndarray = np.clip(rgb, 0, 1).reshape(rows, cols, 3)
     return clipped
 

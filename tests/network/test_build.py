@@ -35,19 +35,13 @@ ROW = '''
 class ToyEncoder(EncoderSettings):
     """A single convolution."""
 
+    path = "liif.network.toy.Toy"
+    description = "Toy, 1 convolution"
     name: Literal["toy"] = "toy"
-
-    def build(self) -> Encoder:
-        from liif.network.toy import Toy
-
-        return Toy(self.channels)
 
     @property
     def tensor_count(self) -> int:
         return 2
-
-    def describe(self) -> str:
-        return "Toy, 1 convolution"
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor]) -> Self | None:

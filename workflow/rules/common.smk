@@ -8,7 +8,7 @@ from pathlib import Path
 
 from liif.data import manifests as buckets
 from liif.data import versions
-from liif.config import TestFrom, TestHR, TestLR, experiment
+from liif.config import experiment
 from liif.config_file import merge, read_yaml
 from liif.system.errors import UserError
 from liif.system.files import require_writable
@@ -63,7 +63,7 @@ UPSCALED = [*EXPERIMENT.models, "bicubic"]
 CONVENTION = (
     f"--channel {EXPERIMENT.evaluate.channel} --border {EXPERIMENT.evaluate.border}"
 )
-TRUTH_KNOWN = not isinstance(DATA.test, TestLR)
+TRUTH_KNOWN = DATA.test.lr is None
 
 # How many heavy jobs run at once, each on a GPU. Each gets its share of the cores: all of them, when
 # one runs at a time. (With --jobs on a cluster no number of cores need be given.)
@@ -107,10 +107,7 @@ def heavy_jobs(wildcards):
 def photographs(part):
     """Where the photographs of train, valid or test are."""
     if part == "test":
-        test = DATA.test
-        if isinstance(test, TestFrom):
-            return str(DATA.valid)
-        return str(test.hr if isinstance(test, TestHR) else test.lr)
+        return str(DATA.test.hr or DATA.test.lr or DATA.valid)
     return str(getattr(DATA, part))
 
 
