@@ -322,13 +322,7 @@ class Experiment(Settings):
 
 
 def experiment(values: Mapping[Any, Any]) -> Experiment:
-    """Check a whole configuration.
-
-    Raises
-    ------
-    UserError
-        One line with the offending key, its value and what is allowed.
-    """
+    """Check a whole configuration; a mistake raises a `UserError` of one line."""
     result = checked(Experiment, values)
     for name in result.trained:
         try:

@@ -44,13 +44,7 @@ T = TypeVar("T", bound=Settings)
 
 
 def checked(kind: type[T], values: Any, prefix: str = "") -> T:
-    """Settings from plain values; `prefix` is their place in the configuration.
-
-    Raises
-    ------
-    UserError
-        One line with the offending key, its value and what is allowed.
-    """
+    """Settings from plain values; `prefix` is their place in the configuration."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -110,13 +104,7 @@ def merge(base: Mapping[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]
 
 
 def read_yaml(text: str) -> dict[Any, Any]:
-    """A mapping from YAML or JSON text, or from the file of that name.
-
-    Raises
-    ------
-    UserError
-        No such file, or its content is not a YAML mapping.
-    """
+    """A mapping from YAML or JSON text, or from the file of that name."""
     source = "settings"
     if not text.lstrip().startswith("{") and ": " not in text:
         source = text

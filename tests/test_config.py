@@ -44,7 +44,7 @@ def test_every_key_of_the_documented_file_has_a_comment_above() -> None:
         seen.add(key)
 
 
-def test_demo_trains_two_and_is_given_one() -> None:
+def test_the_demo_trains_two_models_and_is_given_one() -> None:
     demo = config.experiment(load("demo.yaml"))
     assert list(demo.models) == ["small-edsr", "small-rdn", "released-edsr-baseline"]
     assert demo.trained == ["small-edsr", "small-rdn"]
@@ -65,7 +65,7 @@ def test_editors_are_served_the_generated_schema(name: str) -> None:
     assert json.loads(schema)["properties"].keys() == Experiment.model_fields.keys()
 
 
-def test_a_models_own_training_settings_come_on_top() -> None:
+def test_a_models_own_training_settings_have_precedence() -> None:
     experiment = config.experiment(
         {
             "train": {"epochs": 7, "batch": 4},
@@ -117,14 +117,14 @@ def test_a_mistake_is_one_line_that_names_it(values: dict[str, Any], message: st
     assert str(caught.value).startswith("configuration: ")
 
 
-def test_a_models_settings_are_judged_with_the_experiments() -> None:
+def test_a_models_settings_are_checked_together_with_the_experiments() -> None:
     experiment = config.experiment(
         {"train": {"patch": 24, "queries": 576}, "models": {"x": {"train": {"patch": 32}}}}
     )
     assert (experiment.recipe("x").train.patch, experiment.recipe("x").train.queries) == (32, 576)
 
 
-def test_bicubic_stands_beside_every_model() -> None:
+def test_bicubic_is_evaluated_at_the_scales_of_every_model() -> None:
     experiment = config.experiment(
         {"evaluate": {"scales": [2]}, "models": {"a": {}, "b": {"scales": [8, 2.5]}}}
     )
@@ -142,7 +142,7 @@ def test_bicubic_stands_beside_every_model() -> None:
         ({"models": {"rdn": {"skip": "bicubic"}}}, ("models", "rdn", "hidden"), [256] * 4),
     ],
 )
-def test_changes_on_the_command_line_replace_what_is_one_of(
+def test_changes_on_the_command_line_replace_alternatives(
     changes: dict[str, Any], where: tuple[str, ...], expected: object
 ) -> None:
     merged = merge(load("config.yaml"), changes)
@@ -160,7 +160,7 @@ def test_rates_halve_by_epochs() -> None:
     assert rates == [1e-4, 1e-4, 0.5e-4, 1e-4 / 16]
 
 
-def test_cosine_falls_to_nothing() -> None:
+def test_cosine_falls_to_zero() -> None:
     train = Training.model_validate({"epochs": 10, "schedule": {"name": "cosine"}})
     assert train.rate(0, 5) == 1e-4
     assert train.rate(25, 5) == pytest.approx(0.5e-4)
@@ -171,7 +171,7 @@ def test_the_last_batch_of_an_epoch_is_filled() -> None:
     assert Training(batch=16, visits=20).steps_per_epoch(7) == 9
 
 
-def test_keys_tell_settings_and_data_apart() -> None:
+def test_keys_differ_by_settings_and_data() -> None:
     base = config.recipe("{}")
     changed = config.recipe("{train: {seed: 1}}")
     assert base.key("x") == config.recipe("{skip: none}").key("x")

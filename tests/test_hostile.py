@@ -185,7 +185,7 @@ def test_broken_pictures_among_ones_own(
     assert [p.name for p in out.iterdir()] == ["good.png"]
 
 
-def test_the_content_counts_and_not_the_ending(folder: Folder, tmp_path: Path) -> None:
+def test_the_content_decides_not_the_suffix(folder: Folder, tmp_path: Path) -> None:
     """A PNG named .jpg is the picture that it is."""
     source = folder("set", a=(20, 20))
     (source / "a.png").rename(source / "a.jpg")

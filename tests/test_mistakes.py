@@ -1,4 +1,4 @@
-"""Whatever a user writes into the configuration or the options: a result, or one line of text."""
+"""Anything in the configuration or the options gives a result or a one-line error."""
 
 import re
 from collections.abc import Callable

@@ -20,14 +20,7 @@ _UNUSED = ("encoder.sub_mean.", "encoder.add_mean.")
 
 
 def load_checkpoint(path: Path) -> Contents:
-    """Read the authors' `.pth` or any of mmagic's layouts, whatever the file's name.
-
-    Raises
-    ------
-    UserError
-        The file is damaged, names code that no checkpoint needs, has another layout, or holds
-        another network than LIIF.
-    """
+    """Read the authors' `.pth` or any of mmagic's layouts, whatever the file's name."""
     content = unpickle.load(path)
     try:
         if not isinstance(content, Mapping):

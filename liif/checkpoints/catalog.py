@@ -66,26 +66,14 @@ def folder() -> Path:
 
 
 def local_path(name: str) -> Path:
-    """Where the catalog's weights are, or will be once fetched.
-
-    Raises
-    ------
-    UserError
-        The catalog has no such name; the message lists its names.
-    """
+    """Where the catalog's weights are, or will be once fetched."""
     if name not in CATALOG:
         raise UserError(f"`{name}` is none of {', '.join(CATALOG)}")
     return BUNDLED if CATALOG[name].bundled else folder() / f"{name}.safetensors"
 
 
 def locate(weights: str | Path) -> Path:
-    """The file of `bundled`, of a name in the catalog that was fetched, or of a path.
-
-    Raises
-    ------
-    UserError
-        There is no such file.
-    """
+    """The file of `bundled`, of a name in the catalog that was fetched, or of a path."""
     path = BUNDLED if str(weights) == "bundled" else Path(weights)
     if not path.is_file() and str(weights) in CATALOG:
         path = local_path(str(weights))

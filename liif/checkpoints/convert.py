@@ -23,11 +23,6 @@ def fetch_weights(name: str, *, sha256: str | None = None) -> Path:
     ----------
     sha256
         Checksum of the published file, for entries without a complete one.
-
-    Raises
-    ------
-    UserError
-        Unknown name, failed download, or another file than expected.
     """
     path, entry = local_path(name), CATALOG[name]
     if path.is_file():
@@ -58,12 +53,6 @@ def convert_weights(
         Folder for the download.
     network
         The published network that is expected.
-
-    Raises
-    ------
-    UserError
-        The source cannot be downloaded or read, holds another network, or is a URL without
-        sha256.
     """
     if not source.startswith(("http://", "https://")):
         path = locate(source)

@@ -27,11 +27,6 @@ def describe(weights: str) -> Facts:
 
     Includes a training's sidecar beside the weights, and the workflow's `../metrics` of the same
     name.
-
-    Raises
-    ------
-    UserError
-        A file is missing or unreadable.
     """
     path = locate(weights)
     model, architecture, provenance = read_checkpoint(path)

@@ -56,13 +56,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Architecture, dict[str, Any]]:
-    """Tensors, architecture and provenance of a checkpoint; the tensors are not checked.
-
-    Raises
-    ------
-    UserError
-        The file is unreadable, damaged or written by a newer liif.
-    """
+    """Tensors, architecture and provenance of a checkpoint; the tensors are not checked."""
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != _FORMAT:
         raise UserError(

@@ -79,12 +79,6 @@ def export_onnx(weights: str, out: Path | None = None) -> Exported:
     out
         The files' names without ending, or an existing folder; default the weights' name, in that
         folder or the current one.
-
-    Raises
-    ------
-    UserError
-        The weights cannot be read, or the exported model differs by more than 1e−4; then nothing
-        is left behind.
     """
     path = locate(weights)
     model, architecture, _ = read_checkpoint(path)

@@ -58,13 +58,7 @@ def contents(
 
 
 def require_tensors(path: Path, tensors: Mapping[Any, Any]) -> None:
-    """Refuse anything but plain real tensors whose values are all in the file.
-
-    Raises
-    ------
-    UserError
-        Names the first that is none.
-    """
+    """Refuse anything but plain real tensors whose values are all in the file."""
     for name, t in tensors.items():
         if not isinstance(name, str) or not isinstance(t, Tensor):
             wrong = f"is {type(t).__name__}"

@@ -17,13 +17,7 @@ from liif.system.errors import UserError
 
 
 def load(path: Path) -> Any:
-    """Contents of a PyTorch checkpoint; objects of foreign classes become inert placeholders.
-
-    Raises
-    ------
-    UserError
-        The file is damaged, or names code that no checkpoint needs.
-    """
+    """Contents of a PyTorch checkpoint; objects of foreign classes become inert placeholders."""
     if _is_tar(path):  # the format before 2017, which PyTorch would unpack to disk
         raise UserError(f"{path}: is a tar archive, which is not a supported checkpoint")
     # As an open file, since torch would read a name that ends in .safetensors as safetensors.

@@ -1,4 +1,4 @@
-"""Checkpoints of others, made here in their layouts."""
+"""Checkpoints of other projects, generated in their layouts."""
 
 import os
 import re
@@ -27,7 +27,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 def as_mmagic_names(model: LIIF, *, old: bool = False) -> dict[str, Tensor]:
-    """The network's tensors by mmagic's names; or mmedit's, up to 0.9, of EDSR."""
+    """The network's tensors under mmagic's names, or for EDSR those of mmedit up to 0.9."""
     names = {}
     for name, tensor in model.state_dict().items():
         if name.startswith("encoder.head.0"):
@@ -46,7 +46,7 @@ def as_mmagic_names(model: LIIF, *, old: bool = False) -> dict[str, Tensor]:
 
 
 def assert_is(path: Path, model: LIIF, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """The file holds that network, with that normalisation."""
+    """Check the network and the normalisation that the file holds."""
     read, architecture, provenance = read_checkpoint(path)
     assert provenance["format"] == "mmagic"
     assert architecture.mean == pytest.approx(mean)
@@ -68,7 +68,7 @@ def test_published_files_with_their_configuration(small: LIIF, tmp_path: Path) -
     assert_is(path, small, *normalised)
 
 
-def test_without_a_configuration_it_is_the_published_one(small: LIIF, tmp_path: Path) -> None:
+def test_the_published_normalisation_is_assumed(small: LIIF, tmp_path: Path) -> None:
     edsr = hasattr(small.encoder, "head")
     torch.save({"state_dict": as_mmagic_names(small)}, tmp_path / "bare.pth")
     normalised = (DIV2K_MEAN, (1, 1, 1)) if edsr else ((0.5,) * 3, (0.5,) * 3)
@@ -85,7 +85,7 @@ def test_names_of_older_releases(tmp_path: Path) -> None:
 
 @pytest.fixture
 def mmengine() -> Iterator[types.ModuleType]:
-    """A package with a class that is there when a file is written, and gone when it is read."""
+    """A package with classes that exist when a file is written, but not when it is read."""
     package, module = types.ModuleType("mmengine"), types.ModuleType("mmengine.logging")
 
     class HistoryBuffer:
@@ -104,7 +104,7 @@ def mmengine() -> Iterator[types.ModuleType]:
         sys.modules.pop(name, None)
 
 
-def test_training_files_with_objects_of_their_own(
+def test_training_files_with_objects_of_missing_classes(
     small: LIIF, tmp_path: Path, mmengine: types.ModuleType
 ) -> None:
     hub = mmengine.Buffers(loss=mmengine.HistoryBuffer(), lr=[mmengine.HistoryBuffer()])
@@ -125,8 +125,8 @@ def test_training_files_with_objects_of_their_own(
     assert "mmengine" not in sys.modules
 
 
-def test_the_same_pictures_come_out(small: LIIF, tmp_path: Path) -> None:
-    """With the authors' normalisation, since that is what the network here has."""
+def test_converted_weights_give_the_same_pictures(small: LIIF, tmp_path: Path) -> None:
+    """With the authors' normalisation, which is that of the network here."""
     text = "rgb_mean=(0.5, 0.5, 0.5), rgb_std=(0.5, 0.5, 0.5)"
     torch.save({"meta": {"config": text}, "state_dict": as_mmagic_names(small)}, tmp_path / "a.pth")
     picture = np.random.default_rng(0).integers(0, 256, (7, 6, 3), dtype=np.uint8)
@@ -135,7 +135,7 @@ def test_the_same_pictures_come_out(small: LIIF, tmp_path: Path) -> None:
 
 
 class Runs:
-    """Makes a file when it is unpickled by whoever runs what it names."""
+    """Creates a file when an unsafe unpickler reads it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -145,7 +145,7 @@ class Runs:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_is_refused_wherever_it_stands(small: LIIF, tmp_path: Path, zipped: bool) -> None:
+def test_code_is_refused_anywhere_in_the_file(small: LIIF, tmp_path: Path, zipped: bool) -> None:
     made = tmp_path / "made"
     content = {"state_dict": as_mmagic_names(small), "message_hub": Runs(made)}
     torch.save(content, tmp_path / "evil.pth", _use_new_zipfile_serialization=zipped)
@@ -165,7 +165,7 @@ def test_torchscript_is_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "script.pth")
 
 
-def test_what_has_no_place_is_listed(small: LIIF, tmp_path: Path) -> None:
+def test_unknown_tensors_are_listed(small: LIIF, tmp_path: Path) -> None:
     state = {**as_mmagic_names(small), "generator.upsample.weight": torch.zeros(1)}
     torch.save({"state_dict": state}, tmp_path / "more.pth")
     with pytest.raises(UserError, match=r"more\.pth: holds 1 unknown tensor: upsample"):
@@ -196,7 +196,7 @@ def test_variants_and_broken_values_are_refused(small: LIIF, tmp_path: Path) -> 
         read_checkpoint(tmp_path / "nan.pth")
 
 
-def test_truncated_files_are_named(small: LIIF, tmp_path: Path) -> None:
+def test_truncated_files_are_refused(small: LIIF, tmp_path: Path) -> None:
     path = tmp_path / "whole.pth"
     for zipped in (True, False):
         torch.save(
@@ -226,7 +226,7 @@ def test_scaled_residuals_of_a_configuration(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "b.pth")
 
 
-def test_the_models_own_normalisation_comes_first(small: LIIF, tmp_path: Path) -> None:
+def test_the_models_own_normalisation_has_precedence(small: LIIF, tmp_path: Path) -> None:
     text = (
         "img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])\n"
         "data_preprocessor=dict(type='X', pad=(1, 2), mean=[51, 51, 1.02e2], std=[255, 255, 255])"
@@ -241,7 +241,7 @@ def test_the_models_own_normalisation_comes_first(small: LIIF, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("said", [True, False])
-def test_import_tells_whose_normalisation_it_is(
+def test_import_logs_the_basis_of_the_normalisation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], said: bool
 ) -> None:
     model = build(SMALL["edsr"])
@@ -257,8 +257,8 @@ def test_import_tells_whose_normalisation_it_is(
     assert ("residual scaling 0.5 folded" in line) == said
 
 
-def test_a_small_file_takes_no_gigabytes(tmp_path: Path) -> None:
-    """It numbers its only object 50,000,000, for which the unpickler in C makes room."""
+def test_a_small_file_cannot_claim_gigabytes(tmp_path: Path) -> None:
+    """It numbers its only object 50,000,000; the unpickler in C would allocate room for as many."""
     path = tmp_path / "x.pth"
     path.write_bytes(b"\x80\x02]r" + (50_000_000).to_bytes(4, "little") + b"." + bytes(100))
     code = (
@@ -287,15 +287,15 @@ def test_a_small_file_takes_no_gigabytes(tmp_path: Path) -> None:
         [1],
     ],
 )
-def test_other_things_in_their_places(tmp_path: Path, content: object) -> None:
-    """Found by fuzzing: what is asked of a tensor as of a dictionary raises RuntimeError."""
+def test_values_of_unexpected_types_are_refused(tmp_path: Path, content: object) -> None:
+    """Found by fuzzing: a tensor in place of a dictionary raises RuntimeError."""
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match="is a checkpoint, but not in the layout of"):
         read_checkpoint(tmp_path / "x.pth")
 
 
 def test_a_tar_archive_is_refused(tmp_path: Path) -> None:
-    """PyTorch would unpack a member of it to disk: here a pipe, on which it would wait for ever."""
+    """PyTorch would unpack a member to disk: here a pipe, on which it would wait for ever."""
     path = tmp_path / "x.pth"
     with tarfile.open(path, "w") as archive:
         member = tarfile.TarInfo("storages")

@@ -19,7 +19,7 @@ from liif.system.files import file_sha256
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The authors' layout of fresh EDSR-baseline weights on a server, known as `edsr`."""
+    """Fresh EDSR-baseline weights in the authors' layout on a server, in the catalog as `edsr`."""
     served = tmp_path / "served"
     served.mkdir()
     torch.manual_seed(0)
@@ -83,7 +83,7 @@ def test_fetched_once_and_used_by_name(published: Path) -> None:
     assert left == []
 
 
-def test_a_checksum_that_nobody_published_is_told(published: Path) -> None:
+def test_an_unpublished_checksum_is_logged(published: Path) -> None:
     assert "no checksum of it is published; the downloaded file has" in run(
         "weights", "fetch", "without"
     )
@@ -118,14 +118,14 @@ def test_an_unknown_name_leaves_nothing_behind(published: Path) -> None:
     assert not catalog.folder().exists()
 
 
-def test_what_is_bundled_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundled_weights_need_no_fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(catalog.CACHE, str(tmp_path))
     (row,) = (r for r in run("weights", "list").splitlines() if r.startswith("edsr-baseline"))
     assert row.endswith("yes")
     assert run("weights", "fetch", "edsr-baseline").strip() == str(BUNDLED)
 
 
-def test_the_list_is_whole() -> None:
+def test_the_catalog_is_complete() -> None:
     assert list(catalog.CATALOG) == ["edsr-baseline", "rdn", "mmagic-edsr-baseline", "mmagic-rdn"]
     for weights in catalog.CATALOG.values():
         assert weights.url.startswith("https://")

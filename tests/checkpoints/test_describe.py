@@ -1,4 +1,4 @@
-"""What is told of a checkpoint."""
+"""The description of a checkpoint."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def test_the_released_weights() -> None:
     assert facts["sha256"] == file_sha256(BUNDLED)
 
 
-def test_a_training_with_what_lies_beside_it(tmp_path: Path) -> None:
+def test_a_training_with_its_sidecar_and_metrics(tmp_path: Path) -> None:
     folder = make_results(tmp_path / "results", ["a"], 48)
     weights = folder / "models" / "better.safetensors"
     recipe = Recipe.model_validate(SMALL["rdn"].model_dump())
@@ -53,7 +53,7 @@ def test_a_training_with_what_lies_beside_it(tmp_path: Path) -> None:
         describe(str(weights))
 
 
-def test_checkpoints_of_others(tmp_path: Path) -> None:
+def test_checkpoints_of_other_projects(tmp_path: Path) -> None:
     as_the_authors_save(build(SMALL["edsr"]), tmp_path / "a.pth")
     facts = dict(describe(str(tmp_path / "a.pth")))
     assert (facts["format"], facts["epoch"]) == ("the authors'", "7")

@@ -11,9 +11,10 @@ from samples import SMALL, as_the_authors_save
 from liif import load
 from liif.checkpoints.catalog import BUNDLED, locate
 from liif.checkpoints.convert import convert_weights
-from liif.checkpoints.format import load_tensors, save_checkpoint, save_tensors
+from liif.checkpoints.format import identity, load_tensors, save_checkpoint, save_tensors
 from liif.checkpoints.load import read_checkpoint
-from liif.network.build import build, initialise_he
+from liif.config import Recipe
+from liif.network.build import build
 from liif.network.edsr import EDSR, ResidualBlock
 from liif.network.model import LIIF
 from liif.system.errors import UserError
@@ -73,7 +74,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "evil.pth")
 
 
-def test_other_files_are_named(small: LIIF, tmp_path: Path) -> None:
+def test_other_files_are_refused(small: LIIF, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.pth: no such"):
         read_checkpoint(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("hello, I am no checkpoint")
@@ -90,13 +91,13 @@ def test_other_files_are_named(small: LIIF, tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "foreign.safetensors")
 
 
-def test_truncated_file_is_named(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(BUNDLED.read_bytes()[:100_000])
     with pytest.raises(UserError, match=r"cut\.safetensors"):
         read_checkpoint(tmp_path / "cut.safetensors")
 
 
-def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
+def test_tensors_that_do_not_match_are_listed(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.safetensors", build(SMALL["edsr"]), SMALL["rdn"])
     with pytest.raises(UserError, match=r"SFENet1\.weight is missing"):
         read_checkpoint(tmp_path / "a.safetensors")
@@ -111,15 +112,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert file_sha256(path) == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
     assert load_tensors(path)[1]["format"] == 1
-
-
-def test_he_initialisation_damps_the_outputs() -> None:
-    torch.manual_seed(0)
-    model = build(SMALL["rdn"])
-    initialise_he(model)
-    last, middle = model.imnet.linears[-1], model.imnet.linears[1]
-    assert last.weight.std() < 0.2 * middle.weight.std()
-    assert all((b == 0).all() for n, b in model.named_parameters() if n.endswith("bias"))
 
 
 @pytest.mark.parametrize(
@@ -225,10 +217,10 @@ def test_the_epoch_is_a_number_or_nothing(tmp_path: Path, epoch: object, kept: i
         ({"blocks": 3}, "8 tensors do not match its architecture: "),
     ],
 )
-def test_sizes_that_only_the_file_claims(
+def test_sizes_claimed_by_the_file_are_checked_first(
     tmp_path: Path, sizes: dict[str, int], message: str
 ) -> None:
-    """Refused at once, and before memory is taken for them."""
+    """They are refused at once, before memory is allocated."""
     architecture = SMALL["edsr"].model_dump(mode="json")
     architecture["encoder"] |= sizes
     tensors = build(SMALL["edsr"]).state_dict()
@@ -238,7 +230,7 @@ def test_sizes_that_only_the_file_claims(
 
 
 @pytest.mark.parametrize("provenance", [5, [1], "x", {"format": [1]}, {"format": 1}])
-def test_provenance_of_another_kind(tmp_path: Path, provenance: object) -> None:
+def test_damaged_provenance_is_refused(tmp_path: Path, provenance: object) -> None:
     metadata = {"format": 1, "architecture": SMALL["edsr"].model_dump(mode="json")}
     tensors = build(SMALL["edsr"]).state_dict()
     save_tensors(tmp_path / "a.safetensors", tensors, {**metadata, "provenance": provenance})
@@ -246,7 +238,7 @@ def test_provenance_of_another_kind(tmp_path: Path, provenance: object) -> None:
         read_checkpoint(tmp_path / "a.safetensors")
 
 
-def test_the_content_counts_and_not_the_ending(tmp_path: Path) -> None:
+def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
     model = build(SMALL["edsr"])
     as_the_authors_save(model, tmp_path / "a.safetensors")
     assert read_checkpoint(tmp_path / "a.safetensors")[2] == {"format": "authors", "epoch": 7}
@@ -254,7 +246,7 @@ def test_the_content_counts_and_not_the_ending(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "b.pth")[1] == SMALL["edsr"]
 
 
-def test_all_that_does_not_fit_is_listed(tmp_path: Path) -> None:
+def test_every_mismatch_is_listed(tmp_path: Path) -> None:
     state = {**build(SMALL["edsr"]).state_dict(), **{f"x.{i}": torch.zeros(1) for i in range(9)}}
     torch.save({"model": {"args": {}, "sd": state}}, tmp_path / "a.pth")
     with pytest.raises(
@@ -263,7 +255,7 @@ def test_all_that_does_not_fit_is_listed(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "a.pth")
 
 
-def test_names_in_a_file_do_not_steer_the_terminal(tmp_path: Path) -> None:
+def test_names_in_a_file_are_printed_safely(tmp_path: Path) -> None:
     state = {**build(SMALL["edsr"]).state_dict(), "x\n\x1b[2J": torch.zeros(1)}
     torch.save({"model": {"args": {}, "sd": state}}, tmp_path / "a.pth")
     torch.save({"state_dict": {"y\n\x1b[2J": torch.zeros(1)}}, tmp_path / "b.pth")
@@ -282,5 +274,22 @@ def test_a_file_is_not_converted_onto_itself(tmp_path: Path) -> None:
     assert file_sha256(path) == before
 
 
-def test_the_bundled_weights_have_a_name_too() -> None:
+def test_the_bundled_weights_are_in_the_catalog() -> None:
     assert locate("edsr-baseline") == BUNDLED
+
+
+def test_a_checkpoint_of_0_1_0_keeps_its_identity(tmp_path: Path) -> None:
+    """Its provenance has no version of the results, which means 1."""
+    path, recipe = tmp_path / "a.safetensors", Recipe.model_validate(SMALL["edsr"].model_dump())
+    architecture = {
+        **{"encoder": {"name": "edsr", "blocks": 2, "channels": 8}, "hidden": [16, 16]},
+        **{"skip": "none", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    }
+    provenance: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "data": "x"}
+    metadata = {"format": 1, "architecture": architecture, "provenance": provenance}
+    save_tensors(path, build(SMALL["edsr"]).state_dict(), metadata)
+    assert read_checkpoint(path)[1] == SMALL["edsr"]
+    assert identity(path) == recipe.key("x")
+    provenance["results_version"] = 2
+    save_tensors(path, build(SMALL["edsr"]).state_dict(), metadata)
+    assert identity(path) == recipe.key("x", 2) != recipe.key("x")

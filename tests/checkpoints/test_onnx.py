@@ -24,12 +24,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter
 
 @pytest.fixture(autouse=True)
 def _shapes_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exporter traces with symbols for sizes, which the checker takes for no integers."""
+    """The exporter traces with symbolic sizes, which the shape checker refuses."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def upscale(encoder: Path, decoder: Path, picture: np.ndarray, scale: int) -> np.ndarray:
-    """A picture enlarged with nothing of ours but the two files."""
+    """Upscale a picture with nothing of liif but the two files."""
     lr = (picture.astype(np.float32) / 255).transpose(2, 0, 1)[None]
     (features,) = run_onnx(encoder, {"lr": lr})
     rows, cols = (n * scale for n in picture.shape[:2])
@@ -67,7 +67,7 @@ def test_any_size_of_any_network(tmp_path: Path, name: str, skip: Skip) -> None:
 
 
 @pytest.mark.slow
-def test_released_weights_and_what_they_say_of_themselves(tmp_path: Path) -> None:
+def test_released_weights_with_their_metadata(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["export", "bundled", "--onnx", "-o", str(tmp_path / "a")])
     assert result.exit_code == 0, result.output
     assert "differs from the original by at most" in result.output
@@ -82,7 +82,7 @@ def test_released_weights_and_what_they_say_of_themselves(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_folder_takes_the_names_of_the_weights(tmp_path: Path) -> None:
+def test_files_in_a_folder_are_named_after_the_weights(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.safetensors", build(SMALL["edsr"]), SMALL["edsr"])
     (tmp_path / "out").mkdir()
     made = export_onnx(str(tmp_path / "a.safetensors"), tmp_path / "out")
@@ -91,7 +91,7 @@ def test_a_folder_takes_the_names_of_the_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_differing_export_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = SMALL["edsr"]
     save_checkpoint(tmp_path / "a.safetensors", build(architecture), architecture)
     rightly = liif_onnx._write

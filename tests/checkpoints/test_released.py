@@ -52,7 +52,7 @@ def test_one_grey_level_on_a_gpu(lr: np.ndarray, published: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-def test_self_ensemble_is_a_little_better() -> None:
+def test_self_ensemble_is_slightly_better() -> None:
     hr = np.asarray(Image.open(PHOTOGRAPHS / "test" / "nuthatch.webp").convert("RGB"))[
         320:640, 480:720
     ]

@@ -80,7 +80,7 @@ def run_in(folder: Path, *words: str) -> str:
 
 
 def test_a_third_encoder_is_a_module_and_a_row(tmp_path: Path) -> None:
-    """It is trained by the command, saved, loaded, described, recognised and configured."""
+    """It is configured, trained by the command, saved, loaded, described and recognised."""
     package = shutil.copytree(Path(liif.__file__).parent, tmp_path / "liif")
     (package / "network" / "toy.py").write_text(MODULE)
     table = package / "network" / "build.py"

@@ -58,7 +58,7 @@ def test_gradients_equal_the_direct_form(small: LIIF) -> None:
 
 @pytest.mark.parametrize("skip", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("size", [(24, 30), (17, 33), (7, 6)])
-def test_skip_adds_the_enlarged_input(skip: Skip, size: tuple[int, int]) -> None:
+def test_skip_adds_the_interpolated_input(skip: Skip, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model = build(Architecture(encoder=EDSREncoder(blocks=1, channels=4), hidden=(8,), skip=skip))
     plain = LIIF(model.encoder, model.imnet)
@@ -129,7 +129,7 @@ def test_upscale_keeps_the_kind_of_picture(small: LIIF) -> None:
     np.testing.assert_array_equal(np.asarray(pil), enlarged)
 
 
-def test_upscale_names_what_is_wrong(small: LIIF) -> None:
+def test_upscale_names_the_wrong_argument(small: LIIF) -> None:
     with pytest.raises(ValueError, match="either"):
         small.upscale(photograph(4, 4))
     with pytest.raises(ValueError, match=r"scale.*-1"):

@@ -8,7 +8,7 @@ from liif.network.model import LIIF
 
 
 def by_turning_the_picture(model: LIIF, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Self-ensemble as it is defined: the picture turned eight ways, the results turned back."""
+    """Self-ensemble by definition: the picture turned eight ways, the results turned back."""
     total = np.zeros((*size, 3))
     for quarter in range(4):
         for mirrored in (False, True):
@@ -20,7 +20,7 @@ def by_turning_the_picture(model: LIIF, picture: np.ndarray, size: tuple[int, in
 
 
 @pytest.mark.parametrize("size", [(18, 12), (23, 31), (72, 48)])
-def test_turned_networks_do_what_turned_pictures_do(small: LIIF, size: tuple[int, int]) -> None:
+def test_turned_networks_equal_turned_pictures(small: LIIF, size: tuple[int, int]) -> None:
     picture = photograph(9, 6).astype(np.float32) / 255
     ours = small.upscale(picture, size=size, self_ensemble=True)
     np.testing.assert_allclose(ours, by_turning_the_picture(small, picture, size), atol=1e-6)
@@ -29,7 +29,7 @@ def test_turned_networks_do_what_turned_pictures_do(small: LIIF, size: tuple[int
 
 def test_at_odd_scales_only_the_outermost_pixels_differ(small: LIIF) -> None:
     # There a query lies on a pixel's centre, and the published form treats the last row and column
-    # otherwise than the first.
+    # differently from the first.
     picture = photograph(9, 6).astype(np.float32) / 255
     ours = small.upscale(picture, scale=3, self_ensemble=True)
     expected = by_turning_the_picture(small, picture, (27, 18))
@@ -37,14 +37,14 @@ def test_at_odd_scales_only_the_outermost_pixels_differ(small: LIIF) -> None:
 
 
 @pytest.mark.parametrize("skip", ["bilinear", "bicubic"])
-def test_what_a_skip_adds_is_symmetric(skip: Skip) -> None:
+def test_the_skip_is_symmetric(skip: Skip) -> None:
     model = build(SMALL["edsr"].model_copy(update={"skip": skip})).eval()
     picture = photograph(7, 8).astype(np.float32) / 255
     ours = model.upscale(picture, size=(14, 20), self_ensemble=True)
     np.testing.assert_allclose(ours, by_turning_the_picture(model, picture, (14, 20)), atol=1e-6)
 
 
-def test_the_model_itself_is_left_alone(small: LIIF) -> None:
+def test_the_model_itself_is_unchanged(small: LIIF) -> None:
     before = {k: v.clone() for k, v in small.state_dict().items()}
     small.upscale(photograph(4, 4), scale=2, self_ensemble=True)
     assert all((v == before[k]).all() for k, v in small.state_dict().items())

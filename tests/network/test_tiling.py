@@ -27,7 +27,7 @@ def test_tiles_change_nothing(
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_the_reach_is_just_how_far_a_pixel_matters(name: str) -> None:
+def test_the_reach_is_the_receptive_field(name: str) -> None:
     encoder = encoder_of(name)
     for parameter in encoder.parameters():
         parameter.data.abs_()  # nothing cancels, so that every path shows
