@@ -167,7 +167,7 @@ def _hashed(settings: BaseModel) -> dict[str, Any]:
     always = {"name"} | _FIELDS_OF_0_1_0.get(kind.__name__, set())
     for name, field in kind.model_fields.items():
         value = getattr(settings, name)
-        if name not in always and value == field.get_default():
+        if name not in always and value == field.get_default(call_default_factory=True):
             del values[name]
         elif isinstance(value, BaseModel):
             values[name] = _hashed(value)

@@ -76,9 +76,9 @@ def _path(error: Any, values: Any) -> list[str]:
         inside = isinstance(values, Mapping) and part in values
         if inside or (isinstance(values, list | tuple) and isinstance(part, int)):
             values = values[part]
-        elif not (isinstance(values, Mapping) and error["type"] == "missing"):
-            continue
-        path.append(str(part))
+            path.append(str(part))
+    if error["type"] == "missing":
+        path.append(str(error["loc"][-1]))
     return [*path, str(error["ctx"]["key"])] if error["type"] == "unknown_key" else path
 
 

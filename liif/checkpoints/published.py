@@ -1,4 +1,4 @@
-"""Published results, to stand beside what is measured.
+"""Published results, for comparison with measured ones.
 
 Y. Chen, S. Liu, X. Wang, "Learning Continuous Image Representation with Local Implicit Image
 Function", CVPR 2021, tables 1 and 2: PSNR in dB.
@@ -23,7 +23,7 @@ def _by_scale(scales: tuple[int, ...], **rows: tuple[float, ...]) -> Scores:
 
 
 DIV2K_VALID = "DIV2K_valid_HR"
-"""The name of DIV2K's validation archive; its results are on RGB, without scale + 6 pixels."""
+"""Name of DIV2K's validation archive; its results are on RGB, without scale + 6 pixels."""
 
 _DIV2K = _by_scale(
     (2, 3, 4, 6, 12, 18, 24, 30),
@@ -42,7 +42,7 @@ _BENCHMARKS = {
 
 
 def network(architecture: Architecture) -> str | None:
-    """The published network that this is, if it is one of its size."""
+    """Name of the published network with this architecture, if there is one."""
     published = {EDSR_LIIF: EDSREncoder(), RDN_LIIF: RDNEncoder()}
     for name, encoder in published.items():
         plain = Architecture(encoder=encoder, mean=architecture.mean, std=architecture.std)
@@ -52,7 +52,7 @@ def network(architecture: Architecture) -> str | None:
 
 
 def scores(set_name: str, channel: Channel) -> Scores:
-    """What was published on a set; the validation set is DIV2K's."""
+    """Published results on a set; the validation set is DIV2K's."""
     if channel == "rgb":
         return _DIV2K if set_name == "valid" else {}
     return _BENCHMARKS.get(set_name.lower(), {})

@@ -44,7 +44,7 @@ class ToyEncoder(EncoderSettings):
         return 2
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> EncoderSettings | None:
         only = tensors.get("encoder.only.weight")
         return None if only is None else cls(channels=only.shape[0])
 
@@ -52,6 +52,8 @@ class ToyEncoder(EncoderSettings):
 ENCODERS: tuple[type[EncoderSettings], ...] = (ToyEncoder, '''
 
 USE = """
+import json
+
 import torch
 from liif.checkpoints.describe import describe
 from liif.checkpoints.load import read_checkpoint
@@ -64,6 +66,7 @@ print(facts["network"], "|", facts["trained"])
 model, architecture, provenance = read_checkpoint("toy.safetensors")
 assert type(model.encoder).__name__ == "Toy"
 assert provenance["recipe"]["encoder"] == {"name": "toy", "channels": 8}
+assert provenance["results_version"] == json.load(open("toy.run.json"))["results_version"] == 1
 model.upscale(torch.rand(5, 4, 3).numpy(), scale=2.5, self_ensemble=True, max_memory=1)
 content = {"model": {"name": "liif", "args": {}, "sd": model.state_dict()}, "epoch": 1}
 torch.save(content, "authors.pth")
