@@ -1,8 +1,8 @@
-"""Plain reference implementations: what is fast is compared with these, in tests and benchmarks.
+"""Plain reference implementations, with which tests and benchmarks compare the fast ones.
 
-The LIIF decoder as published: every query by itself, its unfolded features gathered four times
-and put through the whole network. Slow and with much memory, but near to the formulas of the
-paper's section 3.
+The LIIF decoder as published gathers the unfolded features of each query four times and runs them
+through the whole network. It is slow and needs much memory, but follows the formulas of the paper's
+section 3.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from liif.data.patches import Batch
 from liif.network.model import LIIF
 
 CHUNK = 30000
-"""Queries at once in the published evaluation."""
+"""Queries per chunk in the published evaluation."""
 
 
 def make_coord(h: int, w: int) -> Tensor:
@@ -28,7 +28,7 @@ def make_coord(h: int, w: int) -> Tensor:
 
 
 def decode(model: LIIF, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-    """Normalised RGB (b, q, 3) of features (b, c, h, w) at coord, cell (b, q, 2)."""
+    """Decode features (b, c, h, w) at coord, cell (b, q, 2) to normalised RGB (b, q, 3)."""
     b, c, h, w = feat.shape
     feat = F.unfold(feat, 3, padding=1).view(b, c * 9, h, w)
     feat_coord = make_coord(h, w).permute(2, 0, 1)[None].expand(b, 2, h, w)
@@ -57,12 +57,12 @@ def decode(model: LIIF, feat: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
 
 
 def query_rgb(model: LIIF, lr: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
-    """RGB (b, q, 3) of normalised lr (b, 3, h, w) at coord, cell (b, q, 2); normalised too."""
+    """Normalised RGB (b, q, 3) of normalised lr (b, 3, h, w) at coord, cell (b, q, 2)."""
     return decode(model, model.encoder(lr), coord, cell)
 
 
 def image_rgb(model: LIIF, lr: Tensor, size: tuple[int, int]) -> Tensor:
-    """A whole picture (b, 3, H, W) in 0..1 but not clipped, from lr in 0..1; in chunks."""
+    """Upscale lr (b, 3, h, w) in 0..1 to (b, 3, H, W), unclipped, in chunks of queries."""
     b = len(lr)
     coord = make_coord(*size).view(1, -1, 2).expand(b, -1, 2)
     cell = torch.tensor([2 / size[0], 2 / size[1]]).expand(b, coord.shape[1], 2)
@@ -76,7 +76,7 @@ def image_rgb(model: LIIF, lr: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def train_step(model: LIIF, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
-    """One step of the published training loop; returns the loss before it."""
+    """One step of the published training loop; returns its loss."""
     cells = batch.cells[:, None].expand(-1, batch.queries.shape[1], 2)
     rgb = query_rgb(model, (batch.lr - 0.5) / 0.5, batch.queries, cells)
     loss = F.l1_loss(rgb, (batch.rgb - 0.5) / 0.5)
@@ -87,7 +87,7 @@ def train_step(model: LIIF, optimizer: torch.optim.Optimizer, batch: Batch) -> f
 
 
 def load_patch(path: Path, settings: Training, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """An LR and an HR patch as most loaders make them: open the PNG, crop, resize with Pillow."""
+    """Make an LR and an HR patch like most loaders: open the PNG, crop, resize with Pillow."""
     with Image.open(path) as image:
         scale = rng.uniform(*settings.scales)
         side = round(settings.patch * scale)

@@ -1,10 +1,9 @@
-"""How fast, in how much memory: everything against a plain reference, in one run.
+"""Speed and memory, compared with plain reference implementations.
 
     make bench
 
-Ratios are of medians of alternating runs, so that a machine that gets slower meanwhile slows
-both. The table goes to the terminal, the numbers with the machine's description to
-benchmarks/latest.json.
+Ratios are of medians of alternating runs, so that a machine that slows down affects both. Prints a
+table, and writes the numbers with a description of the machine to benchmarks/latest.json.
 """
 
 from __future__ import annotations
@@ -67,9 +66,9 @@ def main() -> None:
 
 
 class Variant:
-    """An implementation in a process of its own, as its users would run it.
+    """An implementation in its own process, as its users would run it.
 
-    What one does to its process, such as keeping freed memory, does not help the other.
+    So the settings of one process, such as keeping freed memory, do not affect the other.
     """
 
     def __init__(self, *words: str) -> None:
@@ -92,7 +91,7 @@ class Variant:
 
 
 def serve(what: str, who: str, kind: str = "edsr") -> None:
-    """Run what is asked for whenever a line comes in, and answer with the seconds."""
+    """Run once for each line on standard input, and print the seconds."""
     run = SERVED[what](who, kind)
     for _ in sys.stdin:
         print(timed(run), flush=True)
@@ -105,13 +104,13 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def alternate(ours: Callable[[], float], plain: Callable[[], float]) -> tuple[float, float]:
-    """Median seconds of each, run in turn after one run of each that is not counted."""
+    """Median seconds of each, run in turn after one warm-up of each."""
     times: list[tuple[float, float]] = [(ours(), plain()) for _ in range(RUNS + 1)][1:]
     return statistics.median(t for t, _ in times), statistics.median(t for _, t in times)
 
 
 def compare(what: str, kind: str = "edsr") -> tuple[float, float]:
-    """Median seconds of ours and of the plain reference, in processes of their own."""
+    """Median seconds of ours and of the plain reference, each in its own process."""
     ours, plain = Variant(what, "ours", kind), Variant(what, "plain", kind)
     try:
         return alternate(ours, plain)
@@ -121,7 +120,7 @@ def compare(what: str, kind: str = "edsr") -> tuple[float, float]:
 
 
 def seconds(run: Callable[[], object], repeat: int) -> float:
-    """Best seconds of one call, of five rounds."""
+    """Seconds of one call, the best of five rounds."""
     run()
     rounds = []
     for _ in range(5):
@@ -134,7 +133,7 @@ def seconds(run: Callable[[], object], repeat: int) -> float:
 
 @torch.inference_mode()
 def matrix_rates() -> dict[str, float]:
-    """GFLOP/s of the decoder's matrix product, as torch multiplies and as a 1×1 convolution."""
+    """GFLOP/s of the decoder's matrix product, by `torch.mm` and as a 1×1 convolution."""
     x, w = torch.randn(3200, 256), torch.randn(256, 256)
     pixels, kernel = x.view(1, 1, 3200, 256).permute(0, 3, 1, 2), w[:, :, None, None]
     work = 2 * 3200 * 256 * 256 / 1e9
@@ -152,7 +151,7 @@ def model_of(kind: str) -> LIIF:
 
 
 def decoder_gflop(pixels: int) -> float:
-    """What the decoding function must multiply, in its convolutional form."""
+    """GFLOP of the decoding function in its convolutional form."""
     return 4 * pixels * 2 * (3 * 256 * 256 + 256 * 3) / 1e9
 
 
@@ -223,7 +222,7 @@ def training_row(rate: dict[str, float]) -> Row:
 
 
 def training_gflop() -> float:
-    """The multiplications of a forward pass: encoder, grid, decoder."""
+    """GFLOP of a forward pass: encoder, grid, decoder."""
     lr_pixels = 16 * 48 * 48
     encoder = 2 * lr_pixels * 9 * 64 * (3 + 33 * 64)
     grid = 2 * lr_pixels * 9 * 64 * 256
@@ -231,7 +230,7 @@ def training_gflop() -> float:
 
 
 def bundled(folder: Path) -> Pack:
-    """The bundled training photographs, packed."""
+    """Pack the bundled training photographs."""
     from liif.data.download import PHOTOGRAPHS
 
     return pack(PHOTOGRAPHS / "train", folder / "train.pack")
@@ -286,7 +285,7 @@ def loader_rows(folder: Path) -> list[Row]:
 
 
 def large_row(kind: str) -> Row:
-    """400×400 → 3200×3200 in a process of its own."""
+    """400×400 → 3200×3200 in its own process."""
     measured = measure("upscale", kind, "400", "400", "8")
     return {
         "what": f"{kind.upper()}-LIIF, 400×400 → 3200×3200",
@@ -297,7 +296,7 @@ def large_row(kind: str) -> Row:
 
 
 def size_rows() -> list[Row]:
-    """Seconds for a million output pixels by size, EDSR-baseline ×8."""
+    """Seconds per million output pixels by input size, EDSR-baseline ×8."""
     model = model_of("edsr")
     rows: dict[str, float] = {}
     for height, width in ((100, 100), (50, 50), (60, 180), (200, 200), (400, 400), (100, 100)):
@@ -310,7 +309,7 @@ def size_rows() -> list[Row]:
     shown = ", ".join(f"{size}: {value / base - 1:+.0%}" for size, value in rows.items())
     return [
         {
-            "what": "EDSR-LIIF ×8, time of a million output pixels",
+            "what": "EDSR-LIIF ×8, time per million output pixels",
             "ours": f"{base:.2f} s",
             "notes": f"at 100×100; {shown}",
             "by_size": rows,
@@ -319,7 +318,7 @@ def size_rows() -> list[Row]:
 
 
 def tracking_row() -> Row:
-    """A training with a record in MLflow, against the same without."""
+    """A training tracked in MLflow, compared with the same without tracking."""
     pairs = [(measure("tracking", "ours"), measure("tracking", "plain")) for _ in range(RUNS)]
     ours, plain = (statistics.median(pair[i]["epoch_seconds"] for pair in pairs) for i in range(2))
     courier, end = (
@@ -327,19 +326,19 @@ def tracking_row() -> Row:
         for key in ("courier_seconds", "end_seconds")
     )
     return {
-        "what": "Demo's EDSR-LIIF, an epoch with a record in MLflow",
+        "what": "Demo's EDSR-LIIF, an epoch tracked in MLflow",
         "ours": f"{ours:.2f} s",
         "plain": f"{plain:.2f} s",
         "ratio": round(plain / ours, 3),
-        "notes": f"the record takes {courier:.1f} s of a processor in all (importing MLflow and "
-        f"making its database included), {end:.1f} s of them after the training",
+        "notes": f"tracking takes {courier:.1f} s of CPU time in all (with the import of MLflow "
+        f"and the creation of its database), {end:.1f} s of it after the training",
         "courier_seconds": round(courier, 2),
         "end_seconds": round(end, 2),
     }
 
 
 def measure(what: str, *words: str) -> Row:
-    """Something measured in a process of its own."""
+    """Run a measurement in its own process."""
     command = [sys.executable, __file__, "--measure", what, *words]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: Row = json.loads(done.stdout.splitlines()[-1])
@@ -347,7 +346,7 @@ def measure(what: str, *words: str) -> Row:
 
 
 def status_mb(key: str) -> float:
-    """A line of the process's own account; its peak does not include the parent's, as rusage's."""
+    """A value of the process's status; unlike rusage, its peak excludes the parent process."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) / 1024
@@ -365,7 +364,7 @@ def measure_upscale(kind: str, height: str, width: str, scale: str) -> Row:
     lr = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         lr = model.normalise(lr)
-        tiling.encode(model.encoder, lr[:, :, :50, :50])  # a first call prepares
+        tiling.encode(model.encoder, lr[:, :, :50, :50])  # warm up
         start = time.perf_counter()
         tiling.encode(model.encoder, lr)
     middle = time.perf_counter()
@@ -410,7 +409,7 @@ MEASURES: dict[str, Callable[..., Row]] = {
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were taken on."""
+    """Describe the machine."""
     cpu = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -426,7 +425,7 @@ def machine() -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """The table for people."""
+    """Print the table."""
     about = result["machine"]
     table = Table(title=f"{about['cpu']} ({about['capability']}), {about['threads']} threads")
     for column in ("", "ours", "plain", "ratio", "notes"):
