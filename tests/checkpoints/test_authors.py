@@ -301,5 +301,5 @@ def test_a_tar_archive_is_refused(tmp_path: Path) -> None:
         member = tarfile.TarInfo("storages")
         member.type = tarfile.FIFOTYPE
         archive.addfile(member)
-    with pytest.raises(UserError, match="is a tar archive, and no checkpoint"):
+    with pytest.raises(UserError, match="is a tar archive, which is not a supported checkpoint"):
         read_checkpoint(path)

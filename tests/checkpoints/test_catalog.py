@@ -48,11 +48,12 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         "rdn": catalog.Entry("RDN-LIIF", "the test", url, digest),
         "other": catalog.Entry("EDSR-baseline-LIIF", "the test", url, "0" * 64),
     }
-    for name in list(catalog.CATALOG):
-        monkeypatch.delitem(catalog.CATALOG, name)
-    for name, entry in entries.items():
-        monkeypatch.setitem(catalog.CATALOG, name, entry)
+    whole = dict(catalog.CATALOG)
+    catalog.CATALOG.clear()
+    catalog.CATALOG.update(entries)
     yield served / "a.pth"
+    catalog.CATALOG.clear()
+    catalog.CATALOG.update(whole)  # in its order
     server.shutdown()
     server.server_close()
 
