@@ -1,4 +1,4 @@
-"""What may come in with archives and pictures, and what happens then."""
+"""Broken and malicious archives and pictures."""
 
 import io
 import json
@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from struct import pack as binary
 
@@ -38,7 +39,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def bomb(side: int) -> bytes:
-    """A PNG of a few kB that says it has side × side pixels."""
+    """A PNG of a few kB that claims side × side pixels."""
     head = binary(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(1 << 20), 9)
     chunks = chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
@@ -81,20 +82,14 @@ def test_paths_that_leave_the_archive(make: Archive, tmp_path: Path, name: str) 
 
 
 @both
-def test_a_member_that_is_there_twice(make: Archive, tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="Duplicate") if make is zipped else _nothing():
+def test_a_duplicate_member_is_refused(make: Archive, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate") if make is zipped else nullcontext():
         archive = make(tmp_path, [("a.png", png()), ("a.png", png(photograph(5, 5)))])
     with pytest.raises(UserError, match=r"holds a\.png twice"):
         open_collection(archive)
 
 
-class _nothing:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-def test_links_in_archives_are_left_out(tmp_path: Path) -> None:
+def test_links_in_archives_are_skipped(tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(png())
     with tarfile.open(tmp_path / "links.tar", "w") as archive:
@@ -115,10 +110,10 @@ def test_links_in_archives_are_left_out(tmp_path: Path) -> None:
 
 
 @both
-def test_a_picture_of_too_many_pixels(
+def test_a_picture_of_too_many_pixels_is_refused(
     make: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before any of them is decoded; the limit is a setting."""
+    """Before it is decoded; a variable sets the limit."""
     pictures = open_collection(make(tmp_path, [("large.png", bomb(20_000)), ("small.png", png())]))
     with pytest.raises(PictureError, match=r"large\.png: has more than 250,000,000 pixels"):
         pictures.read("large")
@@ -130,8 +125,8 @@ def test_a_picture_of_too_many_pixels(
         pictures.read("small")
 
 
-def test_a_member_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """100 MB of nothing in 100 kB: refused by what the archive says of it."""
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 MB of zeros in 100 kB: refused by the size that the archive states."""
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr("a.png", bytes(100_000_000))
@@ -141,8 +136,8 @@ def test_a_member_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.M
         open_collection(path).data("a")
 
 
-def test_a_member_that_lies_about_its_size(tmp_path: Path) -> None:
-    """No more is unpacked than was said, and then its checksum is wrong."""
+def test_a_member_of_false_size_is_refused(tmp_path: Path) -> None:
+    """No more than the stated size is unpacked, so that its checksum fails."""
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(1_000_000))
@@ -162,8 +157,8 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_picture_among_photographs(folder: Folder, tmp_path: Path, name: str) -> None:
-    """Packing stops and names it: training must not go on without a photograph unnoticed."""
+def test_packing_refuses_a_broken_picture(folder: Folder, tmp_path: Path, name: str) -> None:
+    """No photograph may be missing from a training unnoticed."""
     source = folder("set", a=(20, 20))
     (source / name).write_bytes(BROKEN[name])
     with pytest.raises(UserError, match=name.replace(".", r"\.")):
@@ -171,10 +166,10 @@ def test_a_broken_picture_among_photographs(folder: Folder, tmp_path: Path, name
     assert sorted(os.listdir(tmp_path)) == ["set"]  # noqa: PTH208 (hidden files count)
 
 
-def test_broken_pictures_among_ones_own(
+def test_upscaling_skips_broken_pictures(
     folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Enlarging tells each and makes the others."""
+    """Each is reported, and the others are upscaled."""
     source, out = folder("set", good=(6, 7)), tmp_path / "out"
     for name, data in BROKEN.items():
         (source / name).write_bytes(data)
@@ -185,16 +180,16 @@ def test_broken_pictures_among_ones_own(
     assert [p.name for p in out.iterdir()] == ["good.png"]
 
 
-def test_the_content_decides_not_the_suffix(folder: Folder, tmp_path: Path) -> None:
-    """A PNG named .jpg is the picture that it is."""
+def test_the_format_is_detected_by_content(folder: Folder, tmp_path: Path) -> None:
+    """A PNG may be named .jpg."""
     source = folder("set", a=(20, 20))
     (source / "a.png").rename(source / "a.jpg")
     photographs = pack(source, tmp_path / "out.pack")
     np.testing.assert_array_equal(photographs.photograph(0), photograph(20, 20))
 
 
-def test_all_depths_and_kinds_among_the_training_data(tmp_path: Path) -> None:
-    """Everything becomes RGB of 8 bits; transparency is left out."""
+def test_training_pictures_become_8_bit_rgb(tmp_path: Path) -> None:
+    """Whatever their depth and mode; transparency is dropped."""
     source = tmp_path / "set"
     source.mkdir()
     rgb = photograph(20, 20)
@@ -227,7 +222,7 @@ def test_fewer_photographs_than_a_batch_has_patches(folder: Folder, tmp_path: Pa
 
 
 def test_photographs_smaller_than_the_largest_patch(folder: Folder, tmp_path: Path) -> None:
-    """Refused before any step, by name."""
+    """Refused by name before any step."""
     packed = pack(folder("set", fine=(40, 40), small=(40, 15)), tmp_path / "out.pack")
     settings = Training(patch=8, scales=(1, 2), queries=16)
     with pytest.raises(UserError, match=r"photograph small \(40×15\) is smaller than .*16×16"):
@@ -236,14 +231,16 @@ def test_photographs_smaller_than_the_largest_patch(folder: Folder, tmp_path: Pa
 
 
 @pytest.mark.parametrize("value", ["none", "-1", "0", "1.5", ""])
-def test_the_limit_is_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_invalid_pixel_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     (tmp_path / "a.png").write_bytes(png())
     monkeypatch.setenv(MAX_PIXELS_VARIABLE, value)
     with pytest.raises(UserError, match=f"{MAX_PIXELS_VARIABLE} .* must be a number of pixels"):
         read_picture(tmp_path / "a.png")
 
 
-def test_a_pack_that_is_none(tmp_path: Path) -> None:
+def test_other_files_are_no_packs(tmp_path: Path) -> None:
     metadata = {"__metadata__": {"liif": json.dumps({"pack": "x"})}}
     wrong = [
         {},
@@ -263,7 +260,7 @@ def test_a_pack_that_is_none(tmp_path: Path) -> None:
 
 
 @both
-def test_names_do_not_steer_the_terminal(make: Archive, tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(make: Archive, tmp_path: Path) -> None:
     for name in ("../\x1b]0;x\x07.png", "a\nliif: all is well.png"):
         archive = make(tmp_path, [(name, b"no picture")])
         with pytest.raises(UserError) as caught:
@@ -271,7 +268,7 @@ def test_names_do_not_steer_the_terminal(make: Archive, tmp_path: Path) -> None:
         assert str(caught.value).isprintable()
 
 
-def test_a_gathering_replaces_no_other_folder(tmp_path: Path) -> None:
+def test_gather_never_replaces_another_folder(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("x")
     with pytest.raises(UserError, match=r"would be replaced, but holds .*letter\.txt"):

@@ -1,4 +1,4 @@
-"""Anything in the configuration or the options gives a result or a one-line error."""
+"""Any configuration and any arguments give a result or a one-line error."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from liif import config
 from liif.cli import app
 from liif.cli.options import parse_sources
 from liif.config_file import merge
-from liif.data import manifests as buckets
+from liif.data import manifests
 from liif.images import metrics
 from liif.inference import upscale
 from liif.system.errors import UserError
@@ -42,12 +42,12 @@ values = st.recursive(
 )
 
 
-def places(tree: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Every key in the documented configuration, with those above it."""
+def keys(tree: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every key of the documented configuration, with those above it."""
     if not isinstance(tree, dict):
         return []
     found = [(*at, key) for key in tree]
-    return [*found, *(p for key in tree for p in places(tree[key], (*at, key)))]
+    return [*found, *(k for key in tree for k in keys(tree[key], (*at, key)))]
 
 
 def changed(place: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def changed(place: tuple[str, ...], value: Any) -> dict[str, Any]:
     return merge(DOCUMENTED, value)
 
 
-@given(st.sampled_from(places(DOCUMENTED)), values)
+@given(st.sampled_from(keys(DOCUMENTED)), values)
 @example(("train", "epochs"), 10**400)
 @example(("models",), {"../a": {"weights": "bundled"}})
 def test_one_wrong_value_in_the_configuration(place: tuple[str, ...], value: Any) -> None:
@@ -71,7 +71,7 @@ def test_one_wrong_value_in_the_configuration(place: tuple[str, ...], value: Any
 
 
 @given(values)
-def test_anything_for_a_configuration(value: Any) -> None:
+def test_any_value_as_configuration(value: Any) -> None:
     if isinstance(value, dict):
         with suppress(UserError):
             config.experiment(value)
@@ -83,7 +83,7 @@ def test_anything_for_a_configuration(value: Any) -> None:
 @example("\0")
 @example("a" * 300)
 @example("&a [*a]")
-def test_any_text_for_settings(text: str) -> None:
+def test_any_text_as_settings(text: str) -> None:
     with suppress(UserError):
         config.recipe(text)
 
@@ -110,9 +110,9 @@ def one_source(text: str) -> object:
 @given(st.text(max_size=12))
 @example("1/1/1")
 @example("²/4")
-def test_small_languages_of_options(text: str) -> None:
+def test_any_text_as_option_value(text: str) -> None:
     parsers: list[Callable[[str], object]] = [
-        buckets.parse_bucket,
+        manifests.parse_bucket,
         metrics.parse_border,
         metrics.parse_channel,
         upscale.parse_format,
@@ -139,7 +139,7 @@ word = st.one_of(
 @given(words=st.lists(word, min_size=1, max_size=7))
 @example(words=["upscale", "a.png", "--scale", "nan"])
 @example(words=["degrade", "a.png", "-o", "out", "--scale", "nan"])
-def test_any_words_on_the_command_line(
+def test_any_arguments_on_the_command_line(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -238,7 +238,7 @@ def test_damaged_provenance_is_refused(tmp_path: Path, provenance: object) -> No
         read_checkpoint(tmp_path / "a.safetensors")
 
 
-def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
+def test_the_format_is_detected_by_content(tmp_path: Path) -> None:
     model = build(SMALL["edsr"])
     as_the_authors_save(model, tmp_path / "a.safetensors")
     assert read_checkpoint(tmp_path / "a.safetensors")[2] == {"format": "authors", "epoch": 7}
