@@ -1,11 +1,11 @@
-# The whole chain: photographs → LR sets → training → evaluation → 8× enlargements.
+# The whole pipeline: photographs → LR sets → training → evaluation → 8× enlargements.
 #   snakemake --cores all results/sr_800
 from snakemake.utils import min_version
 
 min_version("9.5")
 
-# A file given with --configfile takes the place of the documented experiment; what it leaves out
-# has the documented values all the same (they are the defaults in liif/config.py).
+# --configfile replaces the documented experiment; omitted keys have the same values, which are the
+# defaults in liif/config.py.
 DOCUMENTED = f"{workflow.basedir}/config/config.yaml"
 if not workflow.overwrite_configfiles:
 

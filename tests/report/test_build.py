@@ -138,7 +138,7 @@ def test_steps_add_up_their_jobs(made: Path) -> None:
         ),
         (
             lambda folder: (folder / "models" / "good.safetensors").write_text("nothing"),
-            "good.safetensors: is no readable safetensors file",
+            "good.safetensors: not a readable safetensors file",
         ),
         (
             lambda folder: (folder / "hr" / "test" / "x8" / "a.png").write_text("no picture"),

@@ -317,7 +317,7 @@ def test_a_damaged_state_is_refused(run: Train, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is damaged"):
         run("a")
     kept.write_bytes(kept.read_bytes()[:1000])
-    with pytest.raises(UserError, match="is no readable safetensors file"):
+    with pytest.raises(UserError, match="not a readable safetensors file"):
         run("a")
 
 
