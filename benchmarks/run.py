@@ -37,7 +37,7 @@ from liif.data.patches import TrainingBatches, training_patch
 from liif.network import device, tiling
 from liif.network.build import Architecture, RDNEncoder, build
 from liif.network.model import LIIF
-from liif.training.train import train_step
+from liif.training.step import train_step
 
 RUNS = 3
 OUT = Path(__file__).parent / "latest.json"

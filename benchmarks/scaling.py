@@ -107,7 +107,7 @@ def training(kind: str) -> Numbers:
     from run import bundled
 
     from liif.data.patches import TrainingBatches
-    from liif.training.train import train_step
+    from liif.training.step import train_step
 
     device.keep_freed_memory()  # as the commands do
     recipe = Recipe.model_validate({"encoder": {"name": kind}})

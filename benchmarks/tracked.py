@@ -17,6 +17,7 @@ from liif.data.download import PHOTOGRAPHS
 from liif.data.pack import pack
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train
+from liif.training.trainer import Limits
 
 DEMO = Path(__file__).parent.parent / "config" / "demo.yaml"
 EPOCHS = 6
@@ -38,7 +39,7 @@ def measure_tracking(who: str) -> dict[str, Any]:
             out=folder / "m.safetensors",
             state=folder / "state",
             store=folder / "store",
-            limits=train.Limits(device=torch.device("cpu")),
+            limits=Limits(device=torch.device("cpu")),
             tracker=tracker,
         )
         start = time.perf_counter()

@@ -153,6 +153,7 @@ def train(
     from liif.training import group as distributed
     from liif.training import launch
     from liif.training import train as stage
+    from liif.training.trainer import Limits
 
     recipe = config.recipe(settings)
     size = world_size() if is_rank() else max(1, processes)
@@ -169,7 +170,7 @@ def train(
         together = size > 1 and device == "cuda"
         chosen = devices.choose("auto" if together else device, share=size == 1)
         group = group.on(chosen)
-        limits = stage.Limits(
+        limits = Limits(
             device=chosen,
             workers=devices.loader_workers(chosen) if workers is None else workers,
             save_minutes=save_minutes,

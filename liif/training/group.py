@@ -13,17 +13,15 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, distributed
 
-from liif.network.model import LIIF, Encoded
 from liif.system.errors import UserError
 from liif.system.processes import PeerFailed, is_rank, local_world_size, rank, world_size
 from liif.system.signals import Interrupted
@@ -244,64 +242,3 @@ def require_shares(processes: int, batch: int, device: str) -> None:
     here = local_world_size() if is_rank() else processes
     if 0 < gpus < here:
         raise UserError(f"{here} processes need a GPU each, and there are {gpus} here; take fewer")
-
-
-class _Part(nn.Module):
-    """A part of the model and what is called of it, as `DistributedDataParallel` wants it."""
-
-    def __init__(self, part: nn.Module, call: Callable[..., Any]) -> None:
-        super().__init__()
-        self.part = part
-        self.call = call
-
-    def forward(self, *args: Any) -> Any:
-        return self.call(*args)
-
-
-class Replica:
-    """The model as one process of a group trains it: after a backward pass its gradients are the
-    sum of all processes'.
-
-    Encoder and decoder are reduced apart, so that the encoder's gradients travel while the rest of
-    them are computed, and the decoder may take one patch after the other before its own do.
-
-    Parameters
-    ----------
-    batch
-        Patches in a step, of all processes.
-    """
-
-    def __init__(self, model: LIIF, group: Group = ALONE, batch: int | None = None) -> None:
-        self.model, self.group, self._batch = model, group, batch
-        self._encode: Callable[..., Any] = model.encode
-        self._decode: Callable[..., Any] = model.decode
-        self._unsummed: Callable[[], AbstractContextManager[None]] = nullcontext
-        if group.size > 1:
-            ids = [group.device] if group.device.type == "cuda" else None
-            encoder, decoder = (
-                DistributedDataParallel(part, ids, process_group=group.gradients)
-                for part in (_Part(model.encoder, model.encode), _Part(model.imnet, model.decode))
-            )
-            self._encode, self._decode, self._unsummed = encoder, decoder, decoder.no_sync
-
-    def encode(self, lr: Tensor) -> Encoded:
-        """See `LIIF.encode`; once in a step."""
-        return Encoded(*self._encode(lr))
-
-    def decode(self, encoded: Encoded, queries: Tensor, cells: Tensor) -> Tensor:
-        """See `LIIF.decode`."""
-        rgb: Tensor = self._decode(encoded, queries, cells)
-        return rgb
-
-    def unsummed(self, last: bool) -> AbstractContextManager[None]:
-        """Around decoding and its backward pass: gradients only add up here until the last."""
-        return nullcontext() if last else self._unsummed()
-
-    def values(self, rgb: Tensor) -> int:
-        """How many values a step's loss is the mean of, in all processes."""
-        return rgb.numel() if self._batch is None else rgb[0].numel() * self._batch
-
-    def backward(self, loss: Tensor) -> None:
-        """The backward pass of this process's part of the loss."""
-        # What all processes have is averaged, and it is the sum that is wanted.
-        (loss * self.group.size if self.group.size > 1 else loss).backward()

@@ -33,6 +33,7 @@ from liif.tracking import entries
 from liif.tracking import store as tracking
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train
+from liif.training.trainer import Limits
 
 # MLflow warns of what others will change.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore::DeprecationWarning")
@@ -84,7 +85,7 @@ def here(folder: Path) -> MLflow:
     return MLflow(f"sqlite:///{folder / 'mlflow.db'}")
 
 
-CPU = train.Limits(device=torch.device("cpu"), save_minutes=0)
+CPU = Limits(device=torch.device("cpu"), save_minutes=0)
 
 
 def do_train(base: Path, packs: Packs, tracker: NoTracker, **changes: Any) -> Outputs:

@@ -28,8 +28,10 @@ from liif.system.files import file_sha256
 from liif.system.locks import lock
 from liif.system.processes import this_workflow
 from liif.system.signals import Interrupted
-from liif.training import train
-from liif.training.group import Replica
+from liif.training import train, trainer
+from liif.training.replica import Replica
+from liif.training.step import train_step
+from liif.training.trainer import Limits
 
 
 def history(outputs: Outputs) -> list[dict[str, str]]:
@@ -37,7 +39,7 @@ def history(outputs: Outputs) -> list[dict[str, str]]:
     return list(csv.DictReader(outputs.history.read_text().splitlines()))
 
 
-CPU = train.Limits(device=torch.device("cpu"))
+CPU = Limits(device=torch.device("cpu"))
 Train = Callable[..., Outputs]
 
 
@@ -53,7 +55,7 @@ def packs(folder: Folder, tmp_path: Path) -> tuple[Path, Path]:
 def run(packs: tuple[Path, Path], tmp_path: Path) -> Train:
     """Trains into the folder of that name, with settings changed."""
 
-    def call(where: str, limits: train.Limits = CPU, **changes: Any) -> Outputs:
+    def call(where: str, limits: Limits = CPU, **changes: Any) -> Outputs:
         recipe = Recipe.model_validate({**SETTINGS, **changes})
         base = tmp_path / where
         return train.train(
@@ -87,7 +89,7 @@ def test_training_learns_and_keeps_its_records(run: Train) -> None:
 
 def test_result_is_the_last_not_the_best(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([30.0, 40.0, 20.0, 10.0])
-    monkeypatch.setattr(train, "validate", lambda *_: next(scores))
+    monkeypatch.setattr(trainer, "validate", lambda *_: next(scores))
     outputs = run("a")
     assert read_checkpoint(outputs.best)[2]["valid_psnr"] == 40
     assert outputs.best.read_bytes() != outputs.weights.read_bytes()
@@ -97,7 +99,7 @@ def test_fifty_steps_follow_the_direct_forms_loss(packs: tuple[Path, Path]) -> N
     recipe = Recipe.model_validate(SETTINGS)
     batches = TrainingBatches(Pack(packs[0]), recipe.train)
     curves = []
-    for step in (train.train_step, direct.train_step):
+    for step in (train_step, direct.train_step):
         torch.manual_seed(0)
         model = build(recipe.architecture)
         adam = torch.optim.Adam(model.parameters(), lr=1e-4)
@@ -117,7 +119,7 @@ def test_a_step_equals_the_direct_form(packs: tuple[Path, Path], encoder: str) -
     adams = [torch.optim.Adam(m.parameters(), lr=1e-3) for m in models]
     for step in range(5):
         batch = batches[step]
-        ours = train.train_step(models[0], adams[0], batch)
+        ours = train_step(models[0], adams[0], batch)
         published = direct.train_step(models[1], adams[1], batch)
         assert ours == pytest.approx(published, abs=1e-5)
 
@@ -139,14 +141,14 @@ def test_bf16_learns_as_float32_does(run: Train) -> None:
 
 def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """The process dies at its so many-th step, as far as the files can tell."""
-    real, count = train.train_step, iter(range(1, 10**6))
+    real, count = train_step, iter(range(1, 10**6))
 
     def step_or_crash(*args: Any) -> float:
         if next(count) == step:
             raise ConnectionAbortedError
         return real(*args)
 
-    monkeypatch.setattr(train, "train_step", step_or_crash)
+    monkeypatch.setattr(trainer, "train_step", step_or_crash)
 
 
 @pytest.mark.parametrize("save_minutes", [0.0, 60.0])
@@ -155,7 +157,7 @@ def test_resumed_training_is_byte_for_byte_the_same(
     run: Train, steps: tuple[int, int], save_minutes: float
 ) -> None:
     undisturbed = run("a")
-    limits = train.Limits(device=torch.device("cpu"), save_minutes=save_minutes)
+    limits = Limits(device=torch.device("cpu"), save_minutes=save_minutes)
     for step in steps:
         with pytest.MonkeyPatch.context() as patch:
             crash_at(patch, step)
@@ -170,7 +172,7 @@ def test_resumed_training_is_byte_for_byte_the_same(
 
 
 def test_workers_change_nothing(run: Train) -> None:
-    limits = train.Limits(device=torch.device("cpu"), workers=2)
+    limits = Limits(device=torch.device("cpu"), workers=2)
     assert file_sha256(run("a").weights) == file_sha256(run("b", limits).weights)
 
 
@@ -188,7 +190,7 @@ def test_a_known_training_takes_no_step(run: Train, monkeypatch: pytest.MonkeyPa
 
 def test_interruption_saves_first(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     undisturbed = run("a")
-    real, count = train.train_step, iter(range(1, 100))
+    real, count = train_step, iter(range(1, 100))
 
     def step_and_signal(*args: Any) -> float:
         if next(count) == 8:
@@ -196,7 +198,7 @@ def test_interruption_saves_first(run: Train, monkeypatch: pytest.MonkeyPatch) -
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "train_step", step_and_signal)
+        patch.setattr(trainer, "train_step", step_and_signal)
         with pytest.raises(Interrupted, match="saved at step 8 of 24") as caught:
             run("b")
     assert caught.value.signal_number == signal.SIGTERM
@@ -216,14 +218,14 @@ def test_a_loss_gone_wrong_is_told_and_the_last_good_state_kept(
     run: Train, monkeypatch: pytest.MonkeyPatch, wrong: float, tmp_path: Path
 ) -> None:
     undisturbed = run("a")
-    real, count = train.train_step, iter(range(1, 100))
+    real, count = train_step, iter(range(1, 100))
 
     def step(*args: Any) -> float:
         loss = real(*args)
         return wrong if next(count) == 15 else loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "train_step", step)
+        patch.setattr(trainer, "train_step", step)
         with pytest.raises(UserError) as caught:
             run("b")
     (folder,) = (tmp_path / "b" / "state").iterdir()
@@ -237,7 +239,7 @@ def test_weights_gone_wrong_are_never_kept(
     run: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A step's loss is taken before the step, so the last one's damage shows in no loss."""
-    real, count = train.train_step, iter(range(1, 100))
+    real, count = train_step, iter(range(1, 100))
 
     def step(replica: Replica, *args: Any) -> float:
         loss = real(replica, *args)
@@ -246,7 +248,7 @@ def test_weights_gone_wrong_are_never_kept(
                 next(replica.model.parameters())[0, 0, 0, 0] = math.inf
         return loss
 
-    monkeypatch.setattr(train, "train_step", step)
+    monkeypatch.setattr(trainer, "train_step", step)
     with pytest.raises(UserError, match="weights are no numbers any more at step 11 with"):
         run("a")
     (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
