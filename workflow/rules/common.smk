@@ -12,7 +12,12 @@ from liif.config import experiment
 from liif.config_file import merge, read_yaml
 from liif.system.errors import UserError
 from liif.system.files import require_writable
-from liif.system.processes import WORKFLOW, pass_on_sigterm, started_by_dvc, this_workflow
+from liif.system.processes import (
+    WORKFLOW,
+    pass_on_sigterm,
+    started_by_dvc,
+    this_workflow,
+)
 from liif.system.locks import hold, is_held
 from liif.system import progress
 from liif.system.project import PROJECT, TRACKING
