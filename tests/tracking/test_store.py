@@ -516,6 +516,7 @@ def delivered(folder: Path) -> int:
     return sum(json.loads(path.read_text())["offset"] for path in paths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_and_resumed_is_one_run(packs: Packs, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
@@ -548,6 +549,7 @@ def test_killed_and_resumed_is_one_run(packs: Packs, tmp_path: Path, seed: int) 
     assert known.images(run) == [("validation/c", epoch) for epoch in range(81)]
 
 
+@pytest.mark.slow
 def test_sigterm_is_noted_with_how_to_go_on(packs: Packs, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command(tmp_path, packs, epochs=100000), stderr=subprocess.PIPE, text=True
@@ -561,6 +563,7 @@ def test_sigterm_is_noted_with_how_to_go_on(packs: Packs, tmp_path: Path) -> Non
     assert "the same command goes on" in run.data.tags["ended"]
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back(
     packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -641,6 +644,7 @@ def start_at_once(base: Path, packs: Packs) -> None:
     assert here(base).client.search_model_versions("name = 'liif-two'")
 
 
+@pytest.mark.slow
 def test_two_trainings_at_the_same_instant(packs: Packs, tmp_path: Path) -> None:
     start_at_once(tmp_path / "empty", packs)
 
@@ -651,6 +655,7 @@ def test_two_trainings_at_the_same_instant_ten_times(packs: Packs, tmp_path: Pat
     start_at_once(tmp_path / str(n), packs)
 
 
+@pytest.mark.slow
 def test_a_model_served_over_http(
     packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
 LONG = {"train": {**SETTINGS["train"], "epochs": 400}}
 
 
-@pytest.mark.parametrize("processes", ["2", "3"])
+@pytest.mark.parametrize("processes", ["2", pytest.param("3", marks=pytest.mark.slow)])
 def test_several_processes_end_in_the_weights_of_one(training: Training, processes: str) -> None:
     """20 steps with the published rate; of three processes, one has two patches of the four."""
     output = training.run(f"by{processes}", "--processes", processes)
@@ -120,6 +120,7 @@ def test_several_processes_end_in_the_weights_of_one(training: Training, process
         assert ours == pytest.approx(theirs, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_rdn_and_bf16_and_batches_made_ahead(training: Training) -> None:
     train = {**SETTINGS["train"], "epochs": 1}
     changes: dict[str, Any] = {"encoder": RDN, "skip": "bicubic", "train": train}
@@ -133,6 +134,7 @@ def test_rdn_and_bf16_and_batches_made_ahead(training: Training) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("2", "1"), ("1", "2"), ("3", "2")])
 def test_killed_and_gone_on_with_another_number_of_processes(
     training: Training, first: str, second: str
@@ -153,6 +155,7 @@ def test_killed_and_gone_on_with_another_number_of_processes(
     assert float((alone - resumed).abs().max()) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("default_sighup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_the_work_of_all(training: Training, number: signal.Signals) -> None:
@@ -171,6 +174,7 @@ def test_a_signal_saves_the_work_of_all(training: Training, number: signal.Signa
     assert "signal" not in output  # the launcher's own words
 
 
+@pytest.mark.slow
 def test_processes_stop_and_save_when_their_launcher_is_killed(training: Training) -> None:
     before = set(training.base.iterdir())
     process = training.begin("orphans", "--processes", "2", **LONG)
@@ -182,6 +186,7 @@ def test_processes_stop_and_save_when_their_launcher_is_killed(training: Trainin
     assert {p.name for p in set(training.base.iterdir()) - before} == {"orphans", "orphans.yaml"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_is_killed_ends_the_others(training: Training, rank: int) -> None:
     where = f"killed{rank}"
@@ -195,6 +200,7 @@ def test_a_process_that_is_killed_ends_the_others(training: Training, rank: int)
     assert training.steps(where) > 0
 
 
+@pytest.mark.slow
 def test_it_listens_on_the_loopback_alone_and_leaves_nothing(training: Training) -> None:
     before = set(training.base.iterdir())
     process = training.begin("quiet", "--processes", "2", **LONG)
@@ -206,6 +212,7 @@ def test_it_listens_on_the_loopback_alone_and_leaves_nothing(training: Training)
     assert {p.name for p in set(training.base.iterdir()) - before} == {"quiet", "quiet.yaml"}
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line_from_one_process(training: Training, folder: Folder) -> None:
     train = {**SETTINGS["train"], "learning_rate": 1e6}
     output = training.run("exploded", "--processes", "2", code=1, train=train)
@@ -224,6 +231,7 @@ def test_mistakes_are_one_line_from_one_process(training: Training, folder: Fold
         assert message in line
 
 
+@pytest.mark.slow
 def test_a_second_training_is_refused(training: Training) -> None:
     process = training.begin("twice", "--processes", "2", **LONG)
     output = training.run("twice", "--processes", "2", code=1, **LONG)
@@ -232,6 +240,7 @@ def test_a_second_training_is_refused(training: Training) -> None:
     process.communicate(timeout=60)
 
 
+@pytest.mark.slow
 def test_photographs_are_packed_once(training: Training) -> None:
     words = ["--data", str(training.base / "train"), "--valid", str(training.base / "valid")]
     output = training.run("folder", "--processes", "2", *words)
@@ -239,6 +248,7 @@ def test_photographs_are_packed_once(training: Training) -> None:
     assert float((training.weights("alone") - training.weights("folder")).abs().max()) < 1e-5
 
 
+@pytest.mark.slow
 def test_torchrun_by_hand_and_finished_trainings(training: Training) -> None:
     """As on several machines: torchrun is given an address, and each finds the others there."""
     command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "liif"]
@@ -250,6 +260,7 @@ def test_torchrun_by_hand_and_finished_trainings(training: Training) -> None:
     assert float((training.weights("alone") - training.weights("torchrun")).abs().max()) < 1e-5
 
 
+@pytest.mark.slow
 def test_two_machines_that_share_no_folder(training: Training) -> None:
     """Each has the photographs under a name of its own; only the first leaves anything."""
     port, processes = str(free_port()), []
@@ -276,6 +287,7 @@ def test_two_machines_that_share_no_folder(training: Training) -> None:
     assert left == {"another-train.pack", "another-valid.pack"}
 
 
+@pytest.mark.slow
 def test_machines_with_other_photographs_are_refused(training: Training) -> None:
     """What lies under the same name on two machines need not be the same."""
     command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "--no-python", "sh", "-c"]
