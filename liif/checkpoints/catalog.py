@@ -8,13 +8,27 @@ from typing import NamedTuple
 
 from platformdirs import user_cache_path
 
-from liif.checkpoints.published import EDSR_LIIF, RDN_LIIF
+from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 from liif.system.errors import UserError
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "weights" / "edsr-baseline-liif.safetensors"
 """The EDSR-baseline weights that the authors of LIIF released."""
 CACHE = "LIIF_CACHE"
 """Environment variable that sets another cache folder."""
+
+
+EDSR_LIIF, RDN_LIIF = "EDSR-baseline-LIIF", "RDN-LIIF"
+"""Networks of the paper."""
+
+
+def published_network(architecture: Architecture) -> str | None:
+    """Name of the published network with this architecture, if there is one."""
+    for name, encoder in ((EDSR_LIIF, EDSREncoder()), (RDN_LIIF, RDNEncoder())):
+        if architecture == Architecture(
+            encoder=encoder, mean=architecture.mean, std=architecture.std
+        ):
+            return name
+    return None
 
 
 class Entry(NamedTuple):

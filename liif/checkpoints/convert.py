@@ -6,8 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from liif.checkpoints import published
-from liif.checkpoints.catalog import CATALOG, folder, local_path, locate
+from liif.checkpoints.catalog import CATALOG, folder, local_path, locate, published_network
 from liif.checkpoints.format import load_metadata, save_checkpoint
 from liif.checkpoints.load import read_checkpoint
 from liif.system.errors import UserError
@@ -83,7 +82,7 @@ def convert_weights(
 
 def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
     model, architecture, provenance = read_checkpoint(path)
-    found = published.network(architecture)
+    found = published_network(architecture)
     if network is not None and found != network:
         raise UserError(f"{source}: expected {network}, found {found or 'another network'}")
     layout = provenance.get("format", "")

@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from liif.checkpoints import published
-from liif.checkpoints.catalog import locate
+from liif.checkpoints.catalog import locate, published_network
 from liif.checkpoints.format import is_safetensors
 from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs
@@ -67,7 +66,7 @@ def describe(weights: str) -> Facts:
 
 def _network(architecture: Architecture) -> str:
     encoder = architecture.encoder
-    name = published.network(architecture)
+    name = published_network(architecture)
     sizes = f"{encoder.describe()}, {encoder.channels} channels"
     hidden = "-".join(map(str, architecture.hidden))
     prefix = f"{name} as published: " if name else ""

@@ -17,16 +17,16 @@ from liif.data.versions import data_version
 from liif.images.read import read_picture
 from liif.inference.upscaler import BICUBIC
 from liif.report import downscaling, figures, provenance, render, rule_graph, spectra, tables
-from liif.report.render import Shown, Version
+from liif.report.render import Shown
 from liif.report.results import LR, TRUTH, Results, collect, steps
 from liif.report.translations import both
 from liif.system.locks import lock, lock_path
 from liif.system.progress import Progress, duration, log
 
 MOST = 1000
-"""Number of pictures that a page shows, at most."""
+"""Largest number of pictures that a page shows."""
 _SMALL = 12
-"""Number of LR pictures that are shown in true size."""
+"""Number of LR pictures shown in true size."""
 _AMPLIFIED = 8
 """Factor that makes differences to other bicubics visible."""
 
@@ -39,25 +39,20 @@ def report(
     sources: dict[str, tuple[str, str]] | None = None,
     snakefile: Path | None = None,
 ) -> Path:
-    """Write `report.html` into a results folder; it links to the pictures there.
+    """Write `report.html` into a results folder, with links to the pictures there.
 
     Parameters
     ----------
     folder
         A results folder of the workflow.
     project
-        Has `data.dvc` and the records of the runs.
+        Folder with `data.dvc` and the records of the runs.
     settings
-        The experiment; without it, the page shows everything found, and no configuration.
+        The experiment; by default the page shows everything found, and no configuration.
     sources
         Set → (source of its pictures, their hash).
     snakefile
         The workflow, for the graph of its rules.
-
-    Raises
-    ------
-    UserError
-        The folder is missing, empty or damaged.
     """
     results = collect(folder, settings)
     sources = sources or {}
@@ -65,11 +60,14 @@ def report(
     with lock(lock_path(out), f"the report on {folder}"):
         shown = _shown(results)
         data = data_version(project)
+        edges = rule_graph.rules(snakefile, settings) if snakefile and settings else []
+        words = [{"key": key, "word": key} for key in (LR, BICUBIC, TRUTH)]
+        models = [{"key": model, "label": model} for model in results.models]
         render.write(
             out,
             "report.html",
             title=both("report_title", scale=f"{results.scale:g}"),
-            versions=_versions(results),
+            versions=[*words[:2], *models, words[2]],
             pictures=shown,
             truth=TRUTH if results.truth is not None else None,
             baseline=BICUBIC,
@@ -85,7 +83,6 @@ def report(
             duration=duration,
             small=_small(results),
             **_analysis(results),
-            settings=settings,
             configuration=provenance.configuration(settings) if settings else "",
             documented=settings is None or provenance.is_documented(settings),
             commands=provenance.commands(settings, data.actual),
@@ -95,29 +92,14 @@ def report(
             software=provenance.software(),
             machine=provenance.machine(),
             models=provenance.models(results, project),
-            graph=_graph(snakefile, settings),
+            graph=rule_graph.svg(edges) if edges else "",
         )
     log(f"report: {out}, {out.stat().st_size / 1e6:.1f} MB, {len(shown)} pictures")
     return out
 
 
-def _graph(snakefile: Path | None, settings: Experiment | None) -> Markup:
-    """The graph of the rules that make this experiment; empty if unknown."""
-    if snakefile is None or settings is None:
-        return Markup()
-    values = settings.model_dump_json(by_alias=True, exclude_unset=True)
-    edges = rule_graph.rules(snakefile, values, "results/sr_800")
-    return rule_graph.svg(edges) if edges else Markup()
-
-
-def _versions(results: Results) -> list[Version]:
-    models = [Version(key=model, label=model) for model in results.models]
-    lr, bicubic, truth = (Version(key=key, word=key) for key in (LR, BICUBIC, TRUTH))
-    return [lr, bicubic, *models, truth]
-
-
 def _chosen(results: Results) -> list[str]:
-    """All pictures, or at most `MOST`, evenly chosen from the largest gain to the smallest."""
+    """All pictures, or `MOST` of them, evenly chosen from the largest gain to the smallest."""
     names = results.names
     if len(names) <= MOST:
         return names
@@ -129,34 +111,32 @@ def _chosen(results: Results) -> list[str]:
 def _shown(results: Results) -> list[Shown]:
     """The pictures of the viewer, which links to their files."""
     names = _chosen(results)
+    pictures = {v: results.pictures(v) for v in (LR, *results.upscaled, TRUTH)}
     scores = {version: results.scores(version) for version in results.upscaled}
     progress = Progress("report: thumbnails", len(names), unit="pictures")
     shown = []
     for name in names:
-        files = {v: path for v in results.versions if (path := results.path(v, name))}
-        progress.advance()
-        if not files:
-            continue
-        # The last is the HR picture or a model's, the largest.
-        rgb = read_picture(list(files.values())[-1]).rgb
-        shown.append(
-            Shown(
-                name=name,
-                rows=rgb.shape[0],
-                cols=rgb.shape[1],
-                thumb=render.thumbnail(rgb),
-                files={v: _link(path, results.folder) for v, path in files.items()},
-                quality={v: of[name] for v, of in scores.items() if name in of},
+        files = {v: of[name] for v, of in pictures.items() if name in of}
+        if files:
+            rgb = read_picture([*files.values()][-1]).rgb  # the HR or a model's, the largest
+            shown.append(
+                Shown(
+                    name=name,
+                    rows=rgb.shape[0],
+                    cols=rgb.shape[1],
+                    thumb=render.thumbnail(rgb),
+                    files={v: _link(path, results.folder) for v, path in files.items()},
+                    quality={v: of[name] for v, of in scores.items() if name in of},
+                )
             )
-        )
+        progress.advance()
     return shown
 
 
 def _small(results: Results) -> list[tuple[str, str]]:
     """Names and URLs of some LR pictures, evenly chosen."""
-    found = [(name, path) for name in results.names if (path := results.path(LR, name))]
-    step = max(1, len(found) // _SMALL)
-    return [(name, _link(path, results.folder)) for name, path in found[::step][:_SMALL]]
+    found = [(name, _link(p, results.folder)) for name, p in results.pictures(LR).items()]
+    return found[:: max(1, len(found) // _SMALL)][:_SMALL]
 
 
 def _link(path: Path, folder: Path) -> str:
@@ -166,17 +146,12 @@ def _link(path: Path, folder: Path) -> str:
 
 def _distributions(results: Results) -> list[Markup]:
     """Distributions of gain and PSNR over the test pictures."""
-    gains = {m: list(results.gains(m).values()) for m in results.models}
-    psnrs = {
-        m: [psnr for psnr, _ in results.scores(m).values() if psnr is not None]
-        for m in results.upscaled
+    values = {
+        "gain_axis": {m: list(results.gains(m).values()) for m in results.models},
+        "psnr_axis": {m: list(results.psnrs(m).values()) for m in results.upscaled},
     }
-    drawn = []
-    for values, axis in ((gains, "gain_axis"), (psnrs, "psnr_axis")):
-        known = {model: found for model, found in values.items() if found}
-        if known:
-            drawn.append(figures.distribution(known, axis))
-    return drawn
+    known = {axis: {m: v for m, v in of.items() if v} for axis, of in values.items()}
+    return [figures.distribution(of, axis) for axis, of in known.items() if of]
 
 
 def _curves(results: Results) -> list[Markup]:
@@ -194,7 +169,7 @@ def _curves(results: Results) -> list[Markup]:
 
 
 def _analysis(results: Results) -> dict[str, object]:
-    """What upscaling and downscaling do to an example."""
+    """Effects of upscaling and downscaling on an example."""
     example, scale = spectra.choose(results), results.scale
     found = spectra.blur(example, results)
     plain = ["original", *spectra.PLAIN]

@@ -15,7 +15,7 @@ from liif.data.collection import Collection, OneFile, open_collection
 from liif.images.metrics import quality
 from liif.images.read import Picture, read_picture
 from liif.report import render
-from liif.report.render import Shown, Version
+from liif.report.render import Shown
 from liif.report.translations import both
 from liif.system.errors import UserError
 
@@ -30,17 +30,11 @@ def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Pat
     Parameters
     ----------
     inputs
-        Pictures, each a version of the same one; or folders and archives, each with a version
-        of every picture. Pictures that all of them have are shown.
+        Versions of one picture; or folders and archives, of which the page shows the pictures
+        that all of them have.
     truth
         Reference for PSNR and SSIM (RGB, no border) and differences; one of the inputs or
         another.
-
-    Raises
-    ------
-    UserError
-        Fewer than two inputs, pictures mixed with folders, no name in common, an unreadable
-        picture, or more than a page can hold.
     """
     paths = [*inputs] if truth is None or truth in inputs else [*inputs, truth]
     if len(paths) < 2:
@@ -71,7 +65,7 @@ def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Pat
         out,
         "compare.html",
         title=both("compare_title"),
-        versions=[Version(key=key, label=key) for key in sets],
+        versions=[{"key": key, "label": key} for key in sets],
         pictures=shown,
         truth=reference,
         baseline=None,

@@ -1,9 +1,9 @@
-"""What downscaling does: MATLAB's imresize against other bicubics."""
+"""Downscaling: MATLAB's imresize against other bicubics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,18 @@ from liif.images.pixels import RGB8
 Float64 = NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reduction:
+class Reduction(NamedTuple):
     """A downscaled picture, compared with imresize with antialiasing."""
 
     picture: RGB8
     error: NDArray[np.uint8]
     """Difference (H, W) in grey levels, the largest of the channels."""
     psnr: float
-    differ: float
-    """Fraction of pixels that differ."""
+
+    @property
+    def differ(self) -> float:
+        """Fraction of pixels that differ."""
+        return float((self.error > 0).mean())
 
     @property
     def largest(self) -> int:
@@ -45,17 +47,11 @@ def reductions(hr: RGB8, scale: float) -> dict[str, Reduction]:
         "pillow": np.asarray(pillow),
         "opencv": opencv_style(hr, (rows, cols)),
     }
-    return {key: _compare(picture, exact) for key, picture in made.items()}
-
-
-def _compare(picture: RGB8, exact: RGB8) -> Reduction:
-    error = np.abs(picture.astype(np.int16) - exact).astype(np.uint8)
-    return Reduction(
-        picture=picture,
-        error=error.max(axis=2),
-        psnr=psnr(picture, exact),
-        differ=float((error.max(axis=2) > 0).mean()),
-    )
+    found = {}
+    for key, picture in made.items():
+        error = np.abs(picture.astype(np.int16) - exact).max(axis=2).astype(np.uint8)
+        found[key] = Reduction(picture, error, psnr(picture, exact))
+    return found
 
 
 def opencv_kernel(x: Float64) -> Float64:

@@ -15,40 +15,14 @@ from numpy.typing import NDArray
 
 from liif.inference.upscaler import BICUBIC
 from liif.report.results import Step
-from liif.report.translations import both, spans
+from liif.report.translations import PAGE, both, spans
 
-_INK, _SOFT, _LINE, _BICUBIC = "#fe0000", "#fe0010", "#fe0020", "#fe0030"
+_INK, _BICUBIC = "#fe0000", "#fe0030"
 _SERIES = [f"#fe01{i}0" for i in range(1, 7)]
-_COLOURS = {
-    _INK: "var(--ink)",
-    _SOFT: "var(--soft)",
-    _LINE: "var(--line)",
-    _BICUBIC: "var(--bicubic)",
-    **{colour: f"var(--series-{i})" for i, colour in enumerate(_SERIES, 1)},
-}
-"""Placeholder colours → those of the page, light or dark."""
-_styled = matplotlib.rc_context(
-    {
-        "svg.fonttype": "none",
-        "font.size": 10,
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
-        "axes.edgecolor": _SOFT,
-        "xtick.color": _SOFT,
-        "ytick.color": _SOFT,
-        "xtick.labelcolor": _INK,
-        "ytick.labelcolor": _INK,
-        "grid.color": _LINE,
-        "axes.grid": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.facecolor": "none",
-        "figure.facecolor": "none",
-        "legend.frameon": False,
-        "lines.linewidth": 1.8,
-        "figure.constrained_layout.use": True,
-    }
-)
+_COLOURS = {_INK: "ink", "#fe0010": "soft", "#fe0020": "line", _BICUBIC: "bicubic"}
+_COLOURS |= {colour: f"series-{i}" for i, colour in enumerate(_SERIES, 1)}
+"""Placeholder colours → the page's variables, which differ between light and dark."""
+_styled = matplotlib.rc_context(fname=PAGE / "figures.mplstyle")
 """Decorator: draw in the page's style."""
 Points = Sequence[float] | NDArray[np.float64]
 
@@ -80,7 +54,7 @@ class _Drawing:
         svg = head.replace("<svg", '<svg aria-hidden="true" focusable="false"') + body
         svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{self.name}-", svg)
         for placeholder, colour in _COLOURS.items():
-            svg = svg.replace(placeholder, colour)
+            svg = svg.replace(placeholder, f"var(--{colour})")
         return Markup(re.sub(r"@(\d+)_*@", lambda m: spans(self.texts[int(m[1])], "tspan"), svg))
 
 

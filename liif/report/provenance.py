@@ -1,4 +1,4 @@
-"""How results were made: code, machine, weights, runs, and the command that repeats them."""
+"""Origin of the results: code, machine, weights, runs, and the commands that repeat them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import platform
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,40 +29,38 @@ _LOCAL_PAGES = "http://127.0.0.1:5000"
 """Where a bare `mlflow ui` shows its pages."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelOrigin:
+class ModelOrigin(NamedTuple):
     """The origin of a model's weights."""
 
     model: str
     parameters: int
     sha256: str
     training: dict[str, Any] | None
-    """Steps, seconds and device of the training; None if the weights were given."""
+    """Steps, seconds and device; None if the weights were given."""
     recipe: str
-    """Its settings, as YAML."""
+    """Settings of the training, as YAML."""
     run: str | None
-    """URL of its run's page in MLflow."""
+    """URL of its page in MLflow."""
 
 
 def models(results: Results, project: Path) -> list[ModelOrigin]:
     """The origin of each model whose weights exist."""
     found = []
     for model in results.models:
-        outputs = results.outputs(model)
-        weights, sidecar = outputs.weights, outputs.sidecar
-        if not weights.is_file():
-            continue
-        metadata = load_metadata(weights)
-        recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
-        origin = ModelOrigin(
-            model=model,
-            parameters=parameter_count(weights),
-            sha256=file_sha256(weights),
-            training=json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else None,
-            recipe=as_yaml(recipe),
-            run=_run_page(project, model, identity(weights)),
-        )
-        found.append(origin)
+        weights, sidecar = results.outputs(model).weights, results.outputs(model).sidecar
+        if weights.is_file():
+            metadata = load_metadata(weights)
+            trained = sidecar.read_text(encoding="utf-8") if sidecar.exists() else "null"
+            recipe = metadata.get("provenance", {}).get("recipe")
+            origin = ModelOrigin(
+                model=model,
+                parameters=parameter_count(weights),
+                sha256=file_sha256(weights),
+                training=json.loads(trained),
+                recipe=_as_yaml(recipe or metadata.get("architecture", {})),
+                run=_run_page(project, model, identity(weights)),
+            )
+            found.append(origin)
     return found
 
 
@@ -78,9 +75,9 @@ def _run_page(project: Path, model: str, identity: str) -> str | None:
 
 
 def commit() -> tuple[str, bool]:
-    """The commit of this code, and whether it was changed since."""
-    said = environment.commit()
-    return said["mlflow.source.git.commit"], said["git.dirty"] == "true"
+    """The commit of this code, and whether the code differs from it."""
+    found = environment.commit()
+    return found["mlflow.source.git.commit"], found["git.dirty"] == "true"
 
 
 def software() -> str:
@@ -105,38 +102,31 @@ class Machine(NamedTuple):
 
 def machine() -> Machine:
     """Describe this machine."""
-    return Machine(
-        f"{platform.system()} {platform.machine()}",
-        _processor(),
-        cores(),
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    )
-
-
-def _processor() -> str:
-    """The processor's name, from Linux if possible."""
-    try:
+    name = None
+    with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return name[1].strip() if name else platform.processor() or platform.machine()
+        name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        processor=name[1].strip() if name else platform.processor() or platform.machine(),
+        cores=cores(),
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
+        gpus=[torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    )
 
 
 def configuration(settings: Experiment) -> str:
     """The settings that differ from the documented ones, as YAML without passwords."""
-    return as_yaml(settings.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    return _as_yaml(settings.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
 
-def as_yaml(values: Any) -> str:
-    """Settings in the form of a configuration file, without passwords."""
+def _as_yaml(values: Any) -> str:
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return redact(text)
 
 
 def is_documented(settings: Experiment) -> bool:
-    """Whether this is the experiment that a bare `snakemake` runs."""
+    """Whether the results are those of the experiment that a bare `snakemake` runs."""
     return _resolved(settings) == _resolved(Experiment())
 
 

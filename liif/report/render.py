@@ -18,26 +18,16 @@ from PIL import Image
 
 from liif import __version__
 from liif.images.pixels import RGB8
-from liif.report import translations
+from liif.report.translations import PAGE, dictionary, html
 from liif.system.files import write_text
 
 _THUMBNAIL = 128
 """Longest side in pixels."""
-STRENGTHS = (1, 2, 4, 8, 16)
+_STRENGTHS = (1, 2, 4, 8, 16)
 """Factors by which the viewer can amplify differences."""
 _HEAT = "#000004, #1b0c41, #4a0c6b, #781c6d, #a52c60, #cf4446, #ed6925, #fb9b06, #f7d13d, #fcffa4"
 """Heat-map colours, equally spaced, from equal (dark) to far apart (bright)."""
 _RAMP = np.array([list(bytes.fromhex(colour[1:])) for colour in _HEAT.split(", ")]) / 255
-
-
-@dataclass(frozen=True, kw_only=True)
-class Version:
-    """A version of every picture, such as LR, bicubic or a model."""
-
-    key: str
-    label: str | None = None
-    """Its name; None if `word` names it in both languages."""
-    word: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -61,7 +51,7 @@ def write(
     name: str,
     *,
     title: tuple[str, str],
-    versions: list[Version],
+    versions: list[dict[str, str]],
     pictures: list[Shown],
     truth: str | None,
     baseline: str | None,
@@ -75,6 +65,9 @@ def write(
         Of the template.
     title
         In both languages.
+    versions
+        Of each picture, such as LR, bicubic or a model: its `key`, and its `label` or the `word`
+        that names it in both languages.
     truth, baseline
         Versions that differences and gains are relative to.
     content
@@ -82,8 +75,8 @@ def write(
     """
     data = {
         "title": title,
-        "words": translations.dictionary(),
-        "versions": [{k: v for k, v in vars(v).items() if v is not None} for v in versions],
+        "words": dictionary(),
+        "versions": versions,
         "pictures": [vars(p) for p in pictures],
         "truth": truth,
         "baseline": baseline,
@@ -93,10 +86,10 @@ def write(
         title=title[0],
         viewer_data=_script_json(data),
         style=_source("style.css"),
-        script=Markup("\n").join(_source(name) for name in ("viewer.js", "page.js")),
+        script=_source("viewer.js") + "\n" + _source("page.js"),
         ramp=_HEAT,
         heat={c: " ".join(f"{v:.3g}" for v in row) for c, row in zip("RGB", _RAMP.T, strict=True)},
-        strengths=STRENGTHS,
+        strengths=_STRENGTHS,
         pictures=pictures,
         **content,
     )
@@ -105,14 +98,16 @@ def write(
 
 def data_url(picture: NDArray[np.uint8], *, lossless: bool = True) -> str:
     """A picture (H, W[, 3]) as a data URL."""
-    return _webp(Image.fromarray(picture), lossless=lossless)
+    file = BytesIO()
+    Image.fromarray(picture).save(file, "WEBP", lossless=lossless, quality=70, method=4)
+    return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
 
 
 def thumbnail(picture: RGB8) -> str:
     """A small version of a picture as a data URL."""
     small = Image.fromarray(picture)
     small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
-    return _webp(small, lossless=False)
+    return data_url(np.asarray(small), lossless=False)
 
 
 def heat_map(values: NDArray[Any]) -> RGB8:
@@ -120,17 +115,6 @@ def heat_map(values: NDArray[Any]) -> RGB8:
     stops = np.linspace(0, 1, len(_RAMP))
     channels = [np.interp(values, stops, channel) for channel in _RAMP.T]
     return np.round(np.stack(channels, axis=-1) * 255).astype(np.uint8)
-
-
-def template(name: str) -> Template:
-    """A template of the page's folder."""
-    return _environment().get_template(name)
-
-
-def _webp(image: Image.Image, *, lossless: bool) -> str:
-    file = BytesIO()
-    image.save(file, format="WEBP", lossless=lossless, quality=70, method=4)
-    return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
 
 
 def _script_json(value: object) -> Markup:
@@ -142,18 +126,19 @@ def _script_json(value: object) -> Markup:
 
 
 def _source(name: str) -> Markup:
-    return Markup((translations.PAGE / name).read_text(encoding="utf-8"))
+    return Markup((PAGE / name).read_text(encoding="utf-8"))
 
 
 @cache
-def _environment() -> Environment:
+def template(name: str) -> Template:
+    """A template of the page's folder."""
     environment = Environment(
-        loader=FileSystemLoader(translations.PAGE),
+        loader=FileSystemLoader(PAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["t"] = translations.html
+    environment.globals["t"] = html
     environment.filters["data_url"] = data_url
-    return environment
+    return environment.get_template(name)

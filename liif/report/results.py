@@ -1,4 +1,4 @@
-"""The contents of a results folder: pictures, metrics, histories, times."""
+"""Contents of a results folder: pictures, metrics, histories, times."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
+from typing import NamedTuple
 
 from liif.checkpoints.outputs import Outputs
 from liif.config import Experiment
@@ -20,7 +21,7 @@ from liif.inference.upscaler import BICUBIC
 from liif.system.errors import UserError
 
 LR, TRUTH = "lr", "truth"
-"""The versions of a test picture that are no upscaling."""
+"""Versions of a test picture that no upscaler made."""
 
 Score = tuple[float | None, float | None]
 """PSNR, None for equal pictures, and SSIM, None for very small ones."""
@@ -28,7 +29,7 @@ Score = tuple[float | None, float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What a report shows of a results folder."""
+    """Contents of a results folder that a report shows."""
 
     folder: Path
     scale: float
@@ -36,7 +37,7 @@ class Results:
     models: list[str]
     """In the order of the configuration, without bicubic."""
     names: list[str]
-    """The test pictures."""
+    """Of the test pictures."""
     evaluations: list[Result]
     """One for each model, set and scale."""
     truth: Path | None
@@ -49,24 +50,19 @@ class Results:
         """Bicubic and the models."""
         return [BICUBIC, *self.models]
 
-    @property
-    def versions(self) -> list[str]:
-        """Every version that a picture may have."""
-        return [LR, *self.upscaled, TRUTH]
-
-    def path(self, version: str, name: str) -> Path | None:
-        """The file of a version of a test picture, if it exists."""
+    def pictures(self, version: str) -> dict[str, Path]:
+        """Files of a version of the test pictures, of those that exist, by name."""
         folders = {LR: self.lr, TRUTH: self.truth}
         folder = folders.get(version, self.folder / "upscaled" / version)
-        path = folder / f"{name}.png" if folder else None
-        return path if path and path.is_file() else None
+        paths = {name: folder / f"{name}.png" for name in self.names} if folder else {}
+        return {name: path for name, path in paths.items() if path.is_file()}
 
     def outputs(self, model: str) -> Outputs:
-        """The files of a model; they may not exist."""
+        """Paths of a model's files, whether they exist or not."""
         return Outputs(weights=self.folder / "models" / f"{model}.safetensors")
 
     def on_test(self, model: str) -> Result | None:
-        """The evaluation of a model on the test pictures."""
+        """Evaluation of a model on the test pictures."""
         wanted = (model, "test", self.scale)
         found = (r for r in self.evaluations if (r["model"], r["set"], r["scale"]) == wanted)
         return next(found, None)
@@ -76,14 +72,14 @@ class Results:
         result = self.on_test(model) or {"pictures": {}}
         return {name: (q["psnr"], q["ssim"]) for name, q in result["pictures"].items()}
 
+    def psnrs(self, model: str) -> dict[str, float]:
+        """PSNR of a model on each test picture, except on those that it restores exactly."""
+        return {n: psnr for n, (psnr, _) in self.scores(model).items() if psnr is not None}
+
     def gains(self, model: str) -> dict[str, float]:
         """PSNR above bicubic's, for each test picture where both are known."""
-        base = self.scores(BICUBIC)
-        return {
-            name: psnr - reference
-            for name, (psnr, _) in self.scores(model).items()
-            if psnr is not None and (reference := base.get(name, (None, None))[0]) is not None
-        }
+        base = self.psnrs(BICUBIC)
+        return {n: psnr - base[n] for n, psnr in self.psnrs(model).items() if n in base}
 
     def history(self, model: str) -> list[dict[str, float]]:
         """A row for each epoch of a model's training; empty if its weights were given."""
@@ -92,33 +88,20 @@ class Results:
 
 
 def collect(folder: Path, settings: Experiment | None = None) -> Results:
-    """Collect what a results folder holds.
-
-    Parameters
-    ----------
-    folder
-        With the workflow's `metrics`, `upscaled`, `lr`, `hr`, `models`, `benchmarks`.
-    settings
-        Restricts the results to this experiment.
-
-    Raises
-    ------
-    UserError
-        The folder is missing, empty or damaged.
-    """
+    """Collect the contents of the workflow's results folder, all or those of an experiment."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of results")
     models = _models(folder) if settings is None else list(settings.models)
     evaluations = [r for model in [BICUBIC, *models] for r in _evaluations(folder, model)]
     given = settings.data.test.lr if settings is not None else None
-    if given is not None:  # without HR, so what was measured is of other test pictures
+    if given is not None:  # without HR, so any metrics are of other test pictures
         evaluations = [r for r in evaluations if r["set"] != "test"]
     test = [r for r in evaluations if r["set"] == "test"]
     scale = settings.scale if settings is not None else _scale(folder, test)
     test = [r for r in test if r["scale"] == scale]
     lr, truth = (folder / kind / "test" / f"x{scale:g}" for kind in ("lr", "hr"))
     if given is not None:
-        lr = folder / "report" / "lr"  # a page may not link to what is outside of its folder
+        lr = folder / "report" / "lr"  # a page cannot link to files outside its folder
         names = _copy(given, lr)
     else:
         names = sorted({n for r in test for n in r["pictures"]} or _upscaled(folder, models))
@@ -136,7 +119,7 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
 
 
 def _models(folder: Path) -> list[str]:
-    """Every model that left metrics or pictures."""
+    """Every model with metrics or pictures."""
     found = {path.stem for path in (folder / "metrics").glob("*.json")}
     found |= {path.name for path in (folder / "upscaled").glob("*") if path.is_dir()}
     return sorted(found - {BICUBIC})
@@ -151,24 +134,23 @@ def _evaluations(folder: Path, model: str) -> list[Result]:
         return []
     try:
         results: list[Result] = json.loads(path.read_text(encoding="utf-8"))["results"]
-        for result in results:
-            _ = [result[key] for key in _NEEDED]
+        return [r for r in results if [r[key] for key in _NEEDED]]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: holds no metrics; delete it and run the same again") from None
-    return results
 
 
-def _scale(folder: Path, test: Iterable[Result]) -> float:
+def _scale(folder: Path, test: list[Result]) -> float:
     """The scale of the first evaluation or LR folder of test pictures; 8 if there is none."""
-    scales = [float(r["scale"]) for r in test]
+    for result in test:
+        return float(result["scale"])
     for path in sorted((folder / "lr" / "test").glob("x*")):
         with suppress(ValueError):
-            scales.append(float(path.name[1:]))
-    return scales[0] if scales else 8.0
+            return float(path.name[1:])
+    return 8.0
 
 
 def _upscaled(folder: Path, models: Iterable[str]) -> set[str]:
-    """The names of all upscaled pictures."""
+    """Names of all upscaled pictures."""
     folders = [folder / "upscaled" / model for model in (BICUBIC, *models)]
     return {path.stem for f in folders for path in f.glob("*.png") if path.name[0] != "."}
 
@@ -183,52 +165,47 @@ def _copy(source: Path, to: Path) -> list[str]:
     return pictures.names
 
 
-@dataclass
-class Step:
-    """What the jobs of a step took when each last ran."""
+class Step(NamedTuple):
+    """Time and memory of a step's jobs, of the last time each ran."""
 
     name: str
     """Such as `train rdn`."""
-    jobs: int = 0
-    seconds: float = 0.0
+    jobs: int
+    seconds: float
     """Of all jobs together."""
-    processor_seconds: float = 0.0
-    memory: float = 0.0
+    processor_seconds: float
+    memory: float
     """Largest resident set of a job, in MB."""
-
-    def add(self, row: dict[str, str]) -> None:
-        """Add a job, as a row of Snakemake's benchmark."""
-        self.jobs += 1
-        self.seconds += _number(row.get("s"))
-        self.processor_seconds += _number(row.get("cpu_time"))
-        self.memory = max(self.memory, _number(row.get("max_rss")))
 
 
 _STAGES = ("download", "pack", "degrade", "train", "import", "evaluate", "upscale")
 
 
 def steps(results: Results) -> list[Step]:
-    """Time and memory of each step, in the order of the stages."""
+    """Read Snakemake's benchmarks of each step, in the order of the stages."""
     root = results.folder / "benchmarks"
     known = {*results.upscaled, "train", "valid", "test"}
-    found: dict[str, Step] = {}
+    jobs: dict[str, list[dict[str, str]]] = {}
     for path in sorted(root.rglob("*.tsv")):
         parts = path.relative_to(root).with_suffix("").parts
         if len(parts) > 1 and parts[0] != "download" and parts[1] not in known:
             continue  # of a model that is no longer in the experiment
-        name = " ".join(parts[:2])
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            continue
-        for row in list(csv.DictReader(lines, delimiter="\t"))[-1:]:
-            found.setdefault(name, Step(name)).add(row)
+        with suppress(OSError, ValueError):
+            table = csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t")
+            for job in list(table)[-1:]:
+                jobs.setdefault(" ".join(parts[:2]), []).append(job)
+    found = []
+    for name, rows in jobs.items():
+        seconds, processor, memory = (
+            [_number(row.get(column)) for row in rows] for column in ("s", "cpu_time", "max_rss")
+        )
+        found.append(Step(name, len(rows), sum(seconds), sum(processor), max(memory)))
     order = {stage: i for i, stage in enumerate(_STAGES)}
-    return sorted(found.values(), key=lambda s: (order.get(s.name.split()[0], len(order)), s.name))
+    return sorted(found, key=lambda s: (order.get(s.name.split()[0], len(order)), s.name))
 
 
 def _number(text: str | None) -> float:
-    """A benchmark's number; 0 for a job too short to be measured."""
+    """A benchmark's number; 0 for jobs too short to be measured."""
     try:
         value = float(text or 0)
     except ValueError:

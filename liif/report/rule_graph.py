@@ -12,6 +12,7 @@ from statistics import fmean
 import networkx
 from markupsafe import Markup
 
+from liif.config import Experiment
 from liif.report.render import template
 from liif.system.progress import log
 
@@ -19,13 +20,14 @@ _COLUMN, _ROW = 170, 74
 """Distances of the rules in the drawing."""
 
 
-def rules(snakefile: Path, settings: str, target: str) -> list[tuple[str, str]]:
-    """Pairs (rule, rule that needs it), for settings in JSON; none, and a log line, on failure."""
+def rules(snakefile: Path, settings: Experiment) -> list[tuple[str, str]]:
+    """Pairs (rule, rule that needs it) of an experiment; none, and a log line, on failure."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.json"
-        config.write_text(settings, encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), target]
-        options = ["--rulegraph", "dot", "--nolock", "--configfile", str(config)]
+        values = settings.model_dump_json(by_alias=True, exclude_unset=True)
+        config.write_text(values, encoding="utf-8")
+        options = ["--snakefile", str(snakefile), "--nolock", "--configfile", str(config)]
+        command = [sys.executable, "-m", "snakemake", "results/sr_800", "--rulegraph", "dot"]
         done = subprocess.run([*command, *options], capture_output=True, text=True)
     if done.returncode:
         log(f"the graph of the rules is left out: {done.stderr.strip().splitlines()[-1:]}")

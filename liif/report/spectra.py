@@ -1,10 +1,11 @@
-"""What plain upscaling does: its pictures beside the original, and their spectra."""
+"""Plain upscaling beside the original: pictures and spectra."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -35,8 +36,7 @@ _NOTHING = 1e-12
 Float64 = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """The picture that the analysis shows."""
 
     name: str
@@ -45,8 +45,7 @@ class Example:
     """Author and licence of a bundled photograph, used if the test pictures have no HR."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Detail:
+class Detail(NamedTuple):
     """Mean quality of an upscaling."""
 
     psnr: float
@@ -55,15 +54,14 @@ class Detail:
     """Power of the spectrum below and beyond the LR picture's limit, relative to the original."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Blur:
+class Blur(NamedTuple):
     """Comparison of plain upscaling with the original."""
 
     lr: RGB8
     side: int
-    """Of the details, in pixels."""
+    """Of the crops, in pixels."""
     parts: dict[str, RGB8]
-    """A detail of the original and of each plain upscaling."""
+    """A crop of the original and of each plain upscaling."""
     spectra: dict[str, Float64]
     """Spectra of the same whole pictures, in 0..1."""
     frequencies: Float64
@@ -76,10 +74,10 @@ class Blur:
 
 def choose(results: Results) -> Example:
     """The test picture on which bicubic does worst, or a bundled photograph."""
-    known = {n: psnr for n, (psnr, _) in results.scores(BICUBIC).items() if psnr is not None}
-    for name in sorted(known, key=lambda n: known[n]):
-        if path := results.path(TRUTH, name):
-            return Example(name, read_picture(path).rgb)
+    psnrs, truths = results.psnrs(BICUBIC), results.pictures(TRUTH)
+    if known := [name for name in psnrs if name in truths]:
+        name = min(known, key=lambda n: psnrs[n])
+        return Example(name, read_picture(truths[name]).rgb)
     path = PHOTOGRAPHS / "test" / "brushes.webp"
     hr = read_picture(path).rgb
     side = min(800, *hr.shape[:2])
@@ -89,11 +87,9 @@ def choose(results: Results) -> Example:
 def upscale_plainly(lr: RGB8, size: tuple[int, int]) -> dict[str, RGB8]:
     """Nearest neighbour, bilinear and MATLAB's bicubic."""
     image, (rows, cols) = Image.fromarray(lr), size
-    nearest = image.resize((cols, rows), Image.Resampling.NEAREST)
-    bilinear = image.resize((cols, rows), Image.Resampling.BILINEAR)
     return {
-        "nearest": np.asarray(nearest),
-        "bilinear": np.asarray(bilinear),
+        "nearest": np.asarray(image.resize((cols, rows), Image.Resampling.NEAREST)),
+        "bilinear": np.asarray(image.resize((cols, rows), Image.Resampling.BILINEAR)),
         BICUBIC: imresize(lr, size),
     }
 
@@ -122,11 +118,11 @@ def blur(example: Example, results: Results) -> Blur:
 
 def _samples(results: Results) -> Iterator[tuple[RGB8, dict[str, RGB8]]]:
     """The original and the models' pictures of some test pictures, evenly chosen."""
-    truths = [(name, path) for name in results.names if (path := results.path(TRUTH, name))]
+    truths = list(results.pictures(TRUTH).items())
+    files = {model: results.pictures(model) for model in results.models}
     for name, path in truths[:: ceil(len(truths) / _SAMPLES) or 1]:
         hr = read_picture(path).rgb
-        files = {m: p for m in results.models if (p := results.path(m, name))}
-        made = {m: read_picture(p).rgb for m, p in files.items()}
+        made = {m: read_picture(of[name]).rgb for m, of in files.items() if name in of}
         yield hr, {m: picture for m, picture in made.items() if picture.shape == hr.shape}
 
 
@@ -134,26 +130,25 @@ def _average(
     samples: Iterable[tuple[RGB8, dict[str, RGB8]]], scale: float
 ) -> tuple[dict[str, Float64], dict[str, Detail]]:
     """Mean power by frequency of the original and all upscalings, and their mean quality."""
-    powers: dict[str, list[Float64]] = {}
-    details: dict[str, list[tuple[float, float, float]]] = {}
+    powers: dict[str, list[Float64]] = defaultdict(list)
+    details: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for hr, models in samples:
         size = hr.shape[0], hr.shape[1]
         reference = power(hr)
-        powers.setdefault("original", []).append(_radial(reference))
+        powers["original"].append(_radial(reference))
         rows, cols = _frequencies(size)
         inside = (rows <= 0.5 / scale) & (cols <= 0.5 / scale)
         plain = upscale_plainly(imresize(hr, 1 / scale), size)
         for key, picture in {**plain, **models}.items():
             mine = power(picture)
-            powers.setdefault(key, []).append(_radial(mine))
+            powers[key].append(_radial(mine))
             below, beyond = (
                 float(mine[part].sum() / max(reference[part].sum(), _NOTHING))
                 for part in (inside, ~inside)
             )
-            details.setdefault(key, []).append((psnr(picture, hr), below, beyond))
+            details[key].append((psnr(picture, hr), below, beyond))
     mean_powers = {key: np.mean(values, axis=0) for key, values in powers.items()}
-    means = {key: np.mean(values, axis=0).tolist() for key, values in details.items()}
-    return mean_powers, {k: Detail(psnr=a, below=b, beyond=c) for k, (a, b, c) in means.items()}
+    return mean_powers, {k: Detail(*np.mean(v, axis=0).tolist()) for k, v in details.items()}
 
 
 def power(picture: RGB8) -> Float64:

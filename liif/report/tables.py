@@ -1,11 +1,10 @@
-"""Tables of what was measured, beside what was published."""
+"""Tables of measured beside published values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from liif.checkpoints import published
+from liif.checkpoints.catalog import published_network
 from liif.checkpoints.format import load_metadata
 from liif.config import Border, Experiment, TrainedModel
 from liif.data.div2k import ARCHIVES
@@ -13,6 +12,7 @@ from liif.images.metrics import border_width
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC
 from liif.network.build import Architecture
+from liif.report import published
 from liif.report.results import Results
 from liif.report.translations import both
 from liif.system.errors import UserError
@@ -41,8 +41,7 @@ class Row(NamedTuple):
     cells: list[Cell]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(NamedTuple):
     """The models on a set, by scale."""
 
     name: str
@@ -59,7 +58,7 @@ class Table:
 def tables(results: Results, settings: Experiment | None, versions: dict[str, str]) -> list[Table]:
     """A table for each measured set except the test pictures.
 
-    `versions` holds the hash of each set's source, as far as known.
+    `versions` maps sets to the hash of their source, where known.
     """
     sets = dict.fromkeys(r["set"] for r in results.evaluations if r["set"] != "test")
     return [_table(results, name, settings, versions.get(name)) for name in sets]
@@ -81,24 +80,19 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
         cells = [Cell(found.get((model, s), {}).get("psnr"), known.get(s)) for s in sorted(scales)]
         rows.append(Row(model, networks.get(model), cells))
     usual: Border = "scale+6" if channel == "rgb" else "scale"
+    widths = sorted({int(r["border"]) for r in found.values()})
+    if len(widths) == 1:
+        border = both("border_pixels", n=widths[0])
+    else:
+        border = both("border_by_scale", n=f"{widths[0]}–{widths[-1]}")
     return Table(
         name=name,
-        convention=_convention(list(found.values())),
+        convention=both(f"convention_{channel}", border=border),
         same_pictures=name != "valid" or version == ARCHIVES[published.DIV2K_VALID].sha256,
         same_convention=all(r["border"] == border_width(usual, s) for (_, s), r in found.items()),
         scales=sorted(scales),
         rows=rows,
     )
-
-
-def _convention(results: list[Result]) -> tuple[str, str]:
-    """The channel and the border left out, which may differ by scale."""
-    widths = sorted({int(r["border"]) for r in results})
-    if len(widths) == 1:
-        border = both("border_pixels", n=widths[0])
-    else:
-        border = both("border_by_scale", n=f"{widths[0]}–{widths[-1]}")
-    return both(f"convention_{results[0]['channel']}", border=border)
 
 
 def network(results: Results, model: str, settings: Experiment | None) -> str | None:
@@ -108,11 +102,11 @@ def network(results: Results, model: str, settings: Experiment | None) -> str | 
     if weights.is_file():
         architecture = load_metadata(weights).get("architecture")
     elif settings is not None and isinstance(settings.models[model], TrainedModel):
-        architecture = settings.recipe(model).architecture.model_dump(mode="json")
+        architecture = settings.recipe(model).architecture
     if architecture is None:
         return None
     try:
-        return published.network(Architecture.model_validate(architecture))
+        return published_network(Architecture.model_validate(architecture))
     except ValueError as error:
         raise UserError(f"{weights}: its architecture is damaged: {error}") from None
 

@@ -17,8 +17,7 @@ from samples import SMALL, Folder, photograph
 
 import liif
 from liif import config
-from liif.checkpoints import published
-from liif.checkpoints.catalog import BUNDLED
+from liif.checkpoints.catalog import BUNDLED, published_network
 from liif.config_file import read_yaml
 from liif.data.div2k import ARCHIVES
 from liif.images import metrics
@@ -30,6 +29,7 @@ from liif.report import (
     build,
     downscaling,
     provenance,
+    published,
     render,
     results,
     rule_graph,
@@ -173,11 +173,11 @@ def test_a_hundred_thumbnails_of_anything_stay_small() -> None:
 
 def test_published_networks_are_known_by_their_size() -> None:
     edsr = Architecture(encoder=EDSREncoder())
-    assert published.network(edsr) == "EDSR-baseline-LIIF"
-    assert published.network(edsr.model_copy(update={"mean": (0.4, 0.4, 0.4)})) is not None
-    assert published.network(Architecture(encoder=RDNEncoder())) == "RDN-LIIF"
-    assert published.network(edsr.model_copy(update={"skip": "bicubic"})) is None
-    assert published.network(Architecture(encoder=EDSREncoder(blocks=15))) is None
+    assert published_network(edsr) == "EDSR-baseline-LIIF"
+    assert published_network(edsr.model_copy(update={"mean": (0.4, 0.4, 0.4)})) is not None
+    assert published_network(Architecture(encoder=RDNEncoder())) == "RDN-LIIF"
+    assert published_network(edsr.model_copy(update={"skip": "bicubic"})) is None
+    assert published_network(Architecture(encoder=EDSREncoder(blocks=15))) is None
 
 
 def test_measured_beside_published(made: Path) -> None:
@@ -355,7 +355,7 @@ def test_the_graph_leaves_out_what_others_imply() -> None:
 def test_the_graph_is_the_workflows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     snakefile = Path(build.__file__).parent.parent.parent / "Snakefile"
-    edges = rule_graph.rules(snakefile, "{}", "results/sr_800")
+    edges = rule_graph.rules(snakefile, config.experiment({}))
     assert {("pack", "train"), ("table", "report"), ("report", "sr_800")} <= set(edges)
 
 
@@ -363,7 +363,7 @@ def test_a_graph_that_snakemake_cannot_tell_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert rule_graph.rules(tmp_path / "no such file", "{}", "results/sr_800") == []
+    assert rule_graph.rules(tmp_path / "no such file", config.experiment({})) == []
     assert "the graph of the rules is left out" in capsys.readouterr().err
 
 
@@ -462,7 +462,7 @@ def test_command_line(made: Path, folder: Folder, tmp_path: Path) -> None:
 
 
 def test_small_networks_have_no_published_values() -> None:
-    assert [published.network(a) for a in SMALL.values()] == [None, None]
+    assert [published_network(a) for a in SMALL.values()] == [None, None]
 
 
 def test_upscale_works_without_the_report_extra_and_report_names_it(
