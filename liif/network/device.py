@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 import torch
 
-from liif.system import memory
+from liif.system import locks, memory
 from liif.system.errors import UserError
-from liif.system.locks import for_this_process
 
 _KINDS = ("cpu", "cuda", "mps", "xpu")
 """Devices that networks run on."""
-_held: list[IO[str]] = []
+_held: list[ExitStack] = []
 """Locks of GPUs that this process has taken; the kernel releases them when it ends."""
 
 
@@ -85,15 +83,11 @@ def _free_memory(index: int) -> int:
 def _take(index: int) -> bool:
     """Whether the GPU's lock could be taken."""
     uuid = torch.cuda.get_device_properties(index).uuid
-    path = Path(tempfile.gettempdir()) / f"liif-gpu-{uuid}-{os.getuid()}.lock"
-    file = for_this_process(path.open("a"))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return False
-    _held.append(file)
-    return True
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    held = locks.attempt(Path(tempfile.gettempdir()) / f"liif-gpu-{uuid}-{user}.lock")
+    if held is not None:
+        _held.append(held)
+    return held is not None
 
 
 def use_threads(threads: int | None) -> None:

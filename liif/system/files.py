@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -14,19 +13,16 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from liif.system.errors import UserError
-from liif.system.locks import attempt
-from liif.system.signals import STOP_SIGNALS
+from liif.system.locks import claim
 
-_UMASK = os.umask(0)
-os.umask(_UMASK)
 _DENIED = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
     errno.ENAMETOOLONG,
 }
 
 
-_LONGEST_NAME = 255
-"""Bytes that the common file systems allow a name."""
+_LONGEST_NAME = 250
+"""Bytes of a temporary file's name; common file systems allow 255, and `.lock` is appended."""
 
 
 class DiskFull(UserError):
@@ -35,31 +31,25 @@ class DiskFull(UserError):
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name when the block ends well.
+    """A temporary path beside `path`, renamed to it when the block ends without an error.
 
-    Whatever goes wrong, `path` is either as it was or complete; a full disk is said plainly.
+    Whatever goes wrong, `path` is unchanged or complete. A lock beside it refuses a second writer.
     """
-    # One name for each file, so that what a killed process left is replaced by the next one. The
-    # suffix stays, since some writers choose the format by it.
+    # One name for each file, so that the next writer replaces what a killed one left. It keeps the
+    # suffix, by which some writers choose the format.
     part = path.with_name(_temporary(path))
+    owned = part.with_name(f"{part.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A signal that comes while the file is made is heeded where it is taken away again.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        try:
-            claim = attempt(part)
-            if claim is None:
+        with claim(owned) as is_mine:
+            if not is_mine:
                 raise UserError(f"{path}: is being written by another process; wait for it")
-        except BaseException:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            raise
-        with claim:
             try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 yield part
                 with part.open("rb") as file:
                     os.fsync(file.fileno())
-                part.chmod(0o666 & ~_UMASK)  # some writers make files that only their owner reads
+                # Some writers make files that only their owner can read.
+                part.chmod(owned.stat().st_mode & 0o777)
                 part.replace(path)
             except BaseException:
                 with suppress(OSError):
@@ -71,7 +61,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def _temporary(path: Path) -> str:
     name = f".{path.stem}.part{path.suffix}"
-    if len(os.fsencode(name)) > _LONGEST_NAME:  # by a few bytes, where the name itself is not
+    if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f".{sha256(os.fsencode(path.name)).hexdigest()[:32]}.part{path.suffix}"
     return name
 

@@ -1,57 +1,100 @@
-"""One writer: a lock that the kernel releases when its holder dies, however it dies."""
+"""Locks that the kernel releases when their holder ends, however it ends."""
 
 from __future__ import annotations
 
-import fcntl
+import json
 import os
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
-from weakref import WeakSet
 
 from liif.system.errors import UserError
-from liif.system.processes import WORKFLOW, ask_to_stop, elsewhere, is_dead, jobs_of
+from liif.system.processes import WORKFLOW, is_dead, start_time, stop
 from liif.system.progress import log
+from liif.system.signals import postponed
 
 _PATIENCE = 120.0
 """Seconds that an orphaned job gets for its last step and for saving."""
-_held: list[IO[str]] = []
+_held: list[ExitStack] = []
 """Locks that are held until the process ends."""
-_open: WeakSet[IO[str]] = WeakSet()
-"""Lock files of this process. A fork of it, as a loader's worker is, may outlive it by seconds."""
 
 
-def for_this_process(file: IO[str]) -> IO[str]:
-    """Keep a lock from being held by forks of this process, too."""
-    _open.add(file)
-    return file
+@dataclass(frozen=True)
+class _Holder:
+    """The process that holds a lock, as it wrote itself into the lock file."""
+
+    pid: int
+    host: str = ""
+    started: float = 0
+    workflow: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine, and its number has not passed to another process."""
+        return self.host == socket.gethostname() and abs(start_time(self.pid) - self.started) < 2
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "another process"
+        elsewhere = self.host not in ("", socket.gethostname())
+        return f"process {self.pid}" + (f" on {self.host}" if elsewhere else "")
 
 
-def _close_in_fork() -> None:
-    for file in list(_open):
-        with suppress(OSError, ValueError):
-            file.close()  # not its number alone, which may be another file's by the time it goes
+def attempt(path: Path, *, create: bool = True) -> ExitStack | None:
+    """Hold the lock file until the result is closed; None when another process holds it.
+
+    Without `create`, None too when there is no such file. Forks of this process, such as
+    data-loader workers, do not hold it.
+    """
+    from filelock import FileLock, Timeout  # sets up its handling of forks
+
+    if not create and not path.exists():
+        return None
+    file = FileLock(path, blocking=False, thread_local=False, fallback_to_soft=False)
+    try:
+        file.acquire()
+    except Timeout:
+        return None
+    held = ExitStack()
+    held.callback(file.release)
+    return held
 
 
-os.register_at_fork(after_in_child=_close_in_fork)
+@contextmanager
+def claim(path: Path) -> Iterator[bool]:
+    """Whether the lock file could be taken; it is held within the block, then removed."""
+    held = None
+    try:
+        with postponed():
+            held = attempt(path)
+        yield held is not None
+    finally:
+        if held is not None:
+            _release(held, path)
 
 
 @contextmanager
 def lock(path: Path, purpose: str) -> Iterator[None]:
-    """Hold the lock file within a block; it is removed afterwards.
+    """Hold the lock file within a block, then remove it.
 
     Raises
     ------
     UserError
-        Another process holds it: at once, with that process's number.
+        Another process holds it; the message names that process, and its host if it is another.
     """
-    with _taken(path, purpose):
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    held = _take(path, purpose)
+    try:
+        yield
+    finally:
+        _release(held, path)
+
+
+def hold(path: Path, purpose: str) -> None:
+    """Hold the lock file until the process ends; refused as `lock` is."""
+    _held.append(_take(path, purpose))
 
 
 def lock_path(path: Path) -> Path:
@@ -61,91 +104,64 @@ def lock_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
-def hold(path: Path, purpose: str) -> None:
-    """Hold the lock file until the process ends; refused as `lock` is."""
-    _held.append(_taken(path, purpose))
-
-
 def is_held(path: Path) -> bool:
     """Whether another process holds the lock file."""
-    file = attempt(path, create=False)
-    if file is not None:
-        file.close()
-    return file is None and path.exists()
+    held = attempt(path, create=False)
+    if held is not None:
+        held.close()
+    return held is None and path.exists()
 
 
-def attempt(path: Path, *, create: bool = True) -> IO[str] | None:
-    """The lock file, held until it is closed; None when another process holds it.
-
-    Without `create`, None too when there is none.
-    """
-    while True:
-        try:
-            file = for_this_process(path.open("a+" if create else "r+"))
-        except FileNotFoundError:
-            if create:
-                raise
-            return None
-        if not _try(file):
-            file.close()
-            return None
-        if _is_current(file, path):
-            return file
-        file.close()
+def _release(held: ExitStack, path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()  # while it is held; on Windows filelock removes it afterwards
+    held.close()
 
 
-def _taken(path: Path, purpose: str) -> IO[str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        file = for_this_process(path.open("a+"))
-        if not _try(file) and not _take_over(file, purpose):
-            holder, workflow = _owner(file)
-            file.close()
+def _take(path: Path, purpose: str) -> ExitStack:
+    while (held := attempt(path)) is None:
+        holder = _read(path)
+        if holder is None:
+            continue  # its holder has just removed it
+        held = _take_over(path, holder, purpose)
+        if held is None:
             raise UserError(
-                f"{path.parent}: {purpose} is running already (process {holder}"
-                f"{elsewhere(workflow)}); wait for it or stop it first"
+                f"{path.parent}: {purpose} is running already ({holder}); "
+                "wait for it or stop it first"
             )
-        if _is_current(file, path):
-            break
-        file.close()  # its last holder has removed it meanwhile
-    file.truncate(0)
-    file.write(f"{os.getpid()} {os.environ.get(WORKFLOW, '')}")
-    file.flush()
-    return file
+        break
+    this = _Holder(
+        os.getpid(), socket.gethostname(), start_time(os.getpid()), os.environ.get(WORKFLOW, "")
+    )
+    with suppress(OSError):  # a lock on a full disk is one nevertheless
+        path.write_text(json.dumps(asdict(this)), encoding="utf-8")
+    return held
 
 
-def _is_current(file: IO[str], path: Path) -> bool:
+def _read(path: Path) -> _Holder | None:
+    """The holder of a lock; None when the file is gone."""
     try:
-        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return False
-
-
-def _try(file: IO[str]) -> bool:
+        return None
+    except OSError:
+        text = ""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return _Holder(**json.loads(text))
+    except (ValueError, TypeError):  # just taken, or by liif 0.1.0, which wrote `PID WORKFLOW`
+        pid = text.partition(" ")[0]
+        return _Holder(int(pid) if pid.isdecimal() else 0)
 
 
-def _owner(file: IO[str]) -> tuple[int, str]:
-    """The holder's process number, and the workflow that started it."""
-    file.seek(0)
-    holder, _, workflow = file.read().strip().partition(" ")
-    return int(holder) if holder.isdecimal() else 0, workflow
-
-
-def _take_over(file: IO[str], purpose: str) -> bool:
-    """Ask a job to save and stop whose workflow was killed; it would run on for nobody."""
-    holder, workflow = _owner(file)
-    if not holder or not is_dead(workflow):
-        return False
-    log(f"{purpose} still runs (process {holder}), but its workflow was killed: asking it to stop")
-    ask_to_stop([holder, *jobs_of(holder)])
+def _take_over(path: Path, holder: _Holder, purpose: str) -> ExitStack | None:
+    """Ask an orphaned job to save and stop: its workflow was killed, so nobody waits for it."""
+    if not (holder.is_here and is_dead(holder.workflow)):
+        return None
+    log(f"{purpose} still runs ({holder}), but its workflow was killed: asking it to stop")
+    stop(holder.pid)
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        if _try(file):
-            return True
+        if (held := attempt(path)) is not None:
+            return held
         time.sleep(0.1)
-    return False
+    return None

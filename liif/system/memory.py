@@ -1,4 +1,4 @@
-"""Running out of memory, told as what can be lowered."""
+"""How much memory is free, and errors that name what to lower when it runs out."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from liif.system.errors import UserError
 
-_SAID = re.compile(
+_OUT_OF_MEMORY = re.compile(
     "out of memory|can't allocate memory|not enough memory|bad_alloc|_ALLOC_FAILED|shared memory"
     "|DataLoader worker .* killed by signal: Killed",
     re.IGNORECASE,
 )
-"""What PyTorch's errors say of it, of a GPU and of the CPU."""
+"""In the messages of PyTorch's errors, on GPUs and on the CPU."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is for want of memory that this was raised."""
+    """Whether a lack of memory caused this error."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and bool(_SAID.search(str(error)))
+        isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
     )
 
 
 @contextmanager
 def explain(task: str, remedy: str, kind: type[UserError] = UserError) -> Iterator[None]:
-    """Make running out of memory within the block one line of that kind."""
+    """Turn a lack of memory within the block into an error of one line."""
     try:
         yield
     except Exception as error:
@@ -38,12 +38,61 @@ def explain(task: str, remedy: str, kind: type[UserError] = UserError) -> Iterat
         raise kind(f"{task}: there is not enough memory; {remedy}") from None
 
 
-def available() -> int:
-    """Bytes of main memory that are free for use."""
+def available(root: Path = Path("/")) -> int:
+    """Bytes of main memory that this process may still take.
+
+    The least of what the machine, the cgroups (containers, Slurm jobs) and the resource limits of
+    the process leave. `root` is where the system's files are.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available
+    return min([free, *_left_in_cgroups(root), *_left_by_limits()])
+
+
+def _left_in_cgroups(root: Path) -> Iterator[int]:
+    """What each cgroup that limits this process leaves, from its own up to the root."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            base, limit, used = "sys/fs/cgroup", "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            base = "sys/fs/cgroup/memory"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        group = PurePosixPath(path.lstrip("/"))
+        for folder in (root / base / level for level in (group, *group.parents)):
+            try:
+                left = int((folder / limit).read_text()) - int((folder / used).read_text())
+            except (OSError, ValueError):  # not visible in this container, or unlimited ("max")
+                continue
+            yield max(0, left + _file_cache(folder))
+
+
+def _file_cache(group: Path) -> int:
+    """Bytes of a cgroup that cache files, which the kernel takes back when memory runs short."""
+    try:
+        found = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.M)
     except OSError:
-        pass
-    return 4 << 30  # of a machine that does not say
+        return 0
+    return int(found[1]) if found else 0
+
+
+def _left_by_limits() -> Iterator[int]:
+    """What `ulimit -v` and `ulimit -d` leave."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    import psutil
+
+    used = psutil.Process().memory_info()
+    for kind, taken in ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, used.data)):
+        limit = resource.getrlimit(kind)[0]
+        if limit != resource.RLIM_INFINITY:
+            yield max(0, limit - taken)

@@ -8,20 +8,24 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 WORKFLOW = "LIIF_WORKFLOW"
-"""Environment variable in which the workflow says to its jobs which one it is."""
+"""Environment variable by which a workflow passes its identity, `PID@HOST`, to its jobs."""
 
 
 def this_workflow() -> str:
-    """What a workflow in this process gives its jobs as their `LIIF_WORKFLOW`."""
+    """The identity of a workflow that runs in this process."""
     return f"{os.getpid()}@{socket.gethostname()}"
 
 
 def started_by_dvc() -> str:
-    """The `dvc` process that started this one, as workflows are named; empty if none did.
+    """The identity of the `dvc` process that started this one; empty if none did.
 
-    `dvc repro` that is killed leaves its workflow running: the next one must know whose it is.
+    A killed `dvc repro` leaves its workflow running; the next one must know whose it is.
     """
     if "DVC_STAGE" not in os.environ:
         return ""
@@ -35,45 +39,38 @@ def started_by_dvc() -> str:
 
 
 def is_dead(workflow: str) -> bool:
-    """Whether a workflow is known to have ended; of one on another machine nothing is known."""
-    process, _, host = workflow.partition("@")
-    return host == socket.gethostname() and process.isdecimal() and not _alive(int(process))
+    """Whether a workflow has certainly ended; nothing is known of other machines."""
+    import psutil
+
+    pid, _, host = workflow.partition("@")
+    return host == socket.gethostname() and pid.isdecimal() and not psutil.pid_exists(int(pid))
 
 
-def elsewhere(workflow: str) -> str:
-    """Where a workflow runs, if that is another machine: ` on node7`."""
-    host = workflow.partition("@")[2]
-    return f" on {host}" if host not in ("", socket.gethostname()) else ""
+def start_time(pid: int) -> float:
+    """When a process of this machine started, in seconds since the epoch; 0 when it is gone."""
+    import psutil
+
+    with suppress(psutil.Error, ValueError, OverflowError):
+        return psutil.Process(pid).create_time()
+    return 0
 
 
-def jobs_of(workflow: int) -> list[int]:
-    """The jobs below a workflow, which would wait for them; they save and stop when asked."""
-    try:
-        import psutil
-    except ImportError:  # then there is no workflow either
-        return []
+def stop(pid: int) -> None:
+    """Ask a process to save and stop, and the jobs below it, which it would wait for."""
+    import psutil
+
+    jobs = _jobs_below(pid)
     with suppress(psutil.Error):
-        below = psutil.Process(workflow).children(recursive=True)
-        return [p.pid for p in below if any(Path(w).name == "liif" for w in p.cmdline()[:2])]
-    return []
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        psutil.Process(pid).terminate()
+    _terminate(jobs)
 
 
 def pass_on_sigterm() -> None:
     """From now on SIGTERM to this workflow asks its jobs to save and stop, too.
 
     Snakemake itself answers SIGTERM by waiting for the running jobs, which may take a week. Its
-    handler is left as it is: what tells of the signal is the descriptor that Python writes every
-    signal's number to. In a thread of some other program nothing is done.
+    handler stays in place; a descriptor to which Python writes the number of every signal reports
+    it. Does nothing outside the main thread, as when another program runs the workflow.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -84,16 +81,30 @@ def pass_on_sigterm() -> None:
     def watch() -> None:
         while numbers := os.read(read, 64):
             if signal.SIGTERM in numbers:
-                ask_to_stop(jobs_of(os.getpid()))
+                _terminate(_jobs_below(os.getpid()))
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def ask_to_stop(processes: list[int]) -> None:
-    """SIGTERM to those processes that there still are."""
+def _jobs_below(pid: int) -> list[psutil.Process]:
+    """The `liif` commands among a process's descendants."""
+    import psutil
+
+    jobs: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        for process in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.Error):  # it has just ended, or its parent has not waited for it
+                if any(Path(word).name == "liif" for word in process.cmdline()[:2]):
+                    jobs.append(process)
+    return jobs
+
+
+def _terminate(processes: list[psutil.Process]) -> None:
+    import psutil
+
     for process in processes:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGTERM)
+        with suppress(psutil.Error):
+            process.terminate()
 
 
 class PeerFailed(Exception):

@@ -1,22 +1,23 @@
-"""Addresses that are shown or kept: without what opens doors."""
+"""URLs as they are shown and stored: without passwords."""
 
 from __future__ import annotations
 
 import re
 
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s'\"<>]*)", re.IGNORECASE)
-_FILES = ("sqlite:", "file:")
-"""Addresses of files, where @ and ? are parts of names."""
+_URL = re.compile(
+    r"""
+    (?P<scheme> [a-z][a-z0-9+.-]*:// ) (?<!sqlite://) (?<!file://)
+    (?:
+        [^\s'"<>/?\#]* @            # user and password, before the first slash
+      | [^\s'"<>/?\#@:]+ : (?!\d*(?:[/?\#\s]|$)) [^\s'"<>]* @  # a password with a slash, no port
+    )?
+    (?P<place> [^\s'"<>?]* )
+    (?: \? [^\s'"<>]* )?            # the query, which may hold a token
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def redact(text: str) -> str:
-    """A text with names, passwords and queries taken out of the addresses in it."""
-    return _ADDRESS.sub(_plain, text)
-
-
-def _plain(address: re.Match[str]) -> str:
-    scheme, rest = address.groups()
-    if scheme.lower().startswith(_FILES):
-        return address.group()
-    # A password may hold any character, so all up to the last @ goes.
-    return scheme + rest.rpartition("@")[2].partition("?")[0]
+    """A text whose URLs have no user, password or query; paths, also with @, stay whole."""
+    return _URL.sub(r"\g<scheme>\g<place>", text)

@@ -1,8 +1,9 @@
-"""Stopping on request: save first, and say how to go on."""
+"""Stopping on request: jobs save first and say how to resume."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -10,12 +11,16 @@ from typing import Any, NoReturn
 
 from liif.system.progress import log
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, what machines and workflows send before they take a job away, a closed terminal."""
+STOP_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)  # Windows has no SIGHUP
+)
+"""Ctrl-C, the request of a cluster or a workflow, a closed terminal."""
 
 
 class Interrupted(Exception):
-    """A job was asked to stop by a signal, and what it had done is saved."""
+    """A signal asked a job to stop, and the job has saved its progress."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -23,9 +28,9 @@ class Interrupted(Exception):
 
 
 class Stopped(BaseException):
-    """A signal, on its way up through a job whose half-written files are taken away by it.
+    """A signal that unwinds a job, which removes its half-written files.
 
-    No `Exception`, so that nothing takes it for a failure that work may go on after.
+    Not an `Exception`, so that no handler mistakes it for a failure to recover from.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -35,10 +40,10 @@ class Stopped(BaseException):
 
 @contextmanager
 def raise_on_stop() -> Iterator[None]:
-    """Within the block the signals that ask a job to stop raise `Stopped`."""
+    """Raise `Stopped` for the signals that ask a job to stop, within the block."""
 
     def unwind(number: int, _: FrameType | None) -> NoReturn:
-        for each in STOP_SIGNALS:  # a second one must not disturb the tidying up
+        for each in STOP_SIGNALS:  # a second one must not disturb the clean-up
             signal.signal(each, signal.SIG_IGN)
         raise Stopped(number)
 
@@ -47,11 +52,24 @@ def raise_on_stop() -> Iterator[None]:
 
 
 @contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collects the signals that ask a job to stop; a second Ctrl-C stops it at once.
+def postponed() -> Iterator[None]:
+    """Postpone the signals that ask a job to stop until the end of the block."""
+    if threading.current_thread() is not threading.main_thread():  # which alone handles signals
+        yield
+        return
+    arrived: list[int] = []
+    with _handling(lambda number, _: arrived.append(number)):
+        yield
+    for number in arrived:
+        signal.raise_signal(number)
 
-    Other signals come twice without meaning more: from a machine's manager and from the workflow.
-    So they do after this block, while a job that was asked to stop comes to its end.
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collect the signals that ask a job to stop; a second Ctrl-C stops it at once.
+
+    Other signals may come twice, from a cluster and from the workflow, and mean no more than once.
+    That holds after this block, too, while a job that was asked to stop ends.
     """
     asked: list[int] = []
 
@@ -66,16 +84,13 @@ def stop_requests() -> Iterator[list[int]]:
         try:
             yield asked
         finally:
-            if asked:
-                for number in {signal.SIGTERM, signal.SIGHUP} & before.keys():
-                    if callable(
-                        before[number]
-                    ):  # `raise_on_stop`, which takes this away at its end
-                        before[number] = _heeded
+            for number in before.keys() - {signal.SIGINT}:
+                if asked and callable(before[number]):  # `raise_on_stop`, which restores its own
+                    before[number] = _stopping_already
 
 
-def _heeded(_: int, __: FrameType | None) -> None:
-    """The job stops already."""
+def _stopping_already(_: int, __: FrameType | None) -> None:
+    """Ignore a signal, since the job is stopping."""
 
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
@@ -83,8 +98,8 @@ _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 @contextmanager
 def _handling(handler: _Handler) -> Iterator[dict[int, _Handler]]:
-    """Within the block the handler has those signals; the handlers before it."""
-    # What is ignored stays so, as nohup and scripts wish.
+    """Handle those signals within the block; yields the handlers to restore after it."""
+    # An ignored signal stays ignored, as nohup and scripts wish.
     heeded = [s for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
     before: dict[int, _Handler] = {s: signal.signal(s, handler) for s in heeded}
     try:

@@ -143,7 +143,7 @@ def test_a_bad_target_does_not_keep_the_others(
     longest = "n" * 251  # with its ending all that a name may have
     source, out = folder("lr", a=(4, 4), b=(4, 4), c=(4, 4), **{longest: (4, 4)}), tmp_path / "sr"
     (out / "a.png").mkdir(parents=True)
-    busy = attempt(out / ".b.part.png")
+    busy = attempt(out / ".b.part.png.lock")
     assert busy is not None
     with busy, pytest.raises(UserError) as caught:
         upscale([source], out, job("bicubic"))

@@ -1,13 +1,13 @@
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 import pytest
 
-from liif.system import files, locks
+from liif.system import locks
 from liif.system.errors import UserError
-from liif.system.files import atomic_write, write_json
+from liif.system.files import atomic_write, write_json, write_text
 from liif.system.signals import Stopped, raise_on_stop
 
 
@@ -51,8 +51,8 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
             part.write_text("x")
             assert part.suffix == Path(name).suffix
         assert (tmp_path / name).read_text() == "x"
-    with pytest.raises(UserError, match="File name too long"), atomic_write(tmp_path / ("n" * 256)):
-        pass
+    with pytest.raises(UserError, match="File name too long"):
+        write_text(tmp_path / ("n" * 256), "x")
 
 
 def test_a_signal_while_the_file_is_made_leaves_nothing(
@@ -60,13 +60,24 @@ def test_a_signal_while_the_file_is_made_leaves_nothing(
 ) -> None:
     real = locks.attempt
 
-    def attempt(path: Path) -> IO[str] | None:
-        claim = real(path)
-        signal.raise_signal(signal.SIGTERM)  # the file is there, and nobody knows of it yet
-        return claim
+    def attempt(path: Path) -> ExitStack | None:
+        held = real(path)
+        signal.raise_signal(signal.SIGTERM)  # the lock file exists, and nobody knows of it yet
+        return held
 
-    monkeypatch.setattr(files, "attempt", attempt)
+    monkeypatch.setattr(locks, "attempt", attempt)
     with pytest.raises(Stopped), raise_on_stop():
         write_json(tmp_path / "a.json", {})
     assert list(tmp_path.iterdir()) == []
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_the_file_has_the_usual_permissions(tmp_path: Path, umask: int) -> None:
+    """Although some writers make files that only their owner can read."""
+    before = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / "x") as part:
+            part.touch(0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -37,6 +37,53 @@ def test_other_errors_stay_themselves() -> None:
             raise error
 
 
+def write(folder: Path, **values: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in values.items():
+        (folder / name.replace("_", ".", 1)).write_text(f"{value}\n")
+
+
+def test_available_memory_is_the_least_that_cgroups_leave(tmp_path: Path) -> None:
+    free = memory.available(tmp_path)
+    assert free > 100_000_000
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text("0::/slurm/job_7/step_0\n")
+    root = tmp_path / "sys" / "fs" / "cgroup"
+    write(root / "slurm" / "job_7" / "step_0", memory_max="max", memory_current=4_000_000)
+    assert memory.available(tmp_path) > 100_000_000
+    write(root / "slurm" / "job_7", memory_max=70_000_000, memory_current=10_000_000)
+    assert memory.available(tmp_path) == 60_000_000
+    write(root / "slurm", memory_max=50_000_000, memory_current=20_000_000)
+    assert memory.available(tmp_path) == 30_000_000
+    # The kernel drops cached files before it kills a process.
+    write(root / "slurm", memory_stat="anon 1\ninactive_file 5000000\nactive_file 1")
+    assert memory.available(tmp_path) == 35_000_000
+    write(root, memory_max=1_000, memory_current=2_000)  # as in a container of its own namespace
+    assert memory.available(tmp_path) == 0
+
+
+def test_available_memory_in_a_cgroup_of_version_1(tmp_path: Path) -> None:
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    lines = "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n1:name=systemd:/x:y\n"
+    (tmp_path / "proc" / "self" / "cgroup").write_text(lines)
+    root = tmp_path / "sys" / "fs" / "cgroup" / "memory"  # a container sees its group as the root
+    write(root, memory_limit_in_bytes=2**63 - 4096, memory_usage_in_bytes=7)
+    assert memory.available(tmp_path) > 100_000_000
+    write(root, memory_limit_in_bytes=9_000_000, memory_usage_in_bytes=7_000_000)
+    assert memory.available(tmp_path) == 2_000_000
+
+
+@pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_available_memory_below_a_limit_of_the_process(kind: str) -> None:
+    code = (
+        "import psutil, resource; from liif.system import memory\n"
+        f"limit = psutil.Process().memory_info().vms + 50_000_000\n"
+        f"resource.setrlimit(resource.{kind}, (limit, limit)); print(memory.available())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) < 400_000_000
+
+
 LITTLE = (
     "import resource, sys\n"
     "import torch, liif.training.train, liif.network.model\n"

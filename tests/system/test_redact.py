@@ -15,8 +15,13 @@ from liif.system.redact import redact
         ("postgresql://db/name?user=u&password=geheim", "postgresql://db/name"),
         ("HTTPS://h/x?token=abc", "HTTPS://h/x"),
         ("http://u:p@ss@host", "http://host"),
-        ("no address, a@b", "no address, a@b"),
+        ("no URL, a@b", "no URL, a@b"),
+        ("https://host/me@work/a.pth", "https://host/me@work/a.pth"),
+        ("https://host:5000/me@work/a.pth", "https://host:5000/me@work/a.pth"),
+        ("s3://bucket/a@2x.png and me@work/b", "s3://bucket/a@2x.png and me@work/b"),
+        ("https://u:p@host/me@work", "https://host/me@work"),
+        ("file:///home/me@work/a?b", "file:///home/me@work/a?b"),
     ],
 )
-def test_what_opens_doors_is_not_shown(text: str, shown: str) -> None:
+def test_only_passwords_and_queries_are_hidden(text: str, shown: str) -> None:
     assert redact(text) == shown
