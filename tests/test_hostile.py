@@ -22,7 +22,9 @@ from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches
 from liif.images.read import MAX_PIXELS_VARIABLE, read_picture
 from liif.inference.gather import gather
-from liif.inference.upscale import Job, Size, upscale
+from liif.inference.plan import Job
+from liif.inference.size import Size
+from liif.inference.upscale import upscale
 from liif.inference.upscaler import open_upscaler
 from liif.system.errors import PictureError, UserError
 
@@ -174,7 +176,7 @@ def test_upscaling_skips_broken_pictures(
     for name, data in BROKEN.items():
         (source / name).write_bytes(data)
     job = Job(upscaler=open_upscaler("bicubic"), size=Size(scale=2))
-    with pytest.raises(UserError, match="5 of 6 pictures were not enlarged") as caught:
+    with pytest.raises(UserError, match="5 of 6 pictures failed") as caught:
         upscale([source], out, job)
     assert all(name in str(caught.value) for name in BROKEN)
     assert [p.name for p in out.iterdir()] == ["good.png"]

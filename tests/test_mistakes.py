@@ -18,7 +18,8 @@ from liif.cli.options import parse_sources
 from liif.config_file import merge
 from liif.data import manifests
 from liif.images import metrics
-from liif.inference import upscale
+from liif.inference import plan
+from liif.inference.size import parse_size
 from liif.system.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -98,7 +99,7 @@ def test_sizes(
     text: str | None, width: int | None, height: int | None, shape: tuple[int | None, int | None]
 ) -> None:
     with suppress(UserError):
-        size = upscale.parse_size(None, text, width, height)
+        size = parse_size(None, text, width, height)
         with suppress(ValueError):  # of a size below the picture's
             assert min(size.of((shape[0] or 1, shape[1] or 1))) >= 1
 
@@ -115,7 +116,7 @@ def test_any_text_as_option_value(text: str) -> None:
         manifests.parse_bucket,
         metrics.parse_border,
         metrics.parse_channel,
-        upscale.parse_format,
+        plan.parse_format,
         one_source,
     ]
     for parse in parsers:

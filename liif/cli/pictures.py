@@ -110,15 +110,17 @@ def upscale(
 
     liif upscale holiday -r -o enlarged --scale 2.5 --format webp
     """
-    from liif.data import manifests as buckets
+    from liif.data.manifests import parse_bucket, read_manifests, write_manifest
     from liif.inference import upscale as stage
+    from liif.inference.plan import Job, parse_format
+    from liif.inference.size import parse_size
     from liif.inference.upscaler import open_upscaler
 
-    asked = stage.parse_size(scale, size, width, height)
-    suffix = ".png" if format_ is None else stage.parse_format(format_, out)
+    asked = parse_size(scale, size, width, height)
+    suffix = ".png" if format_ is None else parse_format(format_, out)
     if manifest is not None:
         require_writable(manifest)
-    job = stage.Job(
+    job = Job(
         upscaler=open_upscaler(weights, device, threads, to_bytes(max_memory), self_ensemble),
         size=asked,
         suffix=suffix,
@@ -127,13 +129,13 @@ def upscale(
         flat=manifest is not None or only is not None,
         overwrite=overwrite,
         title=name,
-        bucket=buckets.parse_bucket(bucket),
-        names=None if only is None else buckets.read_manifests(only),
+        bucket=parse_bucket(bucket),
+        names=None if only is None else read_manifests(only),
     )
     with lock(lock_path(manifest), f"upscaling to {out}") if manifest else nullcontext():
         made = stage.upscale(inputs, out, job)
         if manifest is not None:
-            buckets.write_manifest(manifest, made, *([out] if out is not None else []))
+            write_manifest(manifest, made, *([out] if out is not None else []))
 
 
 @app.command(rich_help_panel=PICTURES)

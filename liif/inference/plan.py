@@ -1,24 +1,57 @@
-"""What a call to enlarge pictures makes from what, decided before anything is made."""
+"""Plan of `liif upscale`: which picture becomes which output file, before any work is done."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from mimetypes import MimeTypes
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from liif.data import manifests as buckets
+from PIL import Image
+
 from liif.data.collection import Collection, open_collection
-from liif.data.manifests import Bucket
+from liif.data.manifests import EVERYTHING, TAG, Bucket
 from liif.images.png import png_text
-from liif.inference.places import counted, is_picture, require_place
+from liif.images.read import PICTURE_SUFFIXES
+from liif.images.write import FORMATS, format_of
+from liif.inference.size import Size
+from liif.inference.upscaler import Upscaler
 from liif.system.errors import PictureError, UserError
+from liif.system.files import require_writable
 from liif.system.progress import log
+
+_NO_FOLDERS = {".heic", ".heif", ".avif", ".jxl", ".dng", ".jp2"}
+"""Endings of files that neither Python nor Pillow knows."""
+_KNOWN = MimeTypes()
+"""Python's own endings, whatever the machine adds to them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Settings of one call of `upscale`."""
+
+    upscaler: Upscaler
+    size: Size
+    suffix: str = ".png"
+    """Ending, and so format, of output files that are not named in full."""
+    quality: int = 95
+    """Of JPEG and WebP, 1 to 100."""
+    recursive: bool = False
+    """Include subfolders."""
+    flat: bool = False
+    """Identify pictures by name alone and write all into one folder, as the workflow does;
+    otherwise the output mirrors the folders of the input."""
+    overwrite: bool = False
+    """Replace output files that were made from another input or with other settings."""
+    title: str = "upscaling"
+    bucket: Bucket = EVERYTHING
+    names: Iterable[str] | None = None
+    """Only these pictures."""
 
 
 class Task(NamedTuple):
-    """A picture, and where it goes."""
+    """A picture and its output file."""
 
     pictures: Collection
     name: str
@@ -26,199 +59,151 @@ class Task(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What to call the picture in a message."""
+        """The picture's name in messages."""
         return self.pictures.label(self.name)
 
     @property
     def file(self) -> Path | None:
-        """Where the picture lies; None within an archive."""
+        """The picture's file; None within an archive."""
         return self.pictures.file(self.name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which pictures are asked for, and how the new files are called."""
-
-    label: str
-    """What the new names say of the size, as x8."""
-    suffix: str
-    """Ending of pictures whose file is not named in full."""
-    recursive: bool = False
-    flat: bool = False
-    overwrite: bool = False
-    bucket: Bucket = buckets.EVERYTHING
-    names: Iterable[str] | None = None
+_Identity = tuple[int, int]
+"""Device and number of a file, equal for all its names."""
 
 
 @dataclass
 class Plan:
-    """What is to be made, and what cannot be."""
+    """What to upscale, and what cannot be."""
 
     tasks: list[Task] = field(default_factory=list)
-    problems: list[PictureError] = field(default_factory=list)
-    """Of inputs that give no pictures, and of single pictures."""
+    problems: list[UserError] = field(default_factory=list)
+    """Unusable inputs and pictures."""
+    _inputs: dict[_Identity, Path] = field(default_factory=dict)
+    """Pictures without our mark: never written over."""
+    _results: dict[_Identity, Path] = field(default_factory=dict)
+    """Results of an earlier call: never upscaled."""
+
+    def add(self, source: Path, out: Path | None, job: Job) -> None:
+        """Add the pictures of one input."""
+        names = None if job.names is None else [n for n in sorted(job.names) if n in job.bucket]
+        if names == []:  # an empty bucket, whose folder may not even exist
+            return
+        recursive = job.recursive or job.flat
+        pictures = open_collection(source, flat=job.flat, recursive=recursive, lenient=True)
+        self.problems += pictures.unusable
+        if out is not None and source.is_dir() and out.resolve() == source.resolve():
+            raise UserError(f"{out}: is the folder of the input pictures; give another")
+        holds_out = out is not None and source.is_dir() and _within(out, source)
+        for file in filter(None, map(pictures.file, pictures.names)):
+            if (identity := _identity(file)) is None:
+                continue
+            below = holds_out and out is not None and _within(file, out)
+            marked = below and _is_marked(file)
+            if marked or (below and file.suffix.lower() != ".png"):  # only PNG holds our mark
+                self._results[identity] = file
+            if not marked:
+                self._inputs[identity] = file
+        for name in names or [n for n in pictures.names if n in job.bucket]:
+            if pictures.has(name):
+                self.tasks.append(Task(pictures, name, _target(source, name, out, job)))
+            else:
+                self.problems.append(PictureError(f"{source}: has no picture {name}"))
+
+    def check(self, out: Path | None, overwrite: bool) -> None:
+        """Drop earlier results and repeated inputs, and refuse targets that must not be written."""
+        if out is None:
+            self._find_results({task.target for task in self.tasks})
+        tasks: dict[Path, Task] = {}
+        seen: set[tuple[object, Path]] = set()
+        for task in self.tasks:
+            identity, there = _identity(task.file), _identity(task.target)
+            key = identity or (str(task.pictures.path), task.name), task.target
+            if identity in self._results or key in seen:
+                continue
+            seen.add(key)
+            if there in self._inputs and there == identity:
+                problem = f"{task.target}: is the picture itself; give another name or folder"
+            elif there in self._inputs and (overwrite or there not in self._results):
+                problem = (
+                    f"{task.label}: would replace {task.target}, which may be an original; "
+                    "give another folder"
+                )
+            elif task.target == out and tasks:
+                raise UserError(f"{out}: cannot hold several pictures; give a folder")
+            elif task.target in tasks:
+                other = f"already the output of {tasks[task.target].label}"
+                problem = f"{task.label}: {task.target} is {other}; rename one"
+            else:
+                tasks[task.target] = task
+                continue
+            self.problems.append(PictureError(problem))
+        self.tasks = list(tasks.values())
+        if self._results:
+            number, first = len(self._results), next(iter(self._results.values()))
+            more = f" and {number - 1} more" if number > 1 else ""
+            log(f"skipped, taken for results of an earlier call: {first}{more}")
+
+    def _find_results(self, targets: set[Path]) -> None:
+        """Recognise marked pictures among the inputs that are targets of this very call."""
+        for task in self.tasks:
+            identity, file = _identity(task.file), task.file
+            if identity and file and _beside(file, file.name) in targets and _is_marked(file):
+                self._results[identity] = file
+                self._inputs.pop(identity, None)
 
 
-def plan(inputs: Iterable[Path], out: Path | None, wanted: Wanted) -> Plan:
-    """Find the pictures, and where each goes; what is wrong with one input keeps no other.
+def plan(inputs: Iterable[Path], out: Path | None, job: Job) -> Plan:
+    """Find the pictures and their output files; one unusable input affects no other.
 
-    No target is a picture that was given, by whatever name: nobody's originals are replaced.
-    What carries our mark and lies where this call puts a picture was made by an earlier call,
-    and is no input.
+    Files that exist are skipped later, or replaced with `overwrite`. No input picture is written
+    over, by whatever name. Pictures with our mark are not upscaled again where this call puts its
+    own.
 
     Raises
     ------
     UserError
-        Nothing at all can go to `out`.
+        Nothing at all can be written to `out`.
     """
     if out is not None:
         require_place(out)
-    found = _Found(out, wanted)
+    found = Plan()
     for source in inputs:
         try:
-            found.add(source)
+            found.add(source, out, job)
         except UserError as error:
-            found.plan.problems.append(PictureError(str(error)))
+            found.problems.append(error)
         except OSError as error:
-            reason = error.strerror or error
-            found.plan.problems.append(PictureError(f"{source}: cannot be read: {reason}"))
-    return found.checked()
+            found.problems.append(UserError(f"{source}: cannot be read: {error.strerror or error}"))
+    found.check(out, job.overwrite)
+    _require_writable_targets(found)
+    return found
 
 
-class _Found:
-    """Inputs as they are gone through."""
-
-    def __init__(self, out: Path | None, wanted: Wanted) -> None:
-        self.out, self.wanted = out, wanted
-        self.plan = Plan()
-        self._originals: dict[_Identity, Path] = {}
-        self._unmarked: dict[_Identity, Path] = {}
-        """Below `out`, of formats that hold no mark: made by an earlier call, or not."""
-        self._seen: set[tuple[object, Path]] = set()
-
-    def add(self, source: Path) -> None:
-        """Take up the pictures of an input."""
-        w = self.wanted
-        names = None if w.names is None else [n for n in sorted(w.names) if n in w.bucket]
-        if names == []:  # an empty bucket, whose folder may not even exist
-            return
-        pictures = open_collection(
-            source, flat=w.flat, recursive=w.recursive or w.flat, lenient=True
-        )
-        self.plan.problems += pictures.unusable
-        # Asked once, since resolving each of many pictures takes longer than all the rest.
-        inside = self.out is not None and source.is_dir() and _within(self.out, source)
-        results = {n for n in pictures.names if not self._is_original(pictures.file(n), inside)}
-        if self.out is not None and source.is_dir() and self.out.resolve() == source.resolve():
-            raise UserError(f"{self.out}: is the folder that the pictures come from; give another")
-        for name in names or [n for n in pictures.names if n in w.bucket]:
-            if name in results:
-                continue
-            if not pictures.has(name):
-                self.plan.problems.append(PictureError(f"{source}: has no picture {name}"))
-                continue
-            task = Task(pictures, name, _target(source, name, self.out, w))
-            key = _identity(task.file) or (str(source), name), task.target
-            if key not in self._seen:  # the same picture twice is one
-                self._seen.add(key)
-                self.plan.tasks.append(task)
-
-    def _is_original(self, file: Path | None, inside: bool) -> bool:
-        """Whether a picture was not made by an earlier call; remembered as what is not replaced.
-
-        `inside` is whether results go somewhere within the folder that it is of.
-        """
-        identity = _identity(file)
-        if file is None or identity is None:
-            return True
-        below = inside and self.out is not None and _within(file, self.out)
-        if below and file.suffix.lower() != ".png":
-            self._unmarked[identity] = file
-            return False
-        if below and _is_ours(file):
-            return False
-        self._originals[identity] = file
-        return True
-
-    def checked(self) -> Plan:
-        """The plan without what an earlier call made, and without what would replace a picture."""
-        tasks = self._without_results()
-        if self._unmarked:
-            log(
-                f"{counted(len(self._unmarked), 'picture')} within {self.out} not marked as liif's "
-                "(only PNG is): taken for made by an earlier call, and not enlarged"
-            )
-        kept = []
-        for task in tasks:
-            try:
-                self._require_no_original(task)
-            except PictureError as error:
-                self.plan.problems.append(error)
-            else:
-                kept.append(task)
-        return Plan(kept, self.plan.problems)
-
-    def _without_results(self) -> list[Task]:
-        """Leave out what an earlier call put beside another input, as `*.png` finds it again."""
-        if self.out is not None:
-            return self.plan.tasks
-        targets = {task.target: task for task in self.plan.tasks}
-        kept, left = [], []
-        for task in self.plan.tasks:
-            file = task.file
-            if file is not None and file.resolve() in targets and _is_ours(file):
-                left.append(task)
-                identity = _identity(file)
-                assert identity is not None  # it has just been read
-                self._originals.pop(identity, None)
-            else:
-                kept.append(task)
-        if left:
-            first = left[0]
-            assert first.file is not None
-            others = f" and {counted(len(left) - 1, 'other')} like it" if len(left) > 1 else ""
-            made = targets[first.file.resolve()].label
-            are = "are" if others else "is"
-            log(f"{first.label}{others} {are} left out: made from {made} by an earlier call")
-        return kept
-
-    def _require_no_original(self, task: Task) -> None:
-        identity = _identity(task.target)
-        if identity is None:
-            return
-        if identity in self._originals:
-            if identity == _identity(task.file):
-                raise PictureError(
-                    f"{task.target}: is the picture itself; give another name or folder"
-                )
-            raise PictureError(
-                f"{task.label}: would replace {task.target}, which is to be enlarged itself; "
-                "give another folder"
-            )
-        if identity in self._unmarked and self.wanted.overwrite:
-            raise PictureError(
-                f"{task.label}: {task.target} may be a picture of yours, since it lies in "
-                f"{task.pictures.path}, and only PNG tells what liif made; give a folder elsewhere"
-            )
-
-
-_Identity = tuple[int, int]
-"""Device and number of a file: the same by all its names."""
+def _require_writable_targets(found: Plan) -> None:
+    denied, folders = {}, {task.target.parent: None for task in found.tasks}
+    for folder in folders:
+        try:
+            require_writable(folder)
+        except UserError as error:
+            denied[folder] = error
+    if denied and len(denied) == len(folders):
+        raise next(iter(denied.values()))
+    found.problems += [denied[t.target.parent] for t in found.tasks if t.target.parent in denied]
+    found.tasks = [task for task in found.tasks if task.target.parent not in denied]
 
 
 def _identity(path: Path | None) -> _Identity | None:
-    if path is None:
-        return None
     try:
-        found = path.stat()
-    except OSError:  # there is none
+        found = path.stat() if path is not None else None
+    except OSError:  # no such file
         return None
-    return found.st_dev, found.st_ino
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
-def _is_ours(path: Path) -> bool:
+def _is_marked(path: Path) -> bool:
     try:
-        return buckets.TAG in png_text(path)
+        return TAG in png_text(path)
     except OSError:
         return False
 
@@ -227,27 +212,60 @@ def _within(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
-def _target(source: Path, name: str, out: Path | None, wanted: Wanted) -> Path:
-    """Where the enlarged picture goes."""
-    inner = name if wanted.flat else str(PurePosixPath(name).with_suffix(""))
+def _target(source: Path, name: str, out: Path | None, job: Job) -> Path:
+    """The output file of a picture."""
+    inner = name if job.flat else str(PurePosixPath(name).with_suffix(""))
     if out is not None:
-        return out if is_picture(out) else out / f"{inner}{wanted.suffix}"
-    source = source.resolve()
-    if is_picture(source):
-        return source.with_name(f"{source.stem}_{wanted.label}{wanted.suffix}")
+        return out if is_picture(out) else out / f"{inner}{job.suffix}"
+    if source.name in ("", ".."):  # the name of the folder that it stands for
+        source = source.resolve()
     base = source.name if source.is_dir() else source.stem
-    return source.with_name(f"{base}_{wanted.label}") / f"{inner}{wanted.suffix}"
+    beside = _beside(source, f"{base}_{job.size.label}")
+    if is_picture(source):
+        return beside.with_name(f"{beside.name}{job.suffix}")
+    return beside / f"{inner}{job.suffix}"
 
 
-def common_place(tasks: list[Task], out: Path | None) -> str:
-    """Where the pictures went, where that is one place."""
-    if out is not None:
-        return str(out)
-    if len(tasks) == 1:
-        return str(tasks[0].target)
-    folders: Iterator[str] = (str(task.target.parent) for task in tasks)
-    sets = {task.pictures.path for task in tasks}
-    if len(sets) == 1:
-        return os.path.commonpath(folders)
-    one = set(folders)
-    return one.pop() if len(one) == 1 else ""
+def _beside(path: Path, name: str) -> Path:
+    """A file of that name beside `path`, which may be a link: beside the link, not its target."""
+    return path.parent.resolve() / name
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the path names a picture, and not a folder of such a name."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
+
+
+def require_place(out: Path) -> None:
+    """Refuse what is neither a possible folder nor a picture that can be written."""
+    if out.is_dir():
+        return
+    endings, suffix = " ".join(FORMATS), out.suffix.lower()
+    if str(out) == "-":
+        raise UserError("-: pictures are not written to the standard output; give a file or folder")
+    if suffix in PICTURE_SUFFIXES or suffix in Image.registered_extensions():
+        format_of(out)
+    elif out.exists() and not out.is_dir():  # another process may just have made it
+        raise UserError(f"{out}: is a file; give a folder, or a picture's name ({endings})")
+    elif suffix in _NO_FOLDERS or any(_KNOWN.guess_type(out.name)):
+        raise UserError(
+            f"{out}: no picture of that name can be written ({endings}); to use it as a folder, "
+            "create it first"
+        )
+
+
+def parse_format(text: str, out: Path | None = None) -> str:
+    """The file ending of a format by name.
+
+    Raises
+    ------
+    UserError
+        There is no such format, or the ending of the file `out` is another's.
+    """
+    suffix = f".{text.lower().lstrip('.')}"
+    if suffix not in FORMATS:
+        raise UserError(f"format `{text}` is none of {', '.join(s[1:] for s in FORMATS)}")
+    named = FORMATS.get(out.suffix.lower()) if out is not None and is_picture(out) else None
+    if named is not None and named != FORMATS[suffix]:
+        raise UserError(f"{out}: its ending says {named}, --format says {text}")
+    return suffix

@@ -1,4 +1,4 @@
-"""How large enlarged pictures are to be."""
+"""Size of the upscaled pictures, as asked for on the command line."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from liif.system.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How large the enlarged pictures are to be; just one of scale and the others is given."""
+    """Either a scale, or width or height or both, in pixels."""
 
     scale: float | None = None
     width: int | None = None
     height: int | None = None
-    """Of width and height the missing one follows from the picture's proportions."""
+    """A missing width or height follows from the picture's proportions."""
 
     @property
     def label(self) -> str:
-        """What file names say of it: x2.5, 1920x1080, w1920, h1080."""
+        """The size in file names: x2.5, 1920x1080, w1920, h1080."""
         if self.scale is not None:
             return f"x{self.scale:g}"
         if self.width is not None and self.height is not None:
@@ -27,12 +27,12 @@ class Size:
         return f"w{self.width}" if self.width is not None else f"h{self.height}"
 
     def of(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of a picture of that shape (rows, cols), enlarged.
+        """Size (rows, cols) of the output for a picture of that shape (rows, cols).
 
         Raises
         ------
         ValueError
-            That would be less than there is.
+            It is below the picture's.
         """
         if self.scale is not None:
             return target_size(shape, self.scale)
@@ -45,12 +45,12 @@ class Size:
 def parse_size(
     scale: float | None, size: str | None, width: int | None, height: int | None
 ) -> Size:
-    """How large from what the command line says; 8 times when it says nothing.
+    """The size from the options of the command line; by default 8 times.
 
     Raises
     ------
     UserError
-        Several are given that exclude each other, or a size that is none.
+        The options exclude each other, or `size` is malformed.
     """
     if (scale is not None) + (size is not None) + (width is not None or height is not None) > 1:
         raise UserError("give one of --scale, --size, and --width or --height")

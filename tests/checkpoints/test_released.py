@@ -11,7 +11,9 @@ from PIL import Image
 import liif
 from liif.data.download import PHOTOGRAPHS
 from liif.images.read import read_picture
-from liif.inference.upscale import Job, Size, upscale
+from liif.inference.plan import Job
+from liif.inference.size import Size
+from liif.inference.upscale import upscale
 from liif.inference.upscaler import open_upscaler
 
 

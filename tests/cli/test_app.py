@@ -217,7 +217,7 @@ def test_words_of_upscale_that_are_mistakes(
         "an empty word": [a, "-o", ""],
         "--max-memory (=inf) must be a number": [a, "--max-memory", "inf"],
         "device `meta` is not available": [a, "--device", "meta"],
-        "is to be JPEG by its ending": [a, "-o", tmp_path / "x.jpg", "--format", "webp"],
+        "its ending says JPEG": [a, "-o", tmp_path / "x.jpg", "--format", "webp"],
     }
     for message, words in cases.items():
         assert message in mistake(capsys, monkeypatch, "upscale", *words), words

@@ -21,7 +21,9 @@ from liif.images import write as writing
 from liif.images.channels import Upscaled
 from liif.images.metadata import Metadata
 from liif.images.read import read_picture
-from liif.inference.upscale import Job, Size, upscale
+from liif.inference.plan import Job
+from liif.inference.size import Size
+from liif.inference.upscale import upscale
 from liif.inference.upscaler import open_upscaler
 from liif.system import memory
 from liif.system.errors import PictureError, UserError

@@ -4,7 +4,9 @@ import pytest
 from samples import Folder
 
 from liif.inference.gather import gather, manifests_by_model
-from liif.inference.upscale import Job, Size, upscale
+from liif.inference.plan import Job
+from liif.inference.size import Size
+from liif.inference.upscale import upscale
 from liif.inference.upscaler import open_upscaler
 from liif.system.errors import UserError
 

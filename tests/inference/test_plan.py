@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from samples import Folder, photograph
 
-from liif.inference.places import require_place
-from liif.inference.upscale import Job, Size, upscale
+from liif.inference.plan import Job, require_place
+from liif.inference.size import Size
+from liif.inference.upscale import upscale
 from liif.inference.upscaler import open_upscaler
 from liif.system.errors import UserError
 
@@ -60,8 +61,11 @@ def test_formats_without_a_mark_are_not_replaced_there(
     before = contents(source)
     job = replace(JOB, recursive=True, suffix=".jpg")
     upscale([source], source / "sub", job)
-    assert "1 picture within" in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"sub/x\.jpg may be a picture of yours.*give a folder"):
+    assert f"taken for results of an earlier call: {source}/sub/x.jpg" in capsys.readouterr().err
+    with pytest.raises(
+        UserError,
+        match=r"would replace .*sub/x\.jpg, which may be .*give another",
+    ):
         upscale([source], source / "sub", replace(job, overwrite=True))
     assert contents(source) == before
     upscale([source], tmp_path / "out", job)  # elsewhere it is what the user asks for
@@ -84,8 +88,8 @@ def test_results_beside_pictures_are_not_enlarged_again(
         upscale(all_of(source), None, job)
         assert contents(source) == first
         err = capsys.readouterr().err
-        assert f"{source / 'a_x2.png'} and 1 other like it are left out: made from" in err
-        assert "upscaling: 2 there already → " in err
+        assert f"results of an earlier call: {source / 'a_x2.png'} and 1 more" in err
+        assert "upscaling: 2 existing → " in err
     upscale([source / "a_x2.png"], None, JOB)  # alone it is meant
     assert (source / "a_x2_x2.png").is_file()
 
@@ -118,7 +122,7 @@ def test_the_same_picture_twice_is_one(
 
 def test_pictures_of_a_manifest_that_are_gone(folder: Folder, tmp_path: Path) -> None:
     job = replace(JOB, flat=True, names=["a", "b"])
-    with pytest.raises(UserError, match=r"1 of 2 pictures was.*\n.*lr: has no picture b"):
+    with pytest.raises(UserError, match=r"1 of 2 pictures failed:\n.*lr: has no picture b"):
         upscale([folder("lr", a=(4, 4))], tmp_path / "out", job)
     assert list(contents(tmp_path / "out")) == ["a.png"]
 
@@ -143,7 +147,7 @@ def test_a_folder_that_another_process_makes_meanwhile(
 def test_names_that_are_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("out.txt", "out.heic", "a.tar.gz", "a.json"):
-        with pytest.raises(UserError, match=rf"{name}: is no name of a picture .*make it first"):
+        with pytest.raises(UserError, match=rf"{name}: no picture of that name can .*create it"):
             require_place(Path(name))
     with pytest.raises(UserError, match="not written to the standard output"):
         require_place(Path("-"))
@@ -155,3 +159,19 @@ def test_names_that_are_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("out.txt", "-", "out.heic"):
         Path(name).mkdir()
         require_place(Path(name))
+
+
+def test_a_link_has_its_output_beside_it(folder: Folder, tmp_path: Path) -> None:
+    """As links into the caches of DVC and Hugging Face, whose files have other names."""
+    folder("cache", **{"3f2a": (4, 4)})
+    stored = (tmp_path / "cache" / "3f2a.png").rename(tmp_path / "cache" / "3f2a")
+    (tmp_path / "mine").mkdir()
+    link = tmp_path / "mine" / "photo.png"
+    link.symlink_to(stored)
+    (tmp_path / "set").symlink_to(tmp_path / "mine")
+    upscale([tmp_path / "set"], None, JOB)
+    upscale([link], None, JOB)
+    upscale(sorted((tmp_path / "mine").iterdir()), None, ALWAYS)  # knows its result
+    assert sorted(p.name for p in link.parent.iterdir()) == ["photo.png", "photo_x2.png"]
+    assert sorted(contents(tmp_path / "set_x2")) == ["photo.png"]
+    assert list(contents(tmp_path / "cache")) == ["3f2a"]

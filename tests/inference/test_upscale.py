@@ -16,7 +16,9 @@ from liif import imresize
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.load import load
 from liif.images.read import read_picture
-from liif.inference.upscale import Job, Size, parse_format, parse_size, upscale
+from liif.inference.plan import Job, parse_format
+from liif.inference.size import Size, parse_size
+from liif.inference.upscale import upscale
 from liif.inference.upscaler import open_upscaler
 from liif.network.build import build
 from liif.system.errors import UserError
@@ -85,13 +87,13 @@ def test_a_bad_picture_does_not_keep_the_others(
     with pytest.raises(UserError) as caught:
         upscale([source], out, job("bicubic"))
     first, *lines = str(caught.value).splitlines()
-    assert first == "3 of 6 pictures were not enlarged:"
-    expected = ("b.png: is no picture", "d.png: is damaged", "e.png: ")
+    assert first == "3 of 6 pictures failed:"
+    expected = ("e.png: ", "b.png: is no picture", "d.png: is damaged")
     for line, start in zip(lines, expected, strict=True):
         assert start in line
-    assert lines[2].endswith("e.png is already that of " + str(source / "e.jpg") + "; rename one")
+    assert lines[0].endswith(f"e.png is already the output of {source / 'e.jpg'}; rename one")
     assert sorted(p.name for p in out.iterdir()) == ["a.png", "c.png", "e.png"]
-    assert capsys.readouterr().err.count("; going on with the others") == 3
+    assert capsys.readouterr().err.count("; continuing with the others") == 3
 
 
 def test_what_is_there_is_left_alone(
@@ -102,9 +104,9 @@ def test_what_is_there_is_left_alone(
     time = out.stat().st_mtime_ns
     capsys.readouterr()
     assert upscale([source], out.parent, job(weights, overwrite=True)) == first
-    assert f"upscaling: 1 there already → {out.parent} (" in capsys.readouterr().err
+    assert f"upscaling: 1 existing → {out.parent} (" in capsys.readouterr().err
     assert upscale([source], out.parent, job("bicubic")) == first
-    assert "made of something else" in capsys.readouterr().err
+    assert "made from another input or with other settings" in capsys.readouterr().err
     assert out.stat().st_mtime_ns == time
     assert upscale([source], out.parent, job("bicubic", overwrite=True)) != first
 
@@ -123,13 +125,13 @@ def test_one_bad_input_does_not_keep_the_others(
     with pytest.raises(UserError) as caught:
         upscale([*bad, source / "a.png", strange], out, job("bicubic"))
     first, *lines = str(caught.value).splitlines()
-    assert first == "5 of 7 pictures were not enlarged:"
+    assert first == "5 of 7 pictures failed:"
     reasons = ("neither a picture", "no such", "has no pictures", "neither a file", "not UTF-8")
     for line, reason in zip(lines, reasons, strict=True):
         assert reason in line
     assert sorted(p.name for p in out.iterdir()) == ["a.png", "b.png"]
     err = capsys.readouterr().err
-    assert err.count("; going on with the others") == 5
+    assert err.count("; continuing with the others") == 5
     assert f"upscaling: 2 made, 5 failed → {out} (" in err
     for single in bad:
         with pytest.raises(UserError) as caught:
@@ -148,7 +150,7 @@ def test_a_bad_target_does_not_keep_the_others(
     with busy, pytest.raises(UserError) as caught:
         upscale([source], out, job("bicubic"))
     first, *lines = str(caught.value).splitlines()
-    assert first == "2 of 4 pictures were not enlarged:"
+    assert first == "2 of 4 pictures failed:"
     assert "a.png: is a folder" in lines[0]
     assert "b.png: is being written by another process" in lines[1]
     made = {p.name for p in out.iterdir() if p.is_file() and not p.name.startswith(".")}
@@ -168,8 +170,8 @@ def test_a_folder_that_takes_nothing_does_not_keep_the_others(
         if a in places:
             raise UserError(f"{a}: cannot be written")
 
-    monkeypatch.setattr("liif.inference.upscale.require_writable", denied)
-    with pytest.raises(UserError, match="1 of 2 pictures was not"):
+    monkeypatch.setattr("liif.inference.plan.require_writable", denied)
+    with pytest.raises(UserError, match="1 of 2 pictures failed"):
         upscale([a / "x.png", b / "y.png"], None, job("bicubic"))
     assert (b / "y_x2.png").is_file()
     with pytest.raises(UserError, match=f"^{a}: cannot be written$"):
@@ -225,7 +227,7 @@ def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "lr_x2").iterdir()) == ["a.png", "b.png"]
     upscale([source / "a.png"], tmp_path / "one.png", bicubic)
     assert read_picture(tmp_path / "one.png").rgb.shape == (8, 8, 3)
-    with pytest.raises(UserError, match=r"one\.png: cannot hold 2 pictures"):
+    with pytest.raises(UserError, match=r"one\.png: cannot hold several pictures"):
         upscale([source], tmp_path / "one.png", bicubic)
     for ending in ("ppm", "gif", "jp2"):
         with pytest.raises(UserError, match=rf"a\.{ending}: cannot be written; the ending must be"):
@@ -250,7 +252,7 @@ def test_a_picture_never_replaces_itself(folder: Folder, tmp_path: Path) -> None
     always = job("bicubic", overwrite=True)
     with pytest.raises(UserError, match="is the picture itself"):
         upscale([source / "a.png"], source / "a.png", always)
-    with pytest.raises(UserError, match="is the folder that the pictures come from"):
+    with pytest.raises(UserError, match="is the folder of the input pictures"):
         upscale([source], source, always)
     assert (source / "a.png").read_bytes() == before
 
@@ -286,7 +288,7 @@ def test_sizes_asked_for() -> None:
         parse_format("gif")
     assert parse_format("JPG") == ".jpg"
     assert parse_format("jpeg", Path("a.jpg")) == ".jpeg"
-    with pytest.raises(UserError, match=r"a\.jpg: is to be JPEG by its ending, and `webp` by"):
+    with pytest.raises(UserError, match=r"a\.jpg: its ending says JPEG, --format says webp"):
         parse_format("webp", Path("a.jpg"))
 
 
@@ -294,7 +296,7 @@ def test_what_is_smaller_than_the_picture_is_refused(folder: Folder, tmp_path: P
     source = folder("lr", a=(4, 9), b=(4, 6))
     narrow = replace(job("bicubic"), size=Size(width=8))
     with pytest.raises(
-        UserError, match=r"1 of 2 pictures was.*\n.*a\.png: 8x4 is less than the picture's 9x4 p"
+        UserError, match=r"1 of 2 pictures failed:\n.*a\.png: 8x4 is less than the picture's 9x4 p"
     ):
         upscale([source], tmp_path / "sr", narrow)
     assert read_picture(tmp_path / "sr" / "b.png").rgb.shape == (5, 8, 3)
@@ -325,7 +327,7 @@ def test_only_the_first_of_several_frames(
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
     upscale([tmp_path / "a.tif"], tmp_path / "sr", job("bicubic", scale=1))
     np.testing.assert_array_equal(read_picture(tmp_path / "sr" / "a.png").rgb, photograph(4, 4))
-    assert "has 2 frames; only the first is enlarged" in capsys.readouterr().err
+    assert "has 2 frames; only the first is upscaled" in capsys.readouterr().err
 
 
 def test_fifty_pictures_killed_in_the_middle(folder: Folder, tmp_path: Path, weights: Path) -> None:
@@ -346,7 +348,7 @@ def test_fifty_pictures_killed_in_the_middle(folder: Folder, tmp_path: Path, wei
             assert times.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
     assert 0 < len(times) < 50
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    summary = f"upscaling: {50 - len(times)} made, {len(times)} there already → {out} ("
+    summary = f"upscaling: {50 - len(times)} made, {len(times)} existing → {out} ("
     assert summary in done.stderr
     assert sorted(p.name for p in out.iterdir()) == sorted(f"p{i}.png" for i in range(50))
     assert all(path.stat().st_mtime_ns == then for path, then in times.items())
