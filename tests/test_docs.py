@@ -37,6 +37,13 @@ def images_made(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.glob("*.png"))
 
 
+def test_names_that_the_examples_import_exist() -> None:
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    imports = re.findall(r"^from liif\S* import .+$", text, flags=re.MULTILINE)
+    assert len(imports) >= 2
+    exec("\n".join(imports), {})
+
+
 @pytest.mark.slow
 def test_the_limits_table_matches_its_program() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
