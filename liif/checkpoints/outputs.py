@@ -17,25 +17,30 @@ class Outputs:
 
     weights: Path
     """The last weights: the result."""
+    validation: str = ""
+    """Fingerprint of the validation photographs, in the names of all files but the weights."""
 
     def beside(self, suffix: str) -> Path:
         """The path of the weights with `suffix` in place of `.safetensors`, or else appended."""
         return self.weights.with_name(self.weights.name.removesuffix(".safetensors") + suffix)
 
+    def _record(self, suffix: str) -> Path:
+        return self.beside(f".{self.validation[:16]}{suffix}" if self.validation else suffix)
+
     @property
     def best(self) -> Path:
         """The weights best by validation, for inspection."""
-        return self.beside(".best.safetensors")
+        return self._record(".best.safetensors")
 
     @property
     def history(self) -> Path:
         """A CSV table with a row per epoch."""
-        return self.beside(".history.csv")
+        return self._record(".history.csv")
 
     @property
     def sidecar(self) -> Path:
         """When, where and how long: what differs between equal trainings."""
-        return self.beside(".run.json")
+        return self._record(".run.json")
 
     @property
     def all(self) -> list[Path]:

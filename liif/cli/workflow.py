@@ -166,7 +166,7 @@ def train(
     state = state or Outputs(weights=out).beside(".state")
     store = store or state / "finished"
     with distributed.joined() as group:
-        group.first(lambda: require_writable(out, state, store))
+        group.on_rank0(lambda: require_writable(out, state, store))
         together = size > 1 and device == "cuda"
         chosen = devices.choose("auto" if together else device, share=size == 1)
         group = group.on(chosen)
@@ -176,7 +176,7 @@ def train(
             save_minutes=save_minutes,
             group=group,
         )
-        with job_tracker(track if group.leads else False) as tracker:
+        with job_tracker(track if group.is_rank0 else False) as tracker:
             stage.train(
                 name or out.stem,
                 recipe,

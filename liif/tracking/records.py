@@ -203,6 +203,11 @@ class Record(Run):
         except OSError as error:
             self.trouble(error)
 
+    @property
+    def validation(self) -> str:
+        """Digest of its validation set; empty while it has none."""
+        return str(self.known.datasets.get("validation", {}).get("digest", ""))
+
     def log_params(self, values: Mapping[str, object]) -> None:
         """See `Run.log_params`."""
         text = {key: str(value) for key, value in values.items()}
@@ -449,7 +454,9 @@ class Records:
         """Every record."""
         return [self._open(path.parent) for path in sorted(self.folder.glob("*/*/events.jsonl"))]
 
-    def of(self, model: str, key: str, *, from_scratch: bool = False) -> Record:
+    def of(
+        self, model: str, key: str, *, from_scratch: bool = False, validation: str = ""
+    ) -> Record:
         """The record of a model that was made under that key; the newest, if there are several.
 
         `from_scratch`: trained from the start; a record with epochs is not continued then.
@@ -457,9 +464,11 @@ class Records:
         number = 1
         while self._path(model, key, number + 1).is_dir():
             number += 1
-        record = self._open(self._path(model, key, number))
+        records = [self._open(self._path(model, key, i)) for i in range(number + 1, 0, -1)]
+        of_set = [r for r in records[1:] if r.validation in ("", validation) or not validation]
+        record = of_set[0] if of_set else records[0]
         if from_scratch and (record.known.epoch or record.is_alive()):
-            record = self._open(self._path(model, key, number + 1))
+            record = records[0]
         return record
 
     def mark_killed(self) -> list[Record]:

@@ -37,8 +37,11 @@ class NoTracker:
     enabled = False
     """Whether anything is put on record."""
 
-    def run(self, model: str, key: str, *, from_scratch: bool = False) -> Run:
-        """The run of a model that is made under that key; `from_scratch` if from the start."""
+    def run(self, model: str, key: str, *, from_scratch: bool = False, validation: str = "") -> Run:
+        """The run of a model that is made under that key; `from_scratch` if from the start.
+
+        With `validation`, the digest of the validation set, never a run of another set.
+        """
         return Run()
 
     def report_problem(self, error: Exception) -> None:
@@ -77,10 +80,10 @@ class Tracker(NoTracker):
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
-    def run(self, model: str, key: str, *, from_scratch: bool = False) -> Run:
+    def run(self, model: str, key: str, *, from_scratch: bool = False, validation: str = "") -> Run:
         """See `NoTracker.run`."""
         try:
-            record = self.records.of(model, key, from_scratch=from_scratch)
+            record = self.records.of(model, key, from_scratch=from_scratch, validation=validation)
             record.send_to(self._address, self._experiment)
         except Exception as error:  # no job fails for want of a record
             self.report_problem(error)

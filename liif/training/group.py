@@ -1,7 +1,7 @@
-"""One training by several processes, each with its share of every batch on a device of its own.
+"""The ranks of one training: each computes its share of every batch on a device of its own.
 
-The first process, rank 0, leads: it alone holds the lock, writes files, keeps records and talks.
-All have the same weights at every step, since each step's gradients are summed over all of them.
+Rank 0 alone holds the lock, writes files, keeps records and prints. All ranks have the same weights
+at every step, since each step's gradients are summed over all of them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ from liif.system.processes import PeerFailed, is_rank, local_world_size, rank, w
 from liif.system.signals import Interrupted
 
 RENDEZVOUS, LAUNCHER = "LIIF_RENDEZVOUS", "LIIF_LAUNCHER"
-"""Environment variables: a folder where processes of one machine meet, and who started them."""
-_PATIENCE = timedelta(hours=2)
-"""How long one process waits for another, which may be packing photographs."""
-_GRADIENTS = timedelta(minutes=10)
+"""Environment variables of `launch`: the folder where the ranks meet, and the launcher's PID."""
+_RANK_TIMEOUT = timedelta(hours=2)
+"""How long one rank waits for another, which may be packing photographs."""
+_GRADIENT_TIMEOUT = timedelta(minutes=10)
 """How long GPUs wait for each other's gradients: all begin a step together."""
 _LOST = re.compile(
     r"Connection (closed|reset) |Broken pipe|gloo/transport|remote process exited|was aborted"
     "|Timed out waiting",
     re.IGNORECASE,
 )
-"""What is said of a process that does not answer any more."""
+"""PyTorch's errors about a rank that no longer answers."""
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
-
 _CPU = torch.device("cpu")
 
 T = TypeVar("T")
@@ -47,55 +46,47 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a training; by default this one alone.
+    """The ranks of a training; by default this process alone.
 
-    What they say to each other goes through the CPU (gloo), where a process that has ended is
-    noticed at once; only gradients go from GPU to GPU (NCCL).
+    Objects and sums go through the CPU (gloo), which notices at once when a process ends; only
+    gradients go from GPU to GPU (NCCL).
     """
 
     rank: int = 0
-    """The number of this process."""
     size: int = 1
-    """How many there are."""
     device: torch.device = _CPU
-    """Where this process computes."""
+    """Where this rank computes."""
     gradients: distributed.ProcessGroup | None = None
-    """What gradients are summed by; None for what all else goes through."""
+    """Sums gradients; None for the default group."""
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the first process."""
+    def is_rank0(self) -> bool:
+        """Whether this is rank 0."""
         return self.rank == 0
 
-    def sums(self, *values: float) -> list[float]:
-        """The sum of each value over all processes, the same in each of them."""
+    def sum(self, *values: float) -> list[float]:
+        """Each value summed over all ranks."""
         if self.size == 1:
             return list(values)
-        return self.total(torch.tensor(values, dtype=torch.float64)).tolist()
+        return self.all_reduce(torch.tensor(values, dtype=torch.float64)).tolist()
 
-    def total(self, values: Tensor) -> Tensor:
-        """The sum of a tensor on the CPU over all processes, in place."""
+    def all_reduce(self, values: Tensor) -> Tensor:
+        """Sum a CPU tensor over all ranks, in place."""
         if self.size > 1:
-            with self.heard():
+            with self.detect_lost_ranks():
                 distributed.all_reduce(values)
         return values
 
-    def first(self, work: Callable[[], T]) -> T:
-        """What the first process gets from its work; all others wait for that.
-
-        Raises
-        ------
-        PeerFailed
-            In the others, when the work fails.
-        """
+    def on_rank0(self, work: Callable[[], T]) -> T:
+        """Run on rank 0 and return its result on every rank; `PeerFailed` elsewhere if it fails."""
         if self.size == 1:
             return work()
-        said: list[Any] = [None, None]
-        if not self.leads:
-            self._broadcast(said)
-            if said[0] != "done":
+        message: list[Any] = [None, None]
+        if not self.is_rank0:
+            self._broadcast(message)
+            if message[0] != "done":
                 raise PeerFailed
-            result: T = said[1]
+            result: T = message[1]
             return result
         try:
             result = work()
@@ -107,34 +98,34 @@ class Group:
         return result
 
     @contextmanager
-    def led(self, context: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-        """Within a block that the first process enters, such as one that holds a lock."""
+    def rank0_within(self, context: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Within a context that rank 0 enters for all, such as a lock."""
         with ExitStack() as stack:
-            self.first(lambda: stack.enter_context(context()))
+            self.on_rank0(lambda: stack.enter_context(context()))
             yield
 
-    def agreed(self, value: object, what: str) -> None:
-        """Refuse a process that has something else than the first one."""
-        if value != self.first(lambda: value):
+    def require_equal(self, value: object, what: str) -> None:
+        """Refuse a value that differs from rank 0's."""
+        if value != self.on_rank0(lambda: value):
             raise UserError(f"{what} here and in the first process are not the same")
 
-    def known_to_all(self, error: Exception) -> Exception:
-        """What to raise for an error that every process has found: the first tells it."""
-        return error if self.leads else PeerFailed()
+    def reported_once(self, error: Exception) -> Exception:
+        """What to raise for an error that every rank has found: rank 0 reports it."""
+        return error if self.is_rank0 else PeerFailed()
 
     @torch.no_grad()
-    def give(self, tensors: dict[str, Tensor]) -> None:
-        """Give the first process's tensors to all others, in place."""
+    def broadcast(self, tensors: dict[str, Tensor]) -> None:
+        """Copy rank 0's tensors to all other ranks, in place."""
         if self.size > 1:
-            with self.heard():
+            with self.detect_lost_ranks():
                 for name in sorted(tensors):
-                    there = tensors[name].cpu().contiguous()
-                    distributed.broadcast(there, src=0)
-                    tensors[name].copy_(there)
+                    on_cpu = tensors[name].cpu().contiguous()
+                    distributed.broadcast(on_cpu, src=0)
+                    tensors[name].copy_(on_cpu)
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Within the block a process that is gone is `PeerFailed`, which says what happened."""
+    def detect_lost_ranks(self) -> Iterator[None]:
+        """Turn errors about a rank that has ended into `PeerFailed`."""
         try:
             yield
         except RuntimeError as error:
@@ -143,20 +134,20 @@ class Group:
             raise PeerFailed(str(error).splitlines()[0][:200]) from None
 
     def on(self, device: torch.device) -> Group:
-        """The same processes, each computing on its device: all of one kind."""
+        """The same ranks, each computing on its device; all of one kind."""
         if self.size == 1:
             return replace(self, device=device)
-        self.agreed(device.type, "the kind of device")
-        self.sums(1)  # or they would wait long for one that found no device
+        self.require_equal(device.type, "the kind of device")
+        self.sum(1)  # or the others would wait long for a rank that found no device
         gradients = None
         if device.type == "cuda":
             torch.cuda.set_device(device)
-            gradients = distributed.new_group(backend="nccl", timeout=_GRADIENTS)
+            gradients = distributed.new_group(backend="nccl", timeout=_GRADIENT_TIMEOUT)
         return replace(self, device=device, gradients=gradients)
 
-    def _broadcast(self, said: list[Any]) -> None:
-        with self.heard():
-            distributed.broadcast_object_list(said, src=0, device=_CPU)
+    def _broadcast(self, message: list[Any]) -> None:
+        with self.detect_lost_ranks():
+            distributed.broadcast_object_list(message, src=0, device=_CPU)
 
 
 ALONE = Group()
@@ -164,10 +155,9 @@ ALONE = Group()
 
 @contextmanager
 def joined() -> Iterator[Group]:
-    """The group that this process belongs to, while it does; its processes meet here.
+    """The group of this process, which meets its other ranks here.
 
-    Those that `liif train --processes` started meet in a folder, others at the address that
-    `torchrun` gave them.
+    Ranks of `liif train --processes` meet in a folder, others at the address from `torchrun`.
     """
     if not is_rank():
         yield ALONE
@@ -176,41 +166,37 @@ def joined() -> Iterator[Group]:
     folder = os.environ.get(RENDEZVOUS)
     store = None
     if folder is not None:
-        _end_with_launcher()
+        _stop_with_launcher()
         store = distributed.FileStore(  # type: ignore[attr-defined]
             str(Path(folder) / "ranks"), group.size
         )
     try:
-        with group.heard():
+        with group.detect_lost_ranks():
             distributed.init_process_group(
-                "gloo", store=store, rank=group.rank, world_size=group.size, timeout=_PATIENCE
+                "gloo", store=store, rank=group.rank, world_size=group.size, timeout=_RANK_TIMEOUT
             )
             yield group
-        # Only at a good end: after a failure others may never come to take their part in it.
+        # Only after success: after a failure other ranks may never take their part in it.
         distributed.destroy_process_group()
     except Interrupted:
-        # All stop, and none leaves before the first has delivered its records: who sees one
-        # leave ends the others.
+        # Stay until rank 0 has delivered its records: a rank that leaves ends the others.
         with suppress(PeerFailed):
-            group.first(lambda: None)
-        end = time.monotonic() + 0.5
-        # The end of a launcher that was killed takes a moment, thread by thread.
-        while folder is not None and not _launcher_is_gone() and time.monotonic() < end:
+            group.on_rank0(lambda: None)
+        deadline = time.monotonic() + 0.5  # a killed launcher ends thread by thread
+        while folder is not None and not _launcher_is_gone() and time.monotonic() < deadline:
             time.sleep(0.02)
         raise
     finally:
-        if folder is not None and _launcher_is_gone():  # which would take it away
+        if folder is not None and _launcher_is_gone():  # otherwise the launcher removes it
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_with_launcher() -> None:
-    """Be asked to stop when the launcher dies, however it dies: nobody waits for us then."""
-    try:
+def _stop_with_launcher() -> None:
+    """Have Linux send SIGTERM when the launcher dies, however it dies."""
+    with suppress(OSError, AttributeError):  # on other systems
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    except (OSError, AttributeError):
-        return  # another system than Linux
-    if _launcher_is_gone():
-        raise PeerFailed
+        if _launcher_is_gone():
+            raise PeerFailed
 
 
 def _launcher_is_gone() -> bool:
@@ -218,13 +204,7 @@ def _launcher_is_gone() -> bool:
 
 
 def require_shares(processes: int, batch: int, device: str) -> None:
-    """Refuse more processes than there are patches in a step, or GPUs here.
-
-    Raises
-    ------
-    UserError
-        Too many of them, or one device for all.
-    """
+    """Refuse more processes than a step has patches or this machine has GPUs."""
     if processes == 1:
         return
     if processes > batch:

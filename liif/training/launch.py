@@ -1,4 +1,8 @@
-"""Starting a training by several processes on this machine, as `torchrun` does."""
+"""`liif train --processes N`: the same command run by N ranks on this machine.
+
+It uses `torchrun`'s engine with `torchrun`'s options, and not the command itself, which prints a
+traceback for every failed rank, exits with 1 after any signal, and listens on every interface.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,25 +18,31 @@ from liif.system.progress import log
 from liif.system.signals import STOP_SIGNALS
 from liif.training.group import LAUNCHER, RENDEZVOUS
 
-_PATIENCE = 900
-"""Seconds for the last step and for saving, when the processes are asked to stop."""
+_SHUTDOWN_TIMEOUT = 900
+"""Seconds for the last step and for saving after a stop signal."""
 
 
 def launch(processes: int) -> None:
-    """Run this same command by so many processes, which share its work; all end well, or
-
-    Raises
-    ------
-    SystemExit
-        With the code of the first that did not; it has said why.
-    """
+    """Run this command by so many ranks; `SystemExit` with the code of the first that failed."""
     # Imported here, since it takes a second.
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     heeded = [s.name for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
-    with TemporaryDirectory(prefix="liif-train-") as folder, _environment(Path(folder)):
+    with TemporaryDirectory(prefix="liif-train-") as folder:
+        # The ranks meet in the folder and talk over the loopback interface alone.
+        loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
+        os.environ.update(
+            {
+                RENDEZVOUS: folder,
+                LAUNCHER: str(os.getpid()),
+                # Otherwise an unneeded store would listen on every interface.
+                "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+                "GLOO_SOCKET_IFNAME": loopback,
+                "NCCL_SOCKET_IFNAME": loopback,
+            }
+        )
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -48,19 +56,19 @@ def launch(processes: int) -> None:
             monitor_interval=0.1,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
             signals_to_handle=",".join(heeded),
-            shutdown_timeout=_PATIENCE,
+            shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )
-        logging.disable()  # what there is to say is said in one line, by us
+        logging.disable()  # the ranks and this module log all that matters
         try:
-            # -P, or modules of the current folder would come before those that are meant; and
-            # dollars are for the launcher's own words.
+            # -P keeps modules of the current folder from shadowing others; `$` starts a macro of
+            # the engine.
             words = [word.replace("$", "$$") for word in sys.argv[1:]]
             elastic_launch(config, sys.executable)("-P", "-m", "liif", *words)
         except SignalException as stop:
             raise SystemExit(128 + int(stop.sigval)) from None
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
-            for each, other in error.failures.items():  # what was killed comes before what follows
+            for each, other in error.failures.items():  # a kill comes before what follows from it
                 if other.exitcode < 0 and other.exitcode != -signal.SIGTERM:
                     rank, failure = each, other
             if failure.exitcode > 0:
@@ -69,30 +77,6 @@ def launch(processes: int) -> None:
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             log(
                 f"liif: process {rank + 1} of {processes} was ended by {name}{hint}; the last saved"
-                " state is kept, and the same command goes on from there"
+                " state is kept; run the same command to resume"
             )
             raise SystemExit(1) from None
-
-
-@contextmanager
-def _environment(folder: Path) -> Iterator[None]:
-    """What the processes are told. They meet in a folder, and talk through the loopback alone."""
-    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
-    environment = {
-        RENDEZVOUS: str(folder),
-        LAUNCHER: str(os.getpid()),
-        # Otherwise a store that nobody needs would listen on every interface.
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-        "GLOO_SOCKET_IFNAME": loopback,
-        "NCCL_SOCKET_IFNAME": loopback,
-    }
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

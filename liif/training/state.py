@@ -1,9 +1,9 @@
-"""The state of a training: all that is needed to go on with the very next step."""
+"""Training state: all that is needed to resume with the very next step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,58 +12,35 @@ import torch
 from torch import Tensor
 
 from liif.checkpoints.format import load_metadata, load_tensors, save_tensors
-from liif.config import Recipe, flatten
+from liif.config import flatten
 from liif.system.errors import UserError
 from liif.system.progress import log
 
 _FORMAT = 1
 _NAME = "state.safetensors"
 Parameters = Mapping[str, Tensor]
+Origin = Mapping[str, Any]
+"""What a training's key is made of, in readable form: its recipe and `photographs`."""
 
 
 @dataclass
 class State:
-    """What a training must know to go on, besides the tensors."""
+    """The progress of a training, except for the tensors."""
 
     key: str
     """The hash of its settings and data."""
+    validation: str = ""
+    """Fingerprint of the photographs that best and history are about; empty before 0.2.0."""
     step: int = 0
-    """Steps that are done."""
+    """Number of steps taken."""
     loss_sum: float = 0.0
-    """Of the steps of the running epoch."""
+    """Over the steps of the current epoch."""
     seconds: float = 0.0
-    """Of training so far, over all its runs."""
+    """Duration so far, over all runs."""
     best: float = -math.inf
     """The best validation PSNR."""
     history: list[dict[str, float]] = field(default_factory=list)
     """A row for each epoch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What a training is one of; its key is the hash of it."""
-
-    recipe: Recipe
-    data: str
-    """The fingerprint of the photographs."""
-
-    def differences(self, other: Mapping[str, Any]) -> str:
-        """What is otherwise in another's saved origin: `train.batch (16, there 8)`."""
-        ours, theirs = flatten(self.saved()), flatten(other)
-        return ", ".join(
-            f"{name} ({ours.get(name, 'none')}, there {theirs.get(name, 'none')})"
-            for name in sorted(ours.keys() | theirs.keys())
-            if ours.get(name) != theirs.get(name)
-        )
-
-    def saved(self) -> dict[str, Any]:
-        """As it is kept in a state's metadata."""
-        return {**self.recipe.model_dump(mode="json"), "photographs": self.data[:16]}
-
-
-def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every value is a number."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 def save(
@@ -73,10 +50,9 @@ def save(
     parameters: Parameters,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Keep the state, whole or not at all: the one before it stays until then."""
-    tensors = tensors_of(parameters, optimizer)
-    metadata = {"format": _FORMAT, "origin": origin.saved(), "state": asdict(state)}
-    save_tensors(folder / _NAME, tensors, metadata)
+    """Save the state atomically."""
+    metadata = {"format": _FORMAT, "origin": origin, "state": asdict(state)}
+    save_tensors(folder / _NAME, tensors_of(parameters, optimizer), metadata)
 
 
 def tensors_of(
@@ -84,7 +60,7 @@ def tensors_of(
 ) -> dict[str, Tensor]:
     """The weights and the optimizer's moments, by their names in a state.
 
-    With a step, an optimizer that has taken none is made ready for those of a training that has.
+    With a step, missing moments are created as those of an optimizer that has taken so many.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
@@ -99,6 +75,7 @@ def tensors_of(
     return tensors
 
 
+@torch.no_grad()
 def resume(
     folder: Path,
     key: str,
@@ -106,12 +83,9 @@ def resume(
     parameters: Parameters,
     optimizer: torch.optim.Optimizer,
 ) -> State | None:
-    """The state that was kept, with its tensors put in place; None where there is none.
+    """The saved state, if any, with its tensors put in place.
 
-    Raises
-    ------
-    UserError
-        It is damaged, was written by another version of liif, or is that of another training.
+    A state that is damaged, of another format or of another training is refused.
     """
     path = folder / _NAME
     if not path.exists():
@@ -127,29 +101,24 @@ def resume(
         if state.key != key:
             raise UserError(
                 f"{path}: is the state of another training, which differs in "
-                f"{origin.differences(metadata['origin'])}; delete {folder} to start anew"
+                f"{_differences(origin, metadata['origin'])}; delete {folder} to start anew"
             )
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(tensors[f"model.{name}"])
-                optimizer.state[parameter] = {
-                    "step": torch.tensor(float(state.step)),
-                    "exp_avg": tensors[f"first.{name}"].to(parameter.device),
-                    "exp_avg_sq": tensors[f"second.{name}"].to(parameter.device),
-                }
+        moments = tensors_of(parameters, optimizer, state.step)
+        for name, tensor in moments.items():
+            tensor.copy_(tensors[name])
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UserError(f"{path}: is damaged ({error!r}); delete {folder} to start anew") from None
     return state
 
 
-def tell_of_others(state: Path, folder: Path, name: str, origin: Origin) -> None:
-    """Say what unfinished trainings with other settings lie beside this one's folder."""
-    for path in sorted(state.glob(f"*/{_NAME}")):
+def report_others(states: Path, folder: Path, name: str, origin: Origin) -> None:
+    """Log which unfinished trainings with other settings lie beside this one's folder."""
+    for path in sorted(states.glob(f"*/{_NAME}")):
         if path.parent == folder:
             continue
         try:
             metadata = load_metadata(path)
-            differences = origin.differences(metadata["origin"])
+            differences = _differences(origin, metadata["origin"])
             step = metadata["state"]["step"]
         except (UserError, KeyError, TypeError):
             continue
@@ -157,3 +126,13 @@ def tell_of_others(state: Path, folder: Path, name: str, origin: Origin) -> None
             f"{name}: an unfinished training is kept in {path.parent} (step {step}); this one is "
             f"another, by {differences}"
         )
+
+
+def _differences(ours: Origin, theirs: Origin) -> str:
+    """How another training's origin differs: `train.batch (16, there 8)`."""
+    ours, theirs = flatten(ours), flatten(theirs)
+    return ", ".join(
+        f"{name} ({ours.get(name, 'none')}, there {theirs.get(name, 'none')})"
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    )

@@ -1,4 +1,4 @@
-"""How a training goes: steps per second, and lines with the time left."""
+"""Training throughput: patches per second, and progress lines with the time left."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from liif.config import Training
 from liif.system.progress import duration, log
 
 
-class Pace:
-    """Measures a training and says how it goes: soon at first, then ever more rarely.
+class Throughput:
+    """Measures a training and logs its progress, often at first and then ever more rarely.
 
     Parameters
     ----------
-    name
-        The model's.
-    settings, per_epoch
-        The recipe, and its steps in an epoch.
+    per_epoch
+        Steps in an epoch.
     step
-        Steps that were done before this run.
+        Steps taken before this run.
     on_cpu
-        Whether a long training should be announced, with what else could be done.
+        Whether to announce a long training together with its alternatives.
     """
 
     def __init__(
@@ -35,17 +33,27 @@ class Pace:
 
     @property
     def patches_per_second(self) -> float:
-        """In this run so far."""
+        """The average of this run."""
         elapsed = max(time.monotonic() - self._start, 1e-9)
         return (self._step - self._first) / elapsed * self._settings.batch
 
+    @property
+    def _seconds_left(self) -> float:
+        patches = (self._total - self._step) * self._settings.batch
+        return patches / max(self.patches_per_second, 1e-9)
+
     def step(self, loss: float) -> None:
-        """A step is done."""
+        """Count a step."""
         self._step += 1
         if time.monotonic() - self._start >= self._next:
             self.log(loss)
-        if self._announce and self._step - self._first == 5:
-            self._announce_length()
+        if self._announce and self._step - self._first == 5 and self._seconds_left > 12 * 3600:
+            log(
+                f"{self._name}: without a GPU this training takes about "
+                f"{duration(self._seconds_left)}, by its first steps. Alternatives: run it on a "
+                "machine with a GPU; give weights instead (`models: NAME: {weights: bundled}`); or "
+                "see the small experiment, `make demo`. It can be stopped and resumed at any time."
+            )
 
     def lap(self) -> float:
         """Seconds since the last lap."""
@@ -54,27 +62,13 @@ class Pace:
         return seconds
 
     def log(self, loss: float, psnr: float | None = None) -> None:
-        """A line with the loss, with validation at an epoch's end, and the time left."""
+        """Log the loss, the validation PSNR at an epoch's end, and the time left."""
         epoch = -(-self._step // self._per_epoch)
         measured = f"loss {loss:.4f}" + (f", validation {psnr:.2f} dB" if psnr is not None else "")
         log(
             f"{self._name}: epoch {epoch}/{self._settings.epochs}, "
             f"step {self._step}/{self._total}, {measured}, "
-            f"{self.patches_per_second:.1f} patches/s, {duration(self._left)} left"
+            f"{self.patches_per_second:.1f} patches/s, {duration(self._seconds_left)} left"
         )
         elapsed = time.monotonic() - self._start
         self._next = elapsed + min(60, max(5, elapsed / 5))
-
-    @property
-    def _left(self) -> float:
-        steps = self._total - self._step
-        return steps * self._settings.batch / max(self.patches_per_second, 1e-9)
-
-    def _announce_length(self) -> None:
-        if self._left > 12 * 3600:
-            log(
-                f"{self._name}: without a GPU this training takes about {duration(self._left)}, by "
-                "its first steps. Alternatives: run it on a machine with a GPU; give weights "
-                "instead (`models: NAME: {weights: bundled}`); or see the small experiment, "
-                "`make demo`. It can be stopped and goes on later."
-            )

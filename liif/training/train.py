@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,8 +16,9 @@ from liif.system.progress import log
 from liif.tracking.entries import log_training_end, log_training_start
 from liif.tracking.tracker import NoTracker
 from liif.training.group import Group
-from liif.training.state import tell_of_others
+from liif.training.state import report_others
 from liif.training.trainer import Limits, Trainer
+from liif.training.validation import revalidate
 
 NO_TRACKER = NoTracker()
 
@@ -33,51 +35,62 @@ def train(
     limits: Limits,
     tracker: NoTracker = NO_TRACKER,
 ) -> Outputs:
-    """Train a model, or find it already trained, or go on where it was interrupted.
+    """Train a model, resume its training, or find it finished.
+
+    The weights do not depend on the validation photographs: where these change, a finished
+    training is validated again, and a resumed one starts its history and its best weights over.
 
     Parameters
     ----------
     name
-        What to call it in messages.
+        The model's name in messages and records.
     data, valid
         Photographs: a pack, a folder or an archive.
     out
-        The weights file; history, best weights and a sidecar are put beside it.
+        The weights file; history, best weights and a sidecar are written beside it.
     state
-        Folder for what is needed to go on; it must outlive interruptions.
+        Folder of unfinished trainings; it must outlive interruptions.
     store
         Folder of finished trainings, each under the key of its settings and data.
     tracker
-        Keeps a record of it.
+        Records the training.
 
     Raises
     ------
     UserError
-        Unusable photographs, a loss that is no number, a second training of the same.
+        Unusable photographs, a loss that is not finite, a second training of the same.
     Interrupted
         By SIGINT or SIGTERM, after saving.
     """
-    outputs, group = Outputs(weights=out), limits.group
+    group, outputs = limits.group, Outputs(weights=out)
     photographs = _packed(data, state / "train.pack", group)
     validation = _packed(valid, state / "valid.pack", group)
     key = recipe.key(photographs.fingerprint)
-    group.agreed(
+    group.require_equal(
         (key, validation.fingerprint), f"the settings or the photographs ({data}, {valid})"
     )
-    finished = Outputs(weights=store / f"{key}.safetensors")
+    finished = Outputs(weights=store / f"{key}.safetensors", validation=validation.fingerprint)
     folder = state / key[:16]
-    if group.first(finished.exist):
+
+    tracked_run = partial(tracker.run, name, key, validation=validation.fingerprint)
+
+    def is_finished() -> bool:
+        return finished.exist() or revalidate(name, finished, validation, recipe, limits.device)
+
+    if group.on_rank0(finished.exist):
         log(f"{name}: these settings and data are trained already; no step is needed")
-        log_training_end(tracker.run(name, key), recipe, finished)
+        log_training_end(tracked_run(), recipe, finished)
     else:
-        with group.led(lambda: lock(state / f"{folder.name}.lock", f"the training of {name}")):
-            # An orphan may have come to its end just now.
-            if not group.first(finished.exist):
+        purpose = f"the training of {name}"
+        with group.rank0_within(lambda: lock(state / f"{folder.name}.lock", purpose)):
+            if group.on_rank0(is_finished):  # by another process just now, or validated again
+                log_training_end(tracked_run(), recipe, finished)
+            else:
                 trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
                 anew = trainer.state.step == 0
-                if anew and group.leads:
-                    tell_of_others(state, folder, name, trainer.origin)
-                run = tracker.run(name, key, from_scratch=anew)
+                if anew and group.is_rank0:
+                    report_others(state, folder, name, trainer.origin)
+                run = tracked_run(from_scratch=anew)
                 log_training_start(
                     run,
                     recipe,
@@ -92,16 +105,16 @@ def train(
                 with run.active():
                     trainer.run(finished, run, tracker.start)
                     log_training_end(run, recipe, finished)
-            if group.leads:
+            if group.is_rank0:
                 shutil.rmtree(folder, ignore_errors=True)
-    if group.leads:
+    if group.is_rank0:
         finished.copy_to(outputs)
     return outputs
 
 
 def _packed(source: Path, out: Path, group: Group) -> Pack:
-    """The pack of the photographs, made by the first process unless they are one already."""
+    """The pack of the photographs, which rank 0 makes unless they are one already."""
     if is_pack(source):
-        group.first(lambda: Pack(source) and None)  # which tells what is wrong with it
+        group.on_rank0(lambda: Pack(source) and None)  # reports an unusable pack once
         return Pack(source)
-    return group.first(lambda: pack(source, out))
+    return group.on_rank0(lambda: pack(source, out))

@@ -1,10 +1,11 @@
 """The training loop, which reads top to bottom in ``Trainer.run``.
 
-Set the learning rate, take a step, and after every epoch validate, keep the best, save and report.
+Set the learning rate, take a step, and after every epoch validate, keep the best, save and log.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import time
@@ -30,33 +31,35 @@ from liif.system.progress import duration, log
 from liif.system.signals import Interrupted, stop_requests
 from liif.tracking.run import Run
 from liif.training.group import ALONE, Group
-from liif.training.preview import Strips
+from liif.training.preview import Preview
 from liif.training.replica import Replica
-from liif.training.state import Origin, State, all_finite, resume, save, tensors_of
-from liif.training.step import train_step, validate
-from liif.training.throughput import Pace
+from liif.training.state import State, resume, save, tensors_of
+from liif.training.step import train_step
+from liif.training.throughput import Throughput
+from liif.training.validation import is_psnr_of, validate
 
 NO_RUN = Run()
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 EXPLODED = 1000.0
-"""Above this loss a training has gone wrong: RGB lie in −1..1, so a useful loss is below 1."""
+"""Above this loss a training has failed: RGB lies in −1..1, so a useful loss is below 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How a training runs here; none of it changes what it ends in, but for rounding."""
+    """How a training runs on this machine; its results are the same, up to rounding."""
 
     device: torch.device
     workers: int = 0
-    """Processes that make batches ahead."""
+    """Data-loader workers."""
     save_minutes: float = 5
-    """Time between saves of the state within an epoch."""
+    """Time between saves within an epoch."""
     group: Group = ALONE
-    """The processes that share each step. Only the first needs `out`, `state` and `store`; each
-    needs the photographs, and where they are no packs, the pack that the first makes of them."""
+    """The ranks that share each step. Only rank 0 needs `out`, `state` and `store`; all need the
+    photographs: the given packs, or those that rank 0 makes."""
 
 
 class Trainer:
-    """One training, or one process's share of it."""
+    """One training, or one rank's share of it."""
 
     def __init__(
         self,
@@ -71,13 +74,15 @@ class Trainer:
         self.name, self.recipe, self.settings = name, recipe, recipe.train
         self.folder, self.limits, self.validation = folder, limits, validation
         self.group = limits.group
-        self.group.first(lambda: photographs.require(self.settings.largest_side, LARGEST))
-        self.group.first(lambda: validation.require(self.settings.largest_side, LARGEST))
+        for pack in (photographs, validation):
+            self.group.on_rank0(partial(pack.require, self.settings.largest_side, LARGEST))
         share = (self.group.rank, self.group.size)
         self.batches = TrainingBatches(photographs, self.settings, share)
         self.per_epoch = self.batches.steps_per_epoch
+        settings = recipe.model_dump(mode="json")
+        self.origin = {**settings, "photographs": photographs.fingerprint[:16]}
         self.provenance = {
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": settings,
             "data": photographs.fingerprint,
             "results_version": RESULTS_VERSION,
         }
@@ -89,133 +94,121 @@ class Trainer:
             initialise_he(self.model)
         self.model.to(limits.device)
         self.parameters = dict(self.model.named_parameters())
-        optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-        self.optimizer = optimizers[self.settings.optimizer](
+        self.optimizer = OPTIMIZERS[self.settings.optimizer](
             self.parameters.values(), lr=self.settings.learning_rate
         )
-        self.strips: Strips | None = None
-        self.origin = Origin(recipe=recipe, data=photographs.fingerprint)
+        self.preview: Preview | None = None
         self.state = self._resume(key)
         self.replica = Replica(self.model, self.group, self.settings.batch)
 
     def run(
         self, finished: Outputs, run: Run = NO_RUN, begin: Callable[[], None] = lambda: None
     ) -> None:
-        """Train to the end and put the results under their key.
+        """Train to the end and write the results.
 
-        `begin` is called when the loader has forked its workers, so that threads may be started.
+        `begin` is called after the data-loader workers were forked, when threads may start.
         """
-        state, total = self.state, len(self.batches)
-        # From before the loader's workers are forked: an exception within a fork would be lost.
-        with stop_requests() as stop, memory.explain(f"{self.name}: training", self._smaller):
-            run.log_epochs(state.history)  # a killed process may have saved more than it recorded
+        state, settings, total = self.state, self.settings, len(self.batches)
+        # Handlers are set before workers are forked: an exception within a fork would be lost.
+        with stop_requests() as stop, memory.explain(f"{self.name}: training", self._remedy):
+            run.log_epochs(state.history)  # a killed process may have saved more than it logged
             batches = self.batches.from_step(state.step, self.limits.workers)
             begin()
             if state.step == 0:
-                self.group.first(partial(self._draw, run, 0))
-            pace = Pace(
-                self.name,
-                self.settings,
-                self.per_epoch,
-                state.step,
-                on_cpu=self.limits.device.type == "cpu",
-            )
+                self.group.on_rank0(partial(self._log_preview, run, 0))
+            on_cpu = self.limits.device.type == "cpu"
+            throughput = Throughput(self.name, settings, self.per_epoch, state.step, on_cpu=on_cpu)
             saved = time.monotonic()
             for batch in batches:
                 for group in self.optimizer.param_groups:
-                    group["lr"] = self.settings.rate(state.step, self.per_epoch)
-                mine = train_step(
-                    self.replica,
-                    self.optimizer,
-                    batch.to(self.limits.device),
-                    self.settings.loss,
-                    self.settings.precision,
+                    group["lr"] = settings.rate(state.step, self.per_epoch)
+                on_device = batch.to(self.limits.device)
+                share = train_step(
+                    self.replica, self.optimizer, on_device, settings.loss, settings.precision
                 )
                 due = time.monotonic() - saved > 60 * self.limits.save_minutes
-                # What one process has found all must do, or they would wait for each other.
-                found = (bool(stop), due and self.group.leads)
-                loss, *together = self.group.sums(mine, *found)
-                stopping, due = (count > 0 for count in together)
-                self._check(loss)
+                # All ranks act on what one has noticed, or they would wait for each other.
+                loss, *noticed = self.group.sum(share, bool(stop), due and self.group.is_rank0)
+                stopping, due = (count > 0 for count in noticed)
+                self._require_finite(loss)
                 state.step += 1
-                at_end = state.step % self.per_epoch == 0
-                keep = at_end or due or stopping
-                if keep:
-                    self._check(loss, weights=True)  # before anything of them is kept
+                epoch, within = divmod(state.step, self.per_epoch)
+                saving = within == 0 or due or stopping
+                if saving:
+                    self._require_finite(loss, weights=True)  # before any of them is saved
                 state.loss_sum += loss
-                pace.step(loss)
-                if at_end:
-                    self._end_epoch(pace)
-                    self.group.first(partial(self._draw, run, state.step // self.per_epoch))
-                if keep and state.step < total:
-                    state.seconds += pace.lap()
-                    self.group.first(self._save)  # all wait, for none must leave before it
-                    run.log_epochs(state.history)  # after saving, or a resumed one would double it
+                throughput.step(loss)
+                if within == 0:
+                    self._end_epoch(throughput)
+                    self.group.on_rank0(partial(self._log_preview, run, epoch))
+                if saving and state.step < total:
+                    state.seconds += throughput.lap()
+                    self.group.on_rank0(self._save)  # all wait: none may leave before it
+                    run.log_epochs(state.history)  # after saving: a resumed run repeats none
                     saved = time.monotonic()
                 if stopping and state.step < total:
                     raise Interrupted(
                         f"{self.name}: stopped and saved at step {state.step} of {total}; "
-                        "the same command goes on from there",
+                        "run the same command to resume",
                         stop[0] if stop else signal.SIGTERM,
                     )
-        state.seconds += pace.lap()
-        if self.group.leads:
+        state.seconds += throughput.lap()
+        if self.group.is_rank0:
             self._finish(finished)
 
-    def _end_epoch(self, pace: Pace) -> None:
-        """Validate, keep the best, add to the history, say how it goes."""
+    def _end_epoch(self, throughput: Throughput) -> None:
+        """Validate, keep the best weights and extend the history."""
         state = self.state
         psnr = validate(self.model, self.validation, self.recipe, self.limits.device, self.group)
         if psnr > state.best:
             state.best = psnr
-            if self.group.leads:
+            if self.group.is_rank0:
                 self._write_model(self.folder / "best.safetensors", valid_psnr=round(psnr, 4))
+        loss, state.loss_sum = state.loss_sum / self.per_epoch, 0.0
         state.history.append(
             {
                 "epoch": state.step // self.per_epoch,
                 "step": state.step,
-                "loss": state.loss_sum / self.per_epoch,
+                "loss": loss,
                 "valid_psnr": psnr,
                 "learning_rate": self.settings.rate(state.step - 1, self.per_epoch),
-                "patches_per_second": pace.patches_per_second,
+                "patches_per_second": throughput.patches_per_second,
                 "timestamp": round(time.time(), 3),
             }
         )
-        state.loss_sum = 0.0
-        if self.group.leads:
+        if self.group.is_rank0:
             write_text(self.folder / "history.csv", history_csv(state.history))
-        pace.log(state.history[-1]["loss"], psnr)
+        throughput.log(loss, psnr)
 
-    def _draw(self, run: Run, epoch: int) -> None:
-        """Show how the model enlarges now, where anyone will look at it."""
+    def _log_preview(self, run: Run, epoch: int) -> None:
         if not run.recorded:
             return
         try:
-            if self.strips is None:
-                self.strips = Strips(self.name, self.validation, self.settings)
-            for key, strip in self.strips.draw(self.model).items():
-                run.log_image(key, strip, step=epoch)
-        except Exception as error:  # no training fails for want of a picture
+            self.preview = self.preview or Preview(self.name, self.validation, self.settings)
+            for key, pixels in self.preview.draw(self.model).items():
+                run.log_image(key, pixels, step=epoch)
+        except Exception as error:  # a training never fails for want of a preview
             run.report_problem(error)
 
-    def _check(self, loss: float, *, weights: bool = False) -> None:
-        """Stop before what went wrong is kept: the loss of a step, or the weights after it."""
-        wrong = "" if loss <= EXPLODED else f"the loss is {loss:g}"  # NaN is not below it either
-        if weights and not wrong and not all_finite(self.parameters.values()):
-            wrong = "weights are no numbers any more"
+    def _require_finite(self, loss: float, *, weights: bool = False) -> None:
+        """Refuse a step's loss, or the weights after it, that show a failed training."""
+        wrong = "" if loss <= EXPLODED else f"the loss is {loss:g}"  # NaN compares false
+        tensors = self.parameters.values() if weights and not wrong else ()
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+            wrong = "weights are not finite"
         if wrong:
-            step = self.state.step - weights  # which is counted already when weights are looked at
+            step = self.state.step - weights  # weights are checked when the step is counted
             rate = self.settings.rate(step, self.per_epoch)
             error = UserError(
                 f"{self.name}: {wrong} at step {step} with learning rate {rate:g}, in the batch of "
                 f"{', '.join(self.batches.names(step))}; the last good state is kept in "
                 f"{self.folder}; lower `learning_rate`, change `init`, or look at these photographs"
             )
-            raise self.group.known_to_all(error)
+            raise self.group.reported_once(error)
 
     @property
-    def _smaller(self) -> str:
-        """What takes less memory."""
+    def _remedy(self) -> str:
+        """How to use less memory."""
         s = self.settings
         return (
             f"lower `batch` (={s.batch}), `queries` (={s.queries}) or `patch` (={s.patch}), take a "
@@ -229,12 +222,11 @@ class Trainer:
         )
 
     def _finish(self, finished: Outputs) -> None:
-        """Put the results under their key, the weights last."""
+        """Write the results, the weights last."""
         state = self.state
         write_text(finished.history, history_csv(state.history))
-        best = self.folder / "best.safetensors"
         with atomic_write(finished.best) as part:
-            shutil.copyfile(best, part)
+            shutil.copyfile(self.folder / "best.safetensors", part)
         write_json(
             finished.sidecar,
             {
@@ -247,6 +239,7 @@ class Trainer:
                 "processes": self.group.size,
                 "torch": torch.__version__,
                 "results_version": RESULTS_VERSION,
+                "validation": self.validation.fingerprint,
             },
         )
         self._write_model(finished.weights)
@@ -256,14 +249,27 @@ class Trainer:
         save(self.folder, self.state, self.origin, self.parameters, self.optimizer)
 
     def _resume(self, key: str) -> State:
-        """The state of an interrupted run, or that of the beginning; the first process has it."""
-
-        def here() -> State | None:
-            return resume(self.folder, key, self.origin, self.parameters, self.optimizer)
-
-        state = self.group.first(here)
+        """The state of an interrupted run, which rank 0 has, or a new one."""
+        fingerprint = self.validation.fingerprint
+        state = self.group.on_rank0(
+            lambda: resume(self.folder, key, self.origin, self.parameters, self.optimizer)
+        )
         if state is None:
-            return State(key)
-        self.group.give(tensors_of(self.parameters, self.optimizer, state.step))
-        log(f"{self.name}: goes on after step {state.step} of {len(self.batches)}")
+            return State(key, validation=fingerprint)
+        self.group.broadcast(tensors_of(self.parameters, self.optimizer, state.step))
+        log(f"{self.name}: resuming after step {state.step} of {len(self.batches)}")
+        if not self.group.on_rank0(partial(self._is_of_this_validation, state)):
+            log(
+                f"{self.name}: the validation photographs have changed; history and best weights "
+                "start over"
+            )
+            state.best, state.history = -math.inf, []
+        state.validation = fingerprint
         return state
+
+    def _is_of_this_validation(self, state: State) -> bool:
+        """Whether history and best weights were measured on these photographs."""
+        best = self.folder / "best.safetensors"
+        if state.validation or not best.is_file():
+            return state.validation in ("", self.validation.fingerprint)
+        return is_psnr_of(best, state.best, self.validation, self.recipe, self.limits.device)

@@ -150,7 +150,7 @@ def test_killed_and_gone_on_with_another_number_of_processes(
         shutil.rmtree(training.base / where)  # it was faster
     assert 0 < (done := training.steps(where)) < 20
     output = training.run(where, "--processes", second)
-    assert f"goes on after step {done} of 20" in output
+    assert f"resuming after step {done} of 20" in output
     alone, resumed = training.weights("alone"), training.weights(where)
     assert float((alone - resumed).abs().max()) < 1e-5
 
@@ -304,9 +304,9 @@ def test_machines_with_other_photographs_are_refused(training: Training) -> None
 
 def test_alone_nothing_is_exchanged() -> None:
     group = distributed.ALONE
-    assert group.sums(1.5, True) == [1.5, True]
-    assert group.first(lambda: "mine") == "mine"
-    assert group.leads
+    assert group.sum(1.5, True) == [1.5, True]
+    assert group.on_rank0(lambda: "mine") == "mine"
+    assert group.is_rank0
     with distributed.joined() as joined:
         assert joined is group
     assert not torch.distributed.is_initialized()

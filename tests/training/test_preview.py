@@ -8,7 +8,7 @@ from liif.config import Training
 from liif.data.pack import Pack, pack
 from liif.images.crop import most_detailed_square
 from liif.network.model import LIIF
-from liif.training.preview import Strips, side_by_side
+from liif.training.preview import Preview, side_by_side
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def test_the_same_crops_every_time(
     small: LIIF, photographs: Pack, scales: tuple[float, float], side: int
 ) -> None:
     settings = Training(scales=scales, patch=48 if scales[1] > 1 else 24)
-    first = Strips("name", photographs, settings).draw(small)
-    second = Strips("name", photographs, settings).draw(small)
+    first = Preview("name", photographs, settings).draw(small)
+    second = Preview("name", photographs, settings).draw(small)
     assert list(first) == ["validation/a", "validation/c", "validation/d"]
     for key, strip in first.items():
         np.testing.assert_array_equal(strip, second[key])
@@ -31,7 +31,7 @@ def test_the_same_crops_every_time(
 
 
 def test_panels_are_lr_bicubic_model_and_hr(small: LIIF, photographs: Pack) -> None:
-    strip = Strips("name", photographs, Training(scales=(1, 4))).draw(small)["validation/a"]
+    strip = Preview("name", photographs, Training(scales=(1, 4))).draw(small)["validation/a"]
     panels = [strip[16:, i * 164 : i * 164 + 160] for i in range(4)]
     whole = photographs.photograph(0)
     hr = whole[most_detailed_square(whole, 160)]
@@ -60,5 +60,5 @@ def test_the_crop_with_most_detail() -> None:
 
 def test_names_that_mlflow_takes(small: LIIF, folder: Folder, tmp_path: Path) -> None:
     source = folder("odd", **{"é+x": (30, 30)})
-    strips = Strips("m", pack(source, tmp_path / "odd.pack"), Training(scales=(1, 1), patch=24))
+    strips = Preview("m", pack(source, tmp_path / "odd.pack"), Training(scales=(1, 1), patch=24))
     assert list(strips.draw(small)) == ["validation/__x"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from liif.config import Training
-from liif.training.throughput import Pace
+from liif.training.throughput import Throughput
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[str]:
 
 
 def test_rate_and_time_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    pace = Pace("m", Training(epochs=2, batch=4), per_epoch=10, step=5, on_cpu=False)
+    pace = Throughput("m", Training(epochs=2, batch=4), per_epoch=10, step=5, on_cpu=False)
     for i in range(5):
         clock[0] = 3.0 * (i + 1)
         pace.step(0.25)
@@ -39,7 +39,7 @@ def test_long_trainings_are_announced_once(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for on_cpu in (True, False):
-        pace = Pace("m", Training(), per_epoch=1000, step=0, on_cpu=on_cpu)
+        pace = Throughput("m", Training(), per_epoch=1000, step=0, on_cpu=on_cpu)
         for i in range(9):
             clock[0] = 0.5 * (i + 1)
             pace.step(0.25)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from samples import SETTINGS, Folder
 
-from liif.checkpoints.format import load_tensors, save_tensors
+from liif.checkpoints.format import load_checkpoint, load_tensors, save_tensors
 from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs
 from liif.config import Recipe
@@ -188,6 +188,85 @@ def test_a_known_training_takes_no_step(run: Train, monkeypatch: pytest.MonkeyPa
         run("a", skip="bicubic")
 
 
+def other_validation(folder: Folder, packs: tuple[Path, Path]) -> None:
+    """Replace the validation photographs."""
+    pack(folder("other", d=(52, 60)), packs[1])
+
+
+def test_finished_weights_are_validated_again_on_other_photographs(
+    run: Train, folder: Folder, packs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run("a")
+    weights, rows, validated = before.weights.read_bytes(), history(before), packs[1].read_bytes()
+    other_validation(folder, packs)
+    expected = history(run("b"))[-1]
+    crash_at(monkeypatch, 1)
+    after = run("a")
+    assert after.weights.read_bytes() == weights
+    (row,) = history(after)
+    assert (row["epoch"], row["loss"]) == (rows[-1]["epoch"], rows[-1]["loss"])
+    assert float(row["valid_psnr"]) == pytest.approx(float(expected["valid_psnr"]), abs=1e-6)
+    assert row["valid_psnr"] != rows[-1]["valid_psnr"]
+    tensors, _, provenance = load_checkpoint(after.best)
+    assert provenance["valid_psnr"] == pytest.approx(float(expected["valid_psnr"]), abs=1e-4)
+    final = load_tensors(after.weights)[0]
+    assert all(torch.equal(tensors[name], final[name]) for name in final)
+    packs[1].write_bytes(validated)
+    assert history(run("a")) == rows  # of the first set
+
+
+def test_a_resumed_training_compares_no_psnr_of_other_photographs(
+    run: Train, folder: Folder, packs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "validate", lambda *_: 90.0)
+        interrupted(run, "a")
+    other_validation(folder, packs)
+    rows = history(run("a"))
+    assert "the validation photographs have changed" in capsys.readouterr().err
+    assert [int(row["epoch"]) for row in rows] == [2, 3, 4]
+    undisturbed = run("b")
+    for ours, theirs in zip(rows, history(undisturbed)[1:], strict=True):
+        assert (ours["loss"], ours["valid_psnr"]) == (theirs["loss"], theirs["valid_psnr"])
+
+
+def make_unmarked(base: Path) -> None:
+    """Make a finished training one of 0.1.0, whose files name no validation set."""
+    for path in base.glob("store/*.*.*.*"):
+        key, _, suffix = path.name.split(".", 2)
+        path.rename(path.with_name(f"{key}.{suffix}"))
+
+
+def test_a_finished_training_of_0_1_0_is_found_if_it_is_of_this_validation(
+    run: Train,
+    folder: Folder,
+    packs: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = history(run("a"))
+    crash_at(monkeypatch, 1)
+    make_unmarked(tmp_path / "a")
+    assert history(run("a")) == rows
+    make_unmarked(tmp_path / "a")
+    other_validation(folder, packs)
+    assert len(history(run("a"))) == 1
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_state_of_0_1_0_continues_if_it_is_of_this_validation(
+    run: Train, folder: Folder, packs: tuple[Path, Path], tmp_path: Path, same: bool
+) -> None:
+    interrupted(run, "a")
+    (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
+    tensors, metadata = load_tensors(kept)
+    del metadata["state"]["validation"]
+    save_tensors(kept, tensors, metadata)
+    if not same:
+        other_validation(folder, packs)
+    assert [int(row["epoch"]) for row in history(run("a"))] == [1, 2, 3, 4][not same :]
+
+
 def test_interruption_saves_first(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     undisturbed = run("a")
     real, count = train_step, iter(range(1, 100))
@@ -249,7 +328,7 @@ def test_weights_gone_wrong_are_never_kept(
         return loss
 
     monkeypatch.setattr(trainer, "train_step", step)
-    with pytest.raises(UserError, match="weights are no numbers any more at step 11 with"):
+    with pytest.raises(UserError, match="weights are not finite at step 11 with"):
         run("a")
     (kept,) = (tmp_path / "a").glob("state/*/state.safetensors")
     tensors, metadata = load_tensors(kept)
@@ -290,7 +369,7 @@ def test_an_unfinished_training_with_other_settings_is_pointed_out(
     assert f"an unfinished training is kept in {folder} (step 6); this one is another" in said
     assert "by train.batch (6, there 4)" in said
     run("a")  # and that one goes on as if nothing had been
-    assert "goes on after step 6 of 24" in capsys.readouterr().err
+    assert "resuming after step 6 of 24" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("format_", [2, None, "x"])
@@ -405,7 +484,7 @@ def test_a_job_whose_workflow_was_killed_is_asked_to_stop(
     assert heir.stderr is not None
     lines = [heir.stderr.readline() for _ in range(4)]
     assert any("its workflow was killed" in line for line in lines)
-    assert any("goes on after step" in line for line in lines)
+    assert any("resuming after step" in line for line in lines)
     heir.terminate()
     heir.communicate()
 

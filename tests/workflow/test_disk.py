@@ -88,7 +88,7 @@ def test_a_full_disk(
         again = run(command, disk)
         assert again.returncode == 0, again.stdout
         if name == "train":
-            assert "goes on after step" in again.stdout
+            assert "resuming after step" in again.stdout
         assert command.found(disk) == expected
 
 

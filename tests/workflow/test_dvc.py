@@ -195,7 +195,7 @@ def test_repro_killed_in_training_resumes(versioned: Versioned) -> None:
     process.kill()
     process.wait()
     output = versioned.repro()  # stops the jobs of the killed workflow, and takes over
-    assert "goes on after step" in output
+    assert "resuming after step" in output
     assert "its workflow was killed" in output
     assert versioned.file("sr_800/small-edsr/house.png").exists()
     assert "up to date" in versioned.repro()

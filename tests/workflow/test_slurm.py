@@ -101,15 +101,15 @@ def test_the_demo_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
     assert results(there) == here
     assert len(here) == 5 + 3 * 6 + 6 + 2
     requeued = slurm_log(there, "small-rdn", number).read_text()
-    starts = [int(n) for n in re.findall(r"small-rdn: goes on after step (\d+) of 264", requeued)]
+    starts = [int(n) for n in re.findall(r"small-rdn: resuming after step (\d+) of 264", requeued)]
     assert len(starts) == 1
     assert 88 <= starts[0] < 264
     assert jobs_of(there, "small-rdn") == [number]  # the same Slurm job, restarted
     again = jobs_of(there, "small-edsr")
     assert len(again) == 2
     last = slurm_log(there, "small-edsr", again[-1]).read_text()
-    (step,) = re.findall(r"small-edsr: goes on after step (88|176) of 264", last)
-    assert "goes on after step" in (there / "results/logs/train/small-edsr.log").read_text()
+    (step,) = re.findall(r"small-edsr: resuming after step (88|176) of 264", last)
+    assert "resuming after step" in (there / "results/logs/train/small-edsr.log").read_text()
     # Packs, trainings (one twice), upscaling, evaluations; small jobs are grouped.
     submitted = re.findall(r"submitted with SLURM jobid (\d+) .*/(rule|group)_(\w+?)[_/]", output)
     assert len([1 for _, kind, _ in submitted if kind == "rule"]) == 2 + 3 + 4 + 10

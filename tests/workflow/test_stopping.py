@@ -73,13 +73,13 @@ def test_a_stopped_workflow_saves_and_resumes(
         output, _ = process.communicate(timeout=60)
         assert process.returncode != 0
         assert "small-edsr: stopped and saved at step" in output
-        assert "the same command goes on from there" in output
+        assert "run the same command to resume" in output
     again = project.start("results/sr_800", start_new_session=True)
     assert again.stdout is not None
     said = []
     for line in again.stdout:
         said.append(line)
-        if "small-edsr: goes on after step" in line:
+        if "small-edsr: resuming after step" in line:
             break
     else:
         pytest.fail("it started over: " + "".join(said))
@@ -223,7 +223,7 @@ def test_workers_that_outlive_their_training_hold_no_lock(inputs: Path, tmp_path
         assert all(worker.is_running() for worker in workers)
         again = subprocess.Popen(long, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         assert again.stderr is not None
-        assert "goes on after step" in again.stderr.readline()
+        assert "resuming after step" in again.stderr.readline()
         again.terminate()
         again.communicate(timeout=60)
         assert again.returncode == 128 + signal.SIGTERM

@@ -1,0 +1,85 @@
+"""Validation: mean PSNR over fixed patches, and the records of one set of photographs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from liif.checkpoints.format import save_checkpoint
+from liif.checkpoints.load import read_checkpoint
+from liif.checkpoints.outputs import Outputs, history_csv
+from liif.config import Recipe
+from liif.data.pack import Pack
+from liif.data.patches import validation_batches
+from liif.images.metrics import psnr_of_error
+from liif.network.model import LIIF, Encoded
+from liif.system.files import atomic_write, write_json, write_text
+from liif.system.progress import log
+from liif.training.group import ALONE, Group
+
+_TOLERANCE = 0.005
+"""Within so many dB a PSNR measured again, maybe on another device, is the same."""
+
+
+@torch.inference_mode()
+def validate(
+    model: LIIF, validation: Pack, recipe: Recipe, device: torch.device, group: Group = ALONE
+) -> float:
+    """Mean PSNR in dB over the fixed validation patches, which the ranks share out."""
+    values = torch.zeros(recipe.train.validation_patches, dtype=torch.float64)
+    share = (group.rank, group.size)
+    for numbers, batch in validation_batches(validation, recipe.train, share):
+        lr, queries, cells, truth = batch.to(device)
+        encoded = model.encode(lr)
+        for i, number in enumerate(numbers):
+            one = slice(i, i + 1)
+            part = Encoded(encoded.features[one], encoded.lr[one])
+            rgb = model.decode(part, queries[one], cells[one]).clamp(0, 1)
+            values[number] = psnr_of_error(float(((rgb - truth[one]) ** 2).double().mean()))
+    return sum(map(float, group.all_reduce(values))) / len(values)
+
+
+def is_psnr_of(
+    weights: Path, psnr: float, validation: Pack, recipe: Recipe, device: torch.device
+) -> bool:
+    """Whether weights reach that PSNR on these photographs, and so were measured on them."""
+    model = read_checkpoint(weights)[0].to(device)
+    return abs(validate(model, validation, recipe, device) - psnr) < _TOLERANCE
+
+
+def revalidate(
+    name: str, finished: Outputs, validation: Pack, recipe: Recipe, device: torch.device
+) -> bool:
+    """Make the records of a finished training for another validation set; False if there is none.
+
+    The final weights are the same, and all that can still be measured: they are the best known,
+    and the history has the last epoch alone. Records from before their files named a validation
+    set are taken over if the weights reach the PSNR in them.
+    """
+    weights = finished.weights
+    marks = [path.name.split(".")[1] for path in weights.parent.glob(f"{weights.stem}.*.run.json")]
+    others = [Outputs(weights=weights, validation=mark) for mark in ("", *sorted(marks))]
+    others = [other for other in others if other.exist()]
+    if not others:
+        return False
+    other, history = others[0], others[0].read_history()
+    model, architecture, provenance = read_checkpoint(weights)
+    psnr = validate(model.to(device), validation, recipe, device)
+    if not other.validation and abs(history[-1]["valid_psnr"] - psnr) < _TOLERANCE:
+        with atomic_write(finished.best) as part:
+            shutil.copyfile(other.best, part)
+    else:
+        log(
+            f"{name}: the validation photographs are others than in the finished training; its "
+            f"weights reach {psnr:.2f} dB on them, and the history has its last epoch alone"
+        )
+        history = [{**history[-1], "valid_psnr": psnr}]
+        provenance["valid_psnr"] = round(psnr, 4)
+        save_checkpoint(finished.best, model, architecture, provenance)
+    write_text(finished.history, history_csv(history))
+    sidecar = json.loads(other.sidecar.read_text(encoding="utf-8"))
+    write_json(finished.sidecar, {**sidecar, "validation": validation.fingerprint})
+    return True
