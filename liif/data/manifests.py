@@ -89,17 +89,18 @@ def write_manifest(path: Path, manifest: Manifest, *folders: Path) -> None:
     write_json(path, {"pictures": manifest, "folders": sorted(str(f) for f in folders)})
 
 
-def forget_lost(root: Path) -> None:
-    """Delete the manifests whose pictures are not all there, so that they are made again."""
-    for path in root.rglob("*.json"):
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            pictures = [Path(f) / f"{n}.png" for f in value["folders"] for n in value["pictures"]]
-            lost = not all(picture.is_file() for picture in pictures)
-        except (OSError, ValueError, KeyError, TypeError):
-            lost = True
-        if lost:
-            path.unlink(missing_ok=True)
+def lost(root: Path) -> list[Path]:
+    """The manifests below a folder whose pictures are not all there."""
+    return [path for path in sorted(root.rglob("*.json")) if not _is_complete(path)]
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        pictures = [Path(f) / f"{n}.png" for f in value["folders"] for n in value["pictures"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return all(picture.is_file() for picture in pictures)
 
 
 def read_manifests(paths: Iterable[Path]) -> Manifest:

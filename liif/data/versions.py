@@ -58,14 +58,15 @@ class DataVersion(NamedTuple):
         )
 
 
-def fingerprint(path: Path, cache: Path) -> str:
+def fingerprint(path: Path, cache: Path, *, store: bool = True) -> str:
     """The hash of a file's bytes, or of all files below a folder with their names.
 
     A file that has not changed by size, times and inode since `cache` was written is not read
     again. DIV2K's archives have their published hash before they are there, so that downloading
-    them changes nothing; anything else that is missing has the version "missing".
+    them changes nothing; anything else that is missing has the version "missing". Without `store`
+    the cache is only read.
     """
-    with _cached(cache) as known:
+    with _cached(cache, store=store) as known:
         if path.is_dir():
             digest = sha256()
             for name, file in _below(path):
@@ -137,7 +138,7 @@ def _below(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def _cached(cache: Path) -> Iterator[Known]:
+def _cached(cache: Path, *, store: bool = True) -> Iterator[Known]:
     """What is known of files; kept for the next time."""
     try:
         known: Known = json.loads(cache.read_text(encoding="utf-8"))
@@ -145,7 +146,7 @@ def _cached(cache: Path) -> Iterator[Known]:
         known = {}
     before = dict(known)
     yield known
-    if known != before:
+    if store and known != before:
         # Of several processes that write it at once any may win; without it files are read again.
         part = cache.with_name(f".{cache.name}.{socket.gethostname()}.{os.getpid()}")
         with suppress(OSError):

@@ -4,7 +4,7 @@ import pytest
 
 from liif.data.manifests import (
     Bucket,
-    forget_lost,
+    lost,
     parse_bucket,
     read_manifests,
     tag_of,
@@ -48,12 +48,11 @@ def test_manifests_of_several_buckets(tmp_path: Path) -> None:
         read_manifests([tmp_path / "3.json"])
 
 
-def test_manifests_of_lost_pictures_are_forgotten(tmp_path: Path) -> None:
+def test_manifests_of_deleted_pictures_are_found(tmp_path: Path) -> None:
     manifests, pictures = tmp_path / "manifests", tmp_path / "pictures"
     pictures.mkdir()
     (pictures / "a.png").touch()
     write_manifest(manifests / "whole.json", {"a": "1"}, pictures)
     write_manifest(manifests / "lost.json", {"a": "1", "b": "2"}, pictures)
     (manifests / "damaged.json").write_text("{")
-    forget_lost(manifests)
-    assert [p.name for p in manifests.iterdir()] == ["whole.json"]
+    assert [p.name for p in lost(manifests)] == ["damaged.json", "lost.json"]

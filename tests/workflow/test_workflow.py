@@ -16,9 +16,11 @@ import yaml
 from projects import ROOT, SNAKEMAKE, TINY, Project, planned
 from samples import Folder, photograph
 
+from liif.data.manifests import write_manifest
 from liif.images.png import write_png
 from liif.images.read import read_picture
 from liif.system.files import file_sha256
+from liif.system.locks import lock
 
 
 def dry_run(*words: str) -> str:
@@ -70,6 +72,8 @@ def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
         (["--resources", "gpu=4", "--set-resources", "train:gpu=2"], "--threads 4 --processes 2"),
         (["--set-resources", "train:gpu=0"], "--threads 8 --processes 0"),
         ([], "--threads 8 --processes 1"),
+        (["--resources", "slots=2"], "--threads 4 --processes 1"),  # two at once on a CPU
+        (["--resources", "slots=4", "gpu=2"], "--threads 8 --processes 2"),
     ],
 )
 def test_resources_of_a_training(tmp_path: Path, words: list[str], expected: str) -> None:
@@ -216,6 +220,43 @@ def test_test_set_from_validation_photographs_in_buckets(project: Project) -> No
     expected = photograph(48, 60)[4:44, 10:50]
     np.testing.assert_array_equal(read_picture(project.file("hr/test/x8/c.png")).rgb, expected)
     assert read_picture(project.file("lr/test/x8/c.png")).rgb.shape == (5, 5, 3)
+
+
+LOOKS: list[list[str]] = [
+    ["--dry-run"],
+    ["-n"],
+    ["--summary"],
+    ["-S"],
+    ["--unlock"],
+    ["--report", "x.zip"],
+    ["--report=x.zip"],
+    ["--lint"],
+    ["--list-rules"],
+]
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and modification time of all files but Snakemake's own."""
+    paths = [p for p in folder.rglob("*") if ".snakemake" not in p.parts]
+    paths += folder.glob(".snakemake/*liif*")
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.is_file()}
+
+
+@pytest.mark.parametrize("words", LOOKS, ids=" ".join)
+def test_looking_changes_nothing_and_takes_no_lock(project: Project, words: list[str]) -> None:
+    """Even where pictures were deleted, and while the workflow runs."""
+    manifest = project.file("manifests/degrade/test/x8/0.json")
+    write_manifest(manifest, {"gone": "0" * 64}, project.path / "nowhere")
+    before = everything(project.path)
+    with lock(project.path / ".snakemake" / "liif.lock", "a workflow in this folder"):
+        process = project.start("results/sr_800", *words)
+        output, _ = process.communicate()
+    assert "running already" not in output
+    assert ("were deleted" in output) == (words[0] in ("--dry-run", "-n"))
+    after = everything(project.path)
+    assert {n for n in after.keys() | before.keys() if after.get(n) != before.get(n)} <= {
+        str(project.path / "x.zip")
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-# Paths and validation, and how rules name their inputs; no rules.
+# Configuration, lock, resources, and the inputs and parameters of the rules.
+import inspect
 import os
 import shlex
 import sys
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -18,46 +18,94 @@ from liif.system.processes import (
     started_by_dvc,
     this_workflow,
 )
-from liif.system.locks import hold, is_held
+from liif.system.locks import hold
 from liif.system import progress
 from liif.system.project import PROJECT, TRACKING
 
+# Snakemake's options that show or clean up something instead of executing the workflow.
+NOT_EXECUTING = {
+    *(
+        "lint",
+        "report",
+        "reporter",
+        "dag",
+        "rulegraph",
+        "filegraph",
+        "d3dag",
+        "unlock",
+        "archive",
+    ),
+    *("summary", "detailed_summary", "containerize", "generate_unit_tests"),
+    *("list_rules", "list_target_rules", "list_changes", "list_untracked"),
+    *(
+        "list_input_changes",
+        "list_params_changes",
+        "list_conda_envs",
+        "print_compilation",
+    ),
+    *(
+        "cleanup_metadata",
+        "cleanup_shadow",
+        "conda_cleanup_envs",
+        "conda_create_envs_only",
+    ),
+    *("container_cleanup_images", "delete_all_output", "delete_temp_output"),
+}
+
+
+def options():
+    """The names of Snakemake's options in effect, from its profile and command line."""
+    calls = (
+        frame.frame.f_locals
+        for frame in inspect.stack(0)
+        if frame.function == "args_to_api"
+    )
+    given = {
+        n: v
+        for call in calls
+        for n, v in vars(call["args"]).items()
+        if v not in (None, False)
+    }
+    if given.get("report_after_run"):
+        del given["report"]
+    return given.keys()
+
+
 try:
-    # Snakemake's own merging would mix the keys of values that are one thing or another.
+    # Snakemake's own merging would mix the keys of alternatives.
     base = {} if workflow.overwrite_configfiles else read_yaml(DOCUMENTED)
     EXPERIMENT = experiment(merge(base, workflow.config_settings.overwrite_config))
-    only_looks = {
-        "--lint",
-        "--report",
-        "--dag",
-        "--rulegraph",
-        "--filegraph",
-        "--summary",
-    } & set(sys.argv)
-    at_work = workflow.is_main_process and not workflow.dryrun and not only_looks
+    executes = workflow.is_main_process and not (options() & NOT_EXECUTING)
+    at_work = executes and not workflow.output_settings.dryrun
     if at_work:
         # One workflow in a folder; the kernel releases the lock however this process ends.
         os.environ.setdefault(WORKFLOW, started_by_dvc())
         hold(Path(".snakemake/liif.lock"), "a workflow in this folder")
         require_writable(Path("results"))
         pass_on_sigterm()
-    # Pictures that were deleted are made again, and a dry run shows it.
-    if at_work or (workflow.dryrun and not is_held(Path(".snakemake/liif.lock"))):
-        with suppress(OSError):
-            buckets.forget_lost(Path("results/manifests"))
+    if executes:
+        # Deleted pictures are made again: their manifests must go before the jobs are planned.
+        lost = buckets.lost(Path("results/manifests"))
+        for manifest in lost if at_work else []:
+            manifest.unlink(missing_ok=True)
+        if lost and not at_work:
+            progress.log(
+                f"pictures of {len(lost)} jobs were deleted; a run also repeats those it needs: "
+                + ", ".join(map(str, lost))
+            )
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# `.venv/bin/snakemake` works without its environment being activated; and a job that outlives a
-# killed workflow can be told from one that is wanted.
+# The prefix of every job. It puts this environment on the path, so that `.venv/bin/snakemake` works
+# without activation, and names this workflow, so that a job that outlives it is recognised. These
+# are not parameters of rules, whose change would repeat them. `set` replaces Snakemake's own strict
+# mode, which a custom prefix disables.
 BIN = shlex.quote(os.path.dirname(sys.executable))
-# (A prefix of one's own takes the place of Snakemake's strict mode.)
-# (Not as parameters of rules, whose change would repeat them.)
 HERE = shlex.quote(os.getcwd())
 shell.prefix(
     f'set -euo pipefail; export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()} '
     f"{PROJECT}={HERE} {TRACKING}={str(EXPERIMENT.tracking).lower()}; "
-    # A signal for all of a group is for the job alone, which saves; its last words are logged.
+    # Of a process group only the job reacts to signals: it saves, and its last lines are logged.
     "trap : INT TERM HUP; logged() ( trap '' INT TERM HUP; exec tee \"$1\" ); "
 )
 
@@ -70,10 +118,15 @@ CONVENTION = (
 )
 TRUTH_KNOWN = DATA.test.lr is None
 
-# How many heavy jobs run at once, each on a GPU. Each gets its share of the cores: all of them, when
-# one runs at a time. (With --jobs on a cluster no number of cores need be given.)
-GPUS = workflow.global_resources.get("gpu")
-HEAVY_JOBS = max(1, (GPUS is not None and GPUS.value) or 1)
+# A heavy job takes a slot, and a GPU where there are any; each gets its share of the cores. (With
+# --jobs on a cluster the number of cores may be unknown.)
+LIMITS = {
+    name: workflow.global_resources[name].value
+    for name in ("gpu", "slots")
+    if name in workflow.global_resources
+}
+GPUS = LIMITS.get("gpu") or 1
+HEAVY_JOBS = min((n for n in LIMITS.values() if n), default=1)
 CORES = workflow.resource_settings.cores or 8 * HEAVY_JOBS
 
 
@@ -93,31 +146,31 @@ def heavy_threads(wildcards):
 
 
 def training_gpus(wildcards):
-    """A training takes all GPUs, so that the longest is over soonest; each needs a patch of its own."""
-    return min(HEAVY_JOBS, EXPERIMENT.recipe(wildcards.model).train.batch)
+    """A training uses all GPUs, so that the longest ends soonest; each needs a patch of its own."""
+    return min(GPUS, EXPERIMENT.recipe(wildcards.model).train.batch)
 
 
 def training_threads(wildcards):
     """A training's share of the cores: that of its GPUs, which `--set-resources` may have set."""
-    said = workflow.resource_settings.overwrite_resources.get("train", {}).get("gpu")
-    gpus = training_gpus(wildcards) if said is None else said.value
+    given = workflow.resource_settings.overwrite_resources.get("train", {}).get("gpu")
+    gpus = training_gpus(wildcards) if given is None else given.value
     return max(1, CORES * min(max(1, gpus), HEAVY_JOBS) // HEAVY_JOBS)
 
 
-def heavy_jobs(wildcards):
-    """How much of the resource `gpu` a job takes."""
+def heavy_job(wildcards):
+    """The slots, and the GPUs, of a job that runs a model; bicubic needs none."""
     return 0 if wildcards.model == "bicubic" else 1
 
 
 def photographs(part):
-    """Where the photographs of train, valid or test are."""
+    """The path of the photographs of train, valid or test."""
     if part == "test":
         return str(DATA.test.hr or DATA.test.lr or DATA.valid)
     return str(getattr(DATA, part))
 
 
-def say_whether_recorded():
-    """Point out data that is not what `data.dvc` records."""
+def warn_of_unrecorded_data():
+    """Log a warning when the data is not what `data.dvc` records."""
     awaited = [Path.cwd() / name for name in archives()]
     warning = versions.data_version(Path.cwd(), awaited).warning
     if warning:
@@ -126,22 +179,18 @@ def say_whether_recorded():
 
 @cache
 def version(part):
-    """The version of those photographs. A function of the part alone, so that Snakemake sees it.
-
-    Looked at once: what changes while the workflow runs is for the next one.
-    """
-    return versions.fingerprint(
-        Path(photographs(part)), Path("results/work/versions.json")
-    )
+    """The version of those photographs, determined once in a run of the workflow."""
+    cache = Path("results/work/versions.json")
+    return versions.fingerprint(Path(photographs(part)), cache, store=at_work)
 
 
 def scales(model):
-    """The scales at which a model is evaluated on the validation set, as they stand in paths."""
+    """A model's scales on the validation set, as in paths."""
     return [f"{scale:g}" for scale in EXPERIMENT.scales(model)]
 
 
 def archives():
-    """Those of the configured sources that are DIV2K's own archives."""
+    """The configured sources that are DIV2K's own archives."""
     names = ["data/DIV2K_train_HR.zip", "data/DIV2K_valid_HR.zip"]
     return [
         name for name in names if name in map(photographs, ("train", "valid", "test"))
@@ -149,7 +198,7 @@ def archives():
 
 
 def degrade_options(wildcards):
-    """Test pictures are cut first, and their truth is kept."""
+    """Test photographs are cropped first, and kept as the ground truth."""
     if wildcards.set == "valid":
         return ""
     crop = f"--crop {DATA.crop} " if DATA.crop is not None else ""
@@ -157,7 +206,7 @@ def degrade_options(wildcards):
 
 
 def given(wildcards):
-    """How the given weights are named to `liif import`."""
+    """The given weights as arguments of `liif import`."""
     weights = EXPERIMENT.models[wildcards.model].weights
     if isinstance(weights, str):
         return shlex.quote(weights)
@@ -165,14 +214,14 @@ def given(wildcards):
 
 
 def given_file(wildcards):
-    """The given weights, where they are a file."""
+    """The given weights, if they are a file."""
     weights = EXPERIMENT.models[wildcards.model].weights
     is_file = isinstance(weights, str) and weights != "bundled" and "://" not in weights
     return weights if is_file else []
 
 
 def lr_test(wildcards):
-    """The manifest of the LR test pictures; or the folder of those that are given."""
+    """The manifest of the LR test pictures, or the folder of given ones."""
     if TRUTH_KNOWN:
         return f"results/manifests/degrade/test/x{SCALE}/{wildcards.bucket}.json"
     return ancient(photographs("test"))
@@ -188,12 +237,12 @@ def weights(wildcards):
 
 
 def weights_name(wildcards):
-    """How a model's weights are named to `liif`."""
+    """A model's weights as `--weights` of `liif`."""
     return weights(wildcards) or "bicubic"
 
 
 def parts():
-    """All evaluations: validation at each model's scales, and the test set where it has a truth."""
+    """All evaluations: the validation set at each model's scales, and a test set with ground truth."""
     parts = [
         f"results/work/metrics/{model}/valid/x{scale}/{bucket}.json"
         for model in UPSCALED
@@ -210,12 +259,12 @@ def parts():
 
 
 def sources(*sets):
-    """Where the photographs of some sets come from, and their version, for the record."""
+    """The path and version of the photographs of some sets, for the records."""
     return [f"--data {s}={version(s)}@{shlex.quote(photographs(s))}" for s in sets]
 
 
 def evaluated():
-    """The sets that anything is measured on."""
+    """The sets that models are measured on."""
     return ["valid", "test"] if TRUTH_KNOWN else ["valid"]
 
 
@@ -225,11 +274,11 @@ def shown():
 
 
 def measured():
-    """The models that anything is measured of."""
+    """The models that are measured."""
     return [model for model in UPSCALED if scales(model) or TRUTH_KNOWN]
 
 
 if at_work:
-    say_whether_recorded()
-    # For DVC, which misses an output that is not there; without a training it stays empty.
+    warn_of_unrecorded_data()
+    # DVC requires this output, which is empty without trainings.
     Path("results/trained").mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-# HR photographs → LR sets by MATLAB's bicubic imresize, pictures beside their manifest.
+# HR photographs → LR sets by MATLAB's bicubic imresize, with a manifest.
 
 
 rule degrade:

@@ -1,4 +1,4 @@
-# DIV2K's archives; photographs of one's own are not downloaded.
+# DIV2K's archives; your own photographs are not downloaded.
 
 
 # A target without output: snakemake --cores 1 download
@@ -7,7 +7,7 @@ rule download:
         archives(),
 
 
-# The command itself tries again, goes on where it stopped, and then takes the next address.
+# The command itself retries, resumes, and then tries the next mirror.
 rule download_archive:
     output:
         "data/{archive}.zip",
@@ -17,7 +17,7 @@ rule download_archive:
         "results/benchmarks/download/{archive}.tsv"
     wildcard_constraints:
         archive="DIV2K_(train|valid)_HR",
-    # On a cluster it is the login node that has a network.
+    # On a cluster only the login node has internet access.
     localrule: True
     conda:
         "../envs/liif.yaml"

@@ -1,7 +1,7 @@
 # Model × set × scale → PSNR and SSIM; then one table.
 
 
-# On validation photographs the model's output is measured before it is rounded to grey levels.
+# On validation photographs the model's output is measured before rounding to grey levels.
 rule evaluate_valid:
     input:
         hr=ancient(photographs("valid")),
@@ -17,7 +17,8 @@ rule evaluate_valid:
         "../envs/liif.yaml"
     threads: heavy_threads
     resources:
-        gpu=heavy_jobs,
+        slots=heavy_job,
+        gpu=heavy_job,
     params:
         convention=CONVENTION,
         weights=weights_name,
@@ -29,7 +30,7 @@ rule evaluate_valid:
         " 2>&1 | logged {log}"
 
 
-# On test pictures it is what was upscaled, as it lies in results/sr_800.
+# On test pictures the upscaled files are measured, as they are in results/sr_800.
 rule evaluate_test:
     input:
         truth=f"results/manifests/degrade/test/x{SCALE}/{{bucket}}.json",
@@ -72,10 +73,10 @@ rule table:
     conda:
         "../envs/liif.yaml"
     params:
-        # Folders, since the names of all buckets' files may be more than a command can hold.
+        # Folders, since the names of all buckets' files may exceed the length of a command.
         parts=sorted({os.path.dirname(part) for part in parts()}),
         buckets=EXPERIMENT.buckets,
-        # (A function, so that no other job looks at the data for it.)
+        # A function, so that other jobs do not read the data for it.
         data=lambda wildcards: sources(*evaluated()),
         note=(
             ""

@@ -1,4 +1,4 @@
-# Pictures, metrics, histories, times → one page.
+# Pictures, metrics, histories and times → one page.
 
 
 rule report:

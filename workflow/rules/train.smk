@@ -1,4 +1,4 @@
-# Photographs → weights; or weights that are given, in our format.
+# Photographs → weights; or given weights in our format.
 
 
 rule pack:
@@ -18,8 +18,8 @@ rule pack:
         "liif pack {input.photographs:q} {output:q} 2>&1 | logged {log}"
 
 
-# State and finished trainings lie where no rule's output is: Snakemake deletes outputs of a job
-# that failed, and before one that starts.
+# The state and finished trainings are no rule's outputs, which Snakemake deletes when a job fails and
+# before it starts.
 rule train:
     input:
         data="results/work/train.pack",
@@ -35,12 +35,13 @@ rule train:
         "results/benchmarks/train/{model}.tsv"
     wildcard_constraints:
         model="|".join(EXPERIMENT.trained) or "(?!)",
-    # The longest jobs start first, so that the short ones fill in.
+    # The longest jobs start first, and short ones fill in.
     priority: 1
     conda:
         "../envs/liif.yaml"
     threads: training_threads
     resources:
+        slots=1,
         gpu=training_gpus,
     params:
         settings=lambda wildcards: EXPERIMENT.recipe(wildcards.model).model_dump_json(),

@@ -1,4 +1,4 @@
-# LR test pictures → enlarged ones, by every model and by bicubic; gathered last.
+# LR test pictures → upscaled ones, by every model and by bicubic; then side by side.
 
 
 rule upscale:
@@ -15,7 +15,8 @@ rule upscale:
         "../envs/liif.yaml"
     threads: heavy_threads
     resources:
-        gpu=heavy_jobs,
+        slots=heavy_job,
+        gpu=heavy_job,
     params:
         pictures=f"results/lr/test/x{SCALE}" if TRUTH_KNOWN else photographs("test"),
         only=lambda wildcards: f"--only {lr_test(wildcards)}" if TRUTH_KNOWN else "",
