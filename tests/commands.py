@@ -130,9 +130,9 @@ def prepare_project(inputs: Path, folder: Path, **changes: Any) -> None:
         },
         "models": {
             "small-rdn": TINY["models"]["small-rdn"],
-            "given": {"weights": "data/given.safetensors", "scales": [8]},
+            "given": {"weights": "data/given.safetensors", "scales": []},
         },
-        "train": {**TINY["train"], "epochs": 60},
+        "train": {**TINY["train"], "epochs": 24},
         "evaluate": {"scales": [2], "border": "scale"},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump({**config, **changes}))
