@@ -1,4 +1,4 @@
-"""Sets of pictures: a folder or an archive, read by name and never unpacked."""
+"""Collections of pictures: a folder or an archive, read by name and never unpacked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -31,20 +32,20 @@ class Collection(ABC):
     Parameters
     ----------
     flat
-        The name is the file's without folder and ending; otherwise its whole path in the set.
+        A picture's name is its file's without folder and suffix; otherwise the whole path within
+        the collection.
     recursive
-        Whether folders within a folder belong to it.
+        Whether to look into subfolders.
     lenient
-        A file whose name is no text is put into `unusable`, and the others are there all the same.
+        Collect files whose names are not UTF-8 in `unusable` instead of raising an error.
 
     Raises
     ------
     UserError
-        There is no such folder or archive, no picture in it, or a name twice.
+        No such folder or archive, no picture in it, or two of the same name.
     """
 
     _takes_hidden = False
-    """Whether files with a dot before their name count."""
 
     def __init__(
         self, path: Path, *, flat: bool = True, recursive: bool = True, lenient: bool = False
@@ -52,7 +53,11 @@ class Collection(ABC):
         self.path, self.recursive = path, recursive
         self.unusable: list[PictureError] = []
         self._members: dict[str, str] = {}
-        self._sizes = self._list()
+        self._sizes: dict[str, int] = {}
+        for member, size in self._list():
+            if member in self._sizes:  # readers do not agree which one counts
+                raise UserError(f"{path}: holds {printable(member)} twice; make it anew")
+            self._sizes[member] = size
         for member in sorted(self._sizes):
             parts = PurePosixPath(member)
             if parts.is_absolute() or ".." in parts.parts:
@@ -77,7 +82,7 @@ class Collection(ABC):
                 raise UserError(f"{path}: {both} have the same name; rename one")
             self._members[name] = member
         if not self._members and not self.unusable:
-            hint = "" if recursive else "; --recursive looks into folders within"
+            hint = "" if recursive else "; --recursive looks into subfolders"
             raise UserError(f"{path}: has no pictures ({' '.join(sorted(PICTURE_SUFFIXES))}){hint}")
 
     @property
@@ -90,7 +95,7 @@ class Collection(ABC):
         return name in self._members
 
     def read(self, name: str) -> RGB8:
-        """The pixels (H, W, 3) in 0..255 of a picture, without transparency."""
+        """The pixels (H, W, 3) of a picture in 0..255, without transparency."""
         return read_picture(BytesIO(self.data(name)), self.label(name)).rgb
 
     def digest(self, name: str) -> str:
@@ -98,15 +103,15 @@ class Collection(ABC):
         return sha256(self.data(name)).hexdigest()
 
     def label(self, name: str) -> str:
-        """What to call a picture in a message."""
+        """The picture's name in messages."""
         return f"{self.path}/{printable(self._members[name])}"
 
     def file(self, name: str) -> Path | None:
-        """Where a picture lies; None within an archive."""
+        """The picture's path; None within an archive."""
         return None
 
     def data(self, name: str) -> bytes:
-        """The file of a picture."""
+        """The bytes of a picture's file."""
         if name not in self._members:
             raise PictureError(f"{self.path}: has no picture {name}")
         member = self._members[name]
@@ -122,81 +127,67 @@ class Collection(ABC):
             raise PictureError(f"{self.label(name)}: cannot be read: {error}") from None
 
     @abstractmethod
-    def _list(self) -> dict[str, int]:
-        """All files, as paths within the set, with their (unpacked) size in bytes.
-
-        No link in an archive is one of them. A name that is there twice is refused.
-        """
+    def _list(self) -> Iterable[tuple[str, int]]:
+        """Paths within the collection and (unpacked) sizes of all files; no links in archives."""
 
     @abstractmethod
     def _data(self, member: str) -> bytes: ...
 
 
-class _Archive(Collection):
-    def _once(self, members: list[tuple[str, int]]) -> dict[str, int]:
-        """Refuse a member that is there twice: readers do not agree which one counts."""
-        sizes: dict[str, int] = {}
-        for member, size in members:
-            if member in sizes:
-                raise UserError(f"{self.path}: holds {printable(member)} twice; make it anew")
-            sizes[member] = size
-        return sizes
-
-
 class Folder(Collection):
-    """Pictures in a folder, and in the folders within it."""
+    """Pictures in a folder and its subfolders."""
 
-    def _list(self) -> dict[str, int]:
-        files = self.path.rglob("*") if self.recursive else self.path.iterdir()
-        found = [p for p in files if p.is_file()]
-        return {p.relative_to(self.path).as_posix(): p.stat().st_size for p in found}
+    def _list(self) -> Iterable[tuple[str, int]]:
+        for path in self.path.rglob("*") if self.recursive else self.path.iterdir():
+            if path.is_file():
+                yield path.relative_to(self.path).as_posix(), path.stat().st_size
 
     def _data(self, member: str) -> bytes:
         return (self.path / member).read_bytes()
 
     def file(self, name: str) -> Path | None:
-        """Where a picture lies."""
+        """See `Collection.file`."""
         return self.path / self._members[name] if name in self._members else None
 
 
 class OneFile(Collection):
-    """A single picture; also a hidden one, since it was named."""
+    """A single picture; hidden ones count, since they were named."""
 
     _takes_hidden = True
 
-    def _list(self) -> dict[str, int]:
-        return {self.path.name: self.path.stat().st_size}
+    def _list(self) -> Iterable[tuple[str, int]]:
+        return [(self.path.name, self.path.stat().st_size)]
 
     def _data(self, member: str) -> bytes:
         return self.path.read_bytes()
 
     def label(self, name: str) -> str:
-        """What to call the picture in a message."""
+        """See `Collection.label`."""
         return printable(self.path)
 
     def file(self, name: str) -> Path | None:
-        """Where the picture lies."""
+        """See `Collection.file`."""
         return self.path
 
 
-class ZipArchive(_Archive):
-    """Pictures in a zip archive; links in it are not followed."""
+class ZipArchive(Collection):
+    """Pictures in a zip archive."""
 
-    def _list(self) -> dict[str, int]:
+    def _list(self) -> Iterable[tuple[str, int]]:
         with zipfile.ZipFile(self.path) as archive:
-            files = [i for i in archive.infolist() if not i.is_dir()]
-        kept = [i for i in files if not stat.S_ISLNK(i.external_attr >> 16)]
-        return self._once([(i.filename, i.file_size) for i in kept])
+            for info in archive.infolist():
+                if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
+                    yield info.filename, info.file_size
 
     def _data(self, member: str) -> bytes:
         with zipfile.ZipFile(self.path) as archive:
             return archive.read(member)
 
 
-class TarArchive(_Archive):
-    """Pictures in a tar archive; links and devices in it are not followed."""
+class TarArchive(Collection):
+    """Pictures in an uncompressed tar archive."""
 
-    def _list(self) -> dict[str, int]:
+    def _list(self) -> Iterable[tuple[str, int]]:
         try:
             archive = tarfile.open(self.path, "r:")  # noqa: SIM115 (closed below)
         except tarfile.ReadError:
@@ -205,7 +196,7 @@ class TarArchive(_Archive):
                 "unpack it, or make it a zip archive"
             ) from None
         with archive:
-            return self._once([(m.name, m.size) for m in archive if m.isfile()])
+            return [(m.name, m.size) for m in archive if m.isfile()]
 
     def _data(self, member: str) -> bytes:
         with tarfile.open(self.path, "r:") as archive:
@@ -217,7 +208,7 @@ class TarArchive(_Archive):
 def open_collection(
     path: Path, *, flat: bool = True, recursive: bool = True, lenient: bool = False
 ) -> Collection:
-    """The pictures of a folder, a zip or a tar archive; or a picture alone."""
+    """The pictures of a folder, a zip or a tar archive; or a single picture."""
     if path.is_dir():
         return Folder(path, flat=flat, recursive=recursive, lenient=lenient)
     if not path.exists():

@@ -16,17 +16,21 @@ PHOTOGRAPHS = Path(__file__).parents[1] / "assets" / "photos"
 
 
 def download(name: str, archive: Archive, out: Path, partial: Path) -> None:
-    """Download one of DIV2K's archives, or verify the one that is there.
+    """Download one of DIV2K's archives, or verify the one that exists.
 
     `partial` is the folder of the unfinished file; `out` only ever holds the complete one.
-
-    Raises
-    ------
-    UserError
-        No mirror delivers it, the file at `out` is another one, or the disk is full.
     """
     if out.exists():
-        _verify(out, archive)
+        size = out.stat().st_size
+        if size != archive.size:
+            raise UserError(
+                f"{out}: has {size} bytes, the published archive {archive.size}; "
+                "it was cut short or is another file: remove it and download it again"
+            )
+        if file_sha256(out) != archive.sha256:
+            raise UserError(
+                f"{out}: differs from the published checksum; remove it and download it again"
+            )
         log(f"{out}: exists and has the published checksum")
         return
     log(LICENCE)
@@ -45,19 +49,6 @@ def download(name: str, archive: Archive, out: Path, partial: Path) -> None:
             f"{error}. Put the file at {out} by hand if you have it, "
             "use photographs of your own (`data:` in the configuration), or try `make demo`"
         ) from None
-
-
-def _verify(path: Path, archive: Archive) -> None:
-    size = path.stat().st_size
-    if size != archive.size:
-        raise UserError(
-            f"{path}: has {size} bytes, the published archive {archive.size}; "
-            "it was cut short or is another file: remove it and download it again"
-        )
-    if file_sha256(path) != archive.sha256:
-        raise UserError(
-            f"{path}: differs from the published checksum; remove it and download it again"
-        )
 
 
 def how_to_record(folder: Path, project: Path) -> str:

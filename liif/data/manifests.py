@@ -1,8 +1,8 @@
-"""Jobs over many pictures: stable buckets, pictures that know what they were made from.
+"""Jobs over many pictures: stable buckets, and tags that say what a picture was made from.
 
-A job covers a bucket, the pictures whose name hashes to its number, so that a picture that comes
-or goes changes no other bucket. Each picture carries a tag of all it was made from; a picture
-whose tag is current is skipped. What a job answers for is its manifest: names and hashes.
+A job covers a bucket: the pictures whose names hash to its number, so that adding or removing a
+picture changes no other bucket. Each picture carries a tag of everything it was made from, and is
+skipped while that is current. A job's manifest lists the names and hashes of its pictures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Manifest = dict[str, str]
 
 @dataclass(frozen=True)
 class Bucket:
-    """One of several buckets, counted from 0."""
+    """One of several buckets, counted from 0; by default everything."""
 
     number: int = 0
     of: int = 1
@@ -37,17 +37,10 @@ class Bucket:
 
 
 EVERYTHING = Bucket()
-"""The only bucket."""
 
 
 def parse_bucket(text: str) -> Bucket:
-    """A bucket from "0/4".
-
-    Raises
-    ------
-    UserError
-        The text is something else.
-    """
+    """A bucket from "0/4"."""
     try:
         number, of = (int(n) for n in text.split("/"))
     except ValueError:
@@ -58,23 +51,22 @@ def parse_bucket(text: str) -> Bucket:
 
 
 def tag_of(*parts: object) -> str:
-    """A tag from all that a picture is made from."""
+    """A tag from everything that a picture is made from."""
     return sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()
 
 
 def is_current(path: Path, tag: str) -> bool:
-    """Whether the picture is there and was made from just this."""
+    """Whether the picture exists and has that tag."""
     return path.is_file() and png_text(path).get(TAG) == tag
 
 
 def make_all(
     title: str,
-    names: Iterable[str],
+    names: list[str],
     path_of: Callable[[str], Path],
     make: Callable[[str, Path], None],
 ) -> Manifest:
-    """Make each picture, `make` skipping what is current, and return the manifest."""
-    names = list(names)
+    """Call `make` for each picture, which skips what is current, and return the manifest."""
     progress = Progress(title, len(names), unit="pictures")
     manifest = {}
     for name in names:
@@ -85,7 +77,7 @@ def make_all(
 
 
 def write_manifest(path: Path, manifest: Manifest, *folders: Path) -> None:
-    """Write a manifest and where its pictures lie; equal ones are equal bytes."""
+    """Write a manifest and the folders of its pictures; equal manifests are equal bytes."""
     write_json(path, {"pictures": manifest, "folders": sorted(str(f) for f in folders)})
 
 
@@ -104,7 +96,7 @@ def _is_complete(path: Path) -> bool:
 
 
 def read_manifests(paths: Iterable[Path]) -> Manifest:
-    """The manifests of several buckets in one."""
+    """The manifests of several buckets as one."""
     pictures: Manifest = {}
     for path in paths:
         try:
@@ -117,7 +109,7 @@ def read_manifests(paths: Iterable[Path]) -> Manifest:
 
 
 def bucket_files(paths: Iterable[Path], count: int) -> list[Path]:
-    """Files as they are, and of each folder its buckets' files."""
+    """The files, with each folder replaced by its buckets' files."""
     return [
         file
         for path in paths

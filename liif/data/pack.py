@@ -1,8 +1,7 @@
-"""Packing: photographs → one memory-mapped file of pixels, so that a patch reads only its crop.
+"""Pack: photographs → one memory-mapped file of pixels, from which a patch reads only its crop.
 
-The file is a safetensors file with one uint8 tensor (H, W, 3) for each photograph, by name, so
-that any reader of that format opens it. Its metadata hold the fingerprint of the pixels, which
-is the same whether they came from a folder or an archive.
+A pack is a safetensors file with one uint8 tensor (H, W, 3) per photograph, by name. Its metadata
+hold the fingerprint of the pixels, which is the same whether they came from a folder or an archive.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from liif.data.collection import open_collection
 from liif.data.div2k import ARCHIVES
@@ -21,9 +21,6 @@ from liif.images.pixels import RGB8
 from liif.system.errors import UserError
 from liif.system.files import atomic_write, file_sha256
 from liif.system.progress import Progress, log
-
-_WRONG = (ValueError, TypeError, AttributeError, MemoryError, RecursionError)
-"""What JSON that is not of a pack raises."""
 
 
 class Entry(NamedTuple):
@@ -41,33 +38,26 @@ class Pack:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.entries: list[Entry] = []
         try:
-            with path.open("rb") as file:
-                (length,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(length))
-            metadata = json.loads(header.pop("__metadata__")["liif"])
+            with safe_open(path, framework="numpy") as file:
+                metadata = json.loads(file.metadata()["liif"])
+                end = path.stat().st_size  # the pixels fill the file to its end, without gaps
+                for name in reversed(file.offset_keys()):
+                    height, width, _ = file.get_slice(name).get_shape()
+                    end -= height * width * 3
+                    self.entries.append(Entry(name, height, width, end))
             self.fingerprint: str = metadata["pack"]
             """Hash of all names and pixels."""
             self.data_version: str | None = metadata.get("data_version")
-            """Of the project's data when it was packed, where DVC keeps versions."""
-            self.entries = [
-                Entry(
-                    name,
-                    int(value["shape"][0]),
-                    int(value["shape"][1]),
-                    8 + length + int(value["data_offsets"][0]),
-                )
-                for name, value in sorted(header.items())
-            ]
-            last = max(e.offset + e.height * e.width * 3 for e in self.entries)
-            if min(min(e.height, e.width, e.offset - 8 - length + 1) for e in self.entries) < 1:
-                raise ValueError("no photograph has such a size or place")
+            """Of the project's data when it was packed, if DVC versions it."""
+            if not all(e.height and e.width for e in self.entries) or not self.entries:
+                raise ValueError("no pixels")
         except FileNotFoundError:
             raise UserError(f"{path}: no such pack") from None
-        except (OSError, struct.error, LookupError, ArithmeticError, *_WRONG):
-            raise UserError(f"{path}: is no pack of photographs; make it anew") from None
-        if path.stat().st_size < last:
-            raise UserError(f"{path}: is cut short; delete it and run the same again")
+        except (OSError, SafetensorError, LookupError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: is no pack of photographs; make it anew ({error})") from None
+        self.entries.sort()
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
 
     def __len__(self) -> int:
@@ -97,19 +87,14 @@ class Pack:
 
 
 def is_pack(path: Path) -> bool:
-    """Whether the path is named as packs are."""
+    """Whether the path is named like a pack."""
     return path.suffix == ".pack"
 
 
 def pack(source: Path, out: Path, *, data_version: str | None = None) -> Pack:
-    """Pack a folder or an archive of photographs, whole or not at all.
+    """Pack a folder or an archive of photographs, atomically.
 
-    `data_version` is kept with it, for what is made from the photographs.
-
-    Raises
-    ------
-    UserError
-        An unreadable source or picture, or a full disk.
+    `data_version` is stored with the pixels, for the provenance of what is made from them.
     """
     pictures = open_collection(source)
     names = pictures.names
@@ -139,15 +124,10 @@ def pack(source: Path, out: Path, *, data_version: str | None = None) -> Pack:
         assert len(text) <= room
         file.seek(0)
         file.write(struct.pack("<Q", room) + text.ljust(room))
-    _note_version(source)
-    return Pack(out)
-
-
-def _note_version(source: Path) -> None:
-    """Say when an archive with DIV2K's name is another one than the published."""
     archive = ARCHIVES.get(source.stem)
     if archive is not None and source.is_file() and file_sha256(source) != archive.sha256:
         log(
             f"{source}: is not the archive that DIV2K publishes (its checksum differs); "
-            "it is taken as a version of your own"
+            "it counts as a version of your own"
         )
+    return Pack(out)

@@ -1,11 +1,12 @@
-"""Training samples: photographs → (LR patch, coordinates, cells, RGB) batches.
+"""Training samples: photographs → batches of (LR patch, coordinates, cells, RGB).
 
 There is no hidden state: patch i of epoch e is a function of (seed, e, i) alone, so that any
-number of workers gives the same batches and a resumed training goes on with the very next one.
+number of workers makes the same batches and a resumed training continues with the very next one.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -24,35 +25,35 @@ from liif.network import coords
 from liif.system.signals import STOP_SIGNALS
 
 LARGEST = "the largest HR patch, patch × scale"
-"""What a photograph must at least be as large as."""
+"""What a photograph must not be smaller than."""
 _TRAIN, _VALID, _ORDER = 0, 1, 2
 """Separate streams of random numbers."""
 
 
 class Batch(NamedTuple):
-    """Patches and what is asked of them."""
+    """LR patches, queries and their targets."""
 
     lr: Float[Tensor, "b 3 p p"]
-    """LR patches, RGB in 0..1."""
+    """RGB in 0..1."""
     queries: Float[Tensor, "b q 2"]
-    """Coordinates (row, column) of the HR pixels asked for."""
+    """Coordinates (row, column) of the sampled HR pixels."""
     cells: Float[Tensor, "b 2"]
     """Height and width of an HR pixel."""
     rgb: Float[Tensor, "b q 3"]
-    """The truth at the queries, RGB in 0..1."""
+    """HR at the queries, RGB in 0..1."""
 
     def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
+        """The batch on a device."""
         return Batch(*(t.to(device, non_blocking=True) for t in self))
 
 
 class Patch(NamedTuple):
-    """An LR patch with its HR pixels, both uint8."""
+    """An LR patch with its HR patch."""
 
     lr: RGB8
     hr: RGB8
     chosen: np.ndarray
-    """Flat indices of the HR pixels asked for."""
+    """Flat indices of the sampled HR pixels."""
 
 
 def cut(photograph: RGB8, settings: Training, rng: np.random.Generator, *, augment: bool) -> Patch:
@@ -62,43 +63,37 @@ def cut(photograph: RGB8, settings: Training, rng: np.random.Generator, *, augme
     row = rng.integers(photograph.shape[0] - side + 1)
     col = rng.integers(photograph.shape[1] - side + 1)
     hr = np.ascontiguousarray(photograph[row : row + side, col : col + side])
-    # Shrunk before it is turned: rows come first in imresize, so the order shows in its rounding.
+    # Before augmentation: imresize shrinks rows first, and the order shows in its rounding.
     lr = imresize(hr, (settings.patch, settings.patch))
     if augment:
-        rows_flipped, cols_flipped, transposed = (bool(r) for r in rng.integers(2, size=3))
-        lr, hr = (_turn(x, rows_flipped, cols_flipped, transposed) for x in (lr, hr))
+        flip_rows, flip_cols, transpose = rng.integers(2, size=3)
+        flip = np.s_[:: 1 - 2 * flip_rows, :: 1 - 2 * flip_cols]
+        axes = (1, 0, 2) if transpose else (0, 1, 2)
+        lr, hr = lr[flip].transpose(axes), hr[flip].transpose(axes)
     return Patch(lr, hr, rng.choice(side * side, settings.queries, replace=False))
-
-
-def _turn(x: RGB8, rows_flipped: bool, cols_flipped: bool, transposed: bool) -> RGB8:
-    if rows_flipped:
-        x = x[::-1]
-    if cols_flipped:
-        x = x[:, ::-1]
-    return x.transpose(1, 0, 2) if transposed else x
 
 
 @lru_cache(maxsize=64)
 def _order(seed: int, epoch: int, visit: int, n: int) -> np.ndarray:
-    """The order in which a visit of an epoch goes through the photographs."""
+    """The order of n photographs in a visit of an epoch."""
     return np.random.default_rng([seed, _ORDER, epoch, visit]).permutation(n)
 
 
-def _which(photographs: Pack, settings: Training, epoch: int, i: int) -> int:
-    """The photograph that patch i of epoch e is cut from."""
+def _source(photographs: Pack, settings: Training, epoch: int, i: int) -> int:
+    """Index of the photograph from which patch i of an epoch is cut."""
     n = len(photographs)
     return int(_order(settings.seed, epoch, i // n, n)[i % n])
 
 
 def training_patch(photographs: Pack, settings: Training, epoch: int, i: int) -> Patch:
-    """Patch i of epoch e."""
-    which = _which(photographs, settings, epoch, i)
+    """Patch i of an epoch."""
+    source = _source(photographs, settings, epoch, i)
     rng = np.random.default_rng([settings.seed, _TRAIN, epoch, i])
-    return cut(photographs.photograph(which), settings, rng, augment=settings.augment)
+    return cut(photographs.photograph(source), settings, rng, augment=settings.augment)
 
 
 def validation_patch(photographs: Pack, settings: Training, i: int) -> Patch:
-    """Validation patch i: the same at every epoch, never turned."""
+    """Validation patch i: the same at every epoch, without augmentation."""
     rng = np.random.default_rng([settings.seed, _VALID, i])
     return cut(photographs.photograph(i % len(photographs)), settings, rng, augment=False)
 
@@ -114,12 +109,10 @@ def collate(patches: list[Patch]) -> Batch:
         chosen = torch.from_numpy(patch.chosen)
         queries.append(torch.stack([centres[chosen // side], centres[chosen % side]], dim=-1))
         cells.append(coords.cell((side, side)))
-    return Batch(_unit(lr), torch.stack(queries), torch.stack(cells), _unit(rgb))
-
-
-def _unit(pixels: RGB8) -> Tensor:
-    """0..255 → 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255
+    lr_unit, rgb_unit = (
+        torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255 for pixels in (lr, rgb)
+    )
+    return Batch(lr_unit, torch.stack(queries), torch.stack(cells), rgb_unit)
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -128,7 +121,7 @@ class TrainingBatches(Dataset[Batch]):
     Parameters
     ----------
     share
-        Which part of each batch is made: every `share[1]`-th patch from `share[0]` on.
+        This rank and the number of ranks: every `share[1]`-th patch from `share[0]` on is made.
     """
 
     def __init__(
@@ -143,39 +136,36 @@ class TrainingBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         epoch, patches = self._patches(step)
-        first, every = self.share
-        mine = patches[first::every]
+        mine = patches[self.share[0] :: self.share[1]]
         return collate([training_patch(self.photographs, self.settings, epoch, i) for i in mine])
 
     def names(self, step: int) -> list[str]:
-        """The photographs that a step's patches are cut from, each once."""
+        """The photographs from which a step's patches are cut, each once."""
         epoch, patches = self._patches(step)
-        chosen = {_which(self.photographs, self.settings, epoch, i) for i in patches}
-        return [self.photographs.entries[which].name for which in sorted(chosen)]
+        sources = {_source(self.photographs, self.settings, epoch, i) for i in patches}
+        return [self.photographs.entries[source].name for source in sorted(sources)]
 
     def _patches(self, step: int) -> tuple[int, range]:
-        """The step's epoch, and its patches in it."""
+        """A step's epoch, and its patches within it."""
         epoch, within = divmod(step, self.steps_per_epoch)
         first = within * self.settings.batch
         return epoch, range(first, first + self.settings.batch)
 
     def from_step(self, start: int, workers: int) -> Iterator[Batch]:
-        """All batches from a step on, made ahead by that many processes (0: by none)."""
+        """All batches from a step on, made ahead by data-loader workers if there are any."""
         loader: DataLoader[Batch] = DataLoader(
             self,
             batch_size=None,
             sampler=range(start, len(self)),
             num_workers=workers,
-            worker_init_fn=_quiet_worker if workers else None,
+            worker_init_fn=_start_worker if workers else None,
             prefetch_factor=4 if workers else None,
         )
         return iter(loader)
 
 
-def _quiet_worker(_: int) -> None:
-    """Being asked to stop is for the training, which saves and then ends its workers."""
-    import signal
-
+def _start_worker(_: int) -> None:
+    """Ignore stop signals: the training saves first and then ends its workers."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Which version of the data it is: fingerprints of contents, not of times."""
+"""Data versions: fingerprints of contents, not of modification times."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import yaml
 from liif.data.div2k import ARCHIVES
 
 UNKNOWN = "unknown"
-Known = dict[str, list[object]]
-"""File → what it was like when it was read, and its digests."""
+Cache = dict[str, list[object]]
+"""Absolute path → size, times and inode when the file was read, and its digests."""
 
 
 class Digests(NamedTuple):
-    """Of a file's bytes."""
+    """Digests of a file's bytes."""
 
     md5: str
     """DVC's."""
@@ -29,26 +29,26 @@ class Digests(NamedTuple):
 
 
 class DataVersion(NamedTuple):
-    """The version of a project's data, as DVC counts it."""
+    """The version of a project's data folder, as DVC computes it; `unknown` without DVC."""
 
     actual: str
-    """Of what is there."""
+    """Of the files that exist."""
     recorded: str
-    """Of what `data.dvc` says; both are `unknown` without DVC."""
+    """In `data.dvc`."""
 
     @property
     def matches(self) -> bool:
-        """Whether that is the same."""
+        """Whether the recorded data is there."""
         return self.actual == self.recorded
 
     @property
     def known(self) -> str | None:
-        """What is there, if that is known."""
+        """The actual version, if known."""
         return None if self.actual == UNKNOWN else self.actual
 
     @property
     def warning(self) -> str:
-        """A line for the user if it is not; or nothing."""
+        """A line for the user if the data differs from what is recorded; otherwise empty."""
         if self.matches:
             return ""
         return (
@@ -61,10 +61,9 @@ class DataVersion(NamedTuple):
 def fingerprint(path: Path, cache: Path, *, store: bool = True) -> str:
     """The hash of a file's bytes, or of all files below a folder with their names.
 
-    A file that has not changed by size, times and inode since `cache` was written is not read
-    again. DIV2K's archives have their published hash before they are there, so that downloading
-    them changes nothing; anything else that is missing has the version "missing". Without `store`
-    the cache is only read.
+    A file whose size, times and inode are those in `cache` is not read again. A DIV2K archive that
+    is not downloaded yet has its published hash, so that downloading it changes nothing; anything
+    else that is missing has the version "missing". Without `store` the cache is only read.
     """
     with _cached(cache, store=store) as known:
         if path.is_dir():
@@ -80,10 +79,10 @@ def fingerprint(path: Path, cache: Path, *, store: bool = True) -> str:
 
 
 def data_version(project: Path, awaited: Iterable[Path] = ()) -> DataVersion:
-    """The version of the folder that `data.dvc` in the project's folder is about.
+    """The version of the folder that the project's `data.dvc` tracks.
 
-    It is computed as DVC does, from what is there, so that a result is never recorded under the
-    version of other data. `awaited` are archives of DIV2K that count as if they were there.
+    It is computed from the files that exist, as DVC does, so that no result is recorded under the
+    version of other data. `awaited` are archives of DIV2K that count as if they were downloaded.
     """
     recorded, folder = _recorded(project)
     if folder is None:
@@ -93,7 +92,7 @@ def data_version(project: Path, awaited: Iterable[Path] = ()) -> DataVersion:
     with _cached(project / "results" / "work" / "versions.json") as known:
         for name, file in _below(folder):
             if not ignored(file.relative_to(project).as_posix()):
-                with suppress(FileNotFoundError):  # taken away just now
+                with suppress(FileNotFoundError):  # deleted meanwhile
                     listed[name] = _of_file(file, known).md5
     for path in awaited:
         archive = ARCHIVES.get(path.stem)
@@ -109,7 +108,7 @@ def dvc_folder_md5(files: dict[str, str]) -> str:
 
 
 def _recorded(project: Path) -> tuple[str, Path | None]:
-    """What `data.dvc` says, and of which folder; without git, DVC knows no versions."""
+    """The version in `data.dvc`, and the folder; without git, DVC knows no versions."""
     above = [project, *project.parents]
     if not all(any((folder / name).exists() for folder in above) for name in (".git", ".dvc")):
         return UNKNOWN, None
@@ -121,7 +120,7 @@ def _recorded(project: Path) -> tuple[str, Path | None]:
 
 
 def _ignored(project: Path) -> Callable[[str], bool]:
-    """Which paths `.dvcignore` leaves out; it is written as `.gitignore` is."""
+    """Which paths `.dvcignore` excludes; it has the syntax of `.gitignore`."""
     try:
         lines = (project / ".dvcignore").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -132,22 +131,22 @@ def _ignored(project: Path) -> Callable[[str], bool]:
 
 
 def _below(folder: Path) -> Iterator[tuple[str, Path]]:
-    """All files in a folder and below, by their path in it."""
+    """All files below a folder, with their relative paths."""
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         yield file.relative_to(folder).as_posix(), file
 
 
 @contextmanager
-def _cached(cache: Path, *, store: bool = True) -> Iterator[Known]:
-    """What is known of files; kept for the next time."""
+def _cached(cache: Path, *, store: bool = True) -> Iterator[Cache]:
+    """The cache, written back when it has changed, unless `store` is False."""
     try:
-        known: Known = json.loads(cache.read_text(encoding="utf-8"))
+        known: Cache = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     before = dict(known)
     yield known
     if store and known != before:
-        # Of several processes that write it at once any may win; without it files are read again.
+        # Of several processes that write it at once any may win; a lost entry is computed again.
         part = cache.with_name(f".{cache.name}.{socket.gethostname()}.{os.getpid()}")
         with suppress(OSError):
             cache.parent.mkdir(parents=True, exist_ok=True)
@@ -155,10 +154,10 @@ def _cached(cache: Path, *, store: bool = True) -> Iterator[Known]:
             part.replace(cache)
 
 
-def _of_file(path: Path, known: Known) -> Digests:
+def _of_file(path: Path, known: Cache) -> Digests:
     stat = path.stat()
     state: list[object] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    key = str(path)
+    key = str(path.absolute())
     if key not in known or known[key][:-2] != state:
         known[key] = [*state, *digests(path)]
     return Digests(*map(str, known[key][-2:]))

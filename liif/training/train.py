@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -77,36 +78,32 @@ def train(
     def is_finished() -> bool:
         return finished.exist() or revalidate(name, finished, validation, recipe, limits.device)
 
-    if group.on_rank0(finished.exist):
-        log(f"{name}: these settings and data are trained already; no step is needed")
-        log_training_end(tracked_run(), recipe, finished)
-    else:
-        purpose = f"the training of {name}"
-        with group.rank0_within(lambda: lock(state / f"{folder.name}.lock", purpose)):
-            if group.on_rank0(is_finished):  # by another process just now, or validated again
-                log_training_end(tracked_run(), recipe, finished)
-            else:
-                trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
-                anew = trainer.state.step == 0
-                if anew and group.is_rank0:
-                    report_others(state, folder, name, trainer.origin)
-                run = tracked_run(from_scratch=anew)
-                log_training_start(
-                    run,
-                    recipe,
-                    parameters=sum(p.numel() for p in trainer.parameters.values()),
-                    device=str(limits.device),
-                    threads=torch.get_num_threads(),
-                    data={
-                        "training": (str(data), photographs),
-                        "validation": (str(valid), validation),
-                    },
-                )
-                with run.active():
-                    trainer.run(finished, run, tracker.start)
-                    log_training_end(run, recipe, finished)
-            if group.is_rank0:
-                shutil.rmtree(folder, ignore_errors=True)
+    found = group.on_rank0(finished.exist)
+    one_writer = partial(lock, state / f"{folder.name}.lock", f"the training of {name}")
+    with nullcontext() if found else group.rank0_within(one_writer):
+        # Without the lock it was unfinished; another process may have finished it just now.
+        if found or group.on_rank0(is_finished):
+            log(f"{name}: these settings and data are trained already; no step is needed")
+            log_training_end(tracked_run(), recipe, finished)
+        else:
+            trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
+            from_scratch = trainer.state.step == 0
+            if from_scratch and group.is_rank0:
+                report_others(state, folder, name, trainer.origin)
+            run = tracked_run(from_scratch=from_scratch)
+            log_training_start(
+                run,
+                recipe,
+                parameters=sum(p.numel() for p in trainer.parameters.values()),
+                device=str(limits.device),
+                threads=torch.get_num_threads(),
+                data={"training": (str(data), photographs), "validation": (str(valid), validation)},
+            )
+            with run.active():
+                trainer.run(finished, run, tracker.start)
+                log_training_end(run, recipe, finished)
+        if group.is_rank0 and not found:
+            shutil.rmtree(folder, ignore_errors=True)
     if group.is_rank0:
         finished.copy_to(outputs)
     return outputs

@@ -36,6 +36,16 @@ def test_unchanged_files_are_not_read_again(
     assert fingerprint(path, cache) == first
 
 
+def test_relative_and_absolute_paths_share_the_cache(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = folder("set", a=(4, 4)), tmp_path / "cache.json"
+    first = fingerprint(path, cache)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(versions, "digests", lambda _: pytest.fail("read again"))
+    assert fingerprint(path.relative_to(tmp_path), cache) == first
+
+
 def test_missing_archives_have_their_published_version(tmp_path: Path) -> None:
     name = "DIV2K_valid_HR"
     missing = fingerprint(tmp_path / f"{name}.zip", tmp_path / "cache.json")
