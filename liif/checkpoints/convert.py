@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from liif.checkpoints.catalog import CATALOG, folder, local_path, locate, published_network
+from liif.checkpoints.describe import FORMATS, normalisation
 from liif.checkpoints.format import load_metadata, save_checkpoint
 from liif.checkpoints.load import read_checkpoint
 from liif.system.errors import UserError
@@ -16,12 +16,9 @@ from liif.system.redact import redact
 
 
 def fetch_weights(name: str, *, sha256: str | None = None) -> Path:
-    """Download weights of the catalog, unless they are there, and convert them.
+    """Download and convert weights of the catalog, unless they are there.
 
-    Parameters
-    ----------
-    sha256
-        Checksum of the published file, for entries without a complete one.
+    `sha256` is for entries without a complete checksum.
     """
     path, entry = local_path(name), CATALOG[name]
     if path.is_file():
@@ -42,16 +39,10 @@ def fetch_weights(name: str, *, sha256: str | None = None) -> Path:
 def convert_weights(
     source: str, out: Path, *, sha256: str | None, partial: Path, network: str | None = None
 ) -> None:
-    """Convert weights of any format that `load` takes; a URL is downloaded first.
+    """Convert weights of any format that `load` takes; a URL is downloaded into `partial` first.
 
-    Parameters
-    ----------
-    sha256
-        Checksum of a URL's file, or its leading digits.
-    partial
-        Folder for the download.
-    network
-        The published network that is expected.
+    `sha256` is the checksum of a URL's file, or its leading digits; `network` the published
+    network that is expected.
     """
     if not source.startswith(("http://", "https://")):
         path = locate(source)
@@ -85,30 +76,19 @@ def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
     found = published_network(architecture)
     if network is not None and found != network:
         raise UserError(f"{source}: expected {network}, found {found or 'another network'}")
-    layout = provenance.get("format", "")
-    if layout in ("authors", "mmagic"):
+    layout, basis = provenance.get("format"), "as the file says"
+    if layout == "authors":
+        basis = "assumed: such files do not say; all that the authors published have it"
+    elif layout == "mmagic" and "published model" in str(provenance.get("normalisation")):
+        basis = "assumed: the file does not say; mmagic's published model has it"
+    if layout in FORMATS:
         provenance = {"sha256": file_sha256(path), **provenance}
+        source = f"{source}, {FORMATS[layout]} layout"
     save_checkpoint(out, model, architecture, provenance)
     size = sum(p.numel() for p in model.parameters())
-    named = {"authors": ", the authors' layout", "mmagic": ", mmagic's layout"}.get(layout, "")
     scale = provenance.get("res_scale")
     folded = f"; residual scaling {scale:g} folded into the weights" if scale else ""
     log(
-        f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}"
-        f"{named}; normalised by mean {_numbers(architecture.mean)}, "
-        f"std {_numbers(architecture.std)} ({_basis(provenance)}){folded}"
+        f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}; "
+        f"normalised by {normalisation(architecture)} ({basis}){folded}"
     )
-
-
-def _basis(provenance: dict[str, Any]) -> str:
-    """Whether the normalisation is stated in the file or assumed."""
-    layout, stated = provenance.get("format"), str(provenance.get("normalisation"))
-    if layout == "mmagic" and "published model" in stated:
-        return "assumed: the file does not say; mmagic's published model has it"
-    if layout == "authors":
-        return "assumed: such files do not say; all that the authors published have it"
-    return "as the file says"
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{v:g}" for v in values)

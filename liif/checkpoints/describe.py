@@ -17,6 +17,8 @@ from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.progress import duration
 
+FORMATS = {"authors": "the authors'", "mmagic": "mmagic's"}
+"""Formats of other projects."""
 Facts = list[tuple[str, str]]
 """Names and values, in the order to show them."""
 
@@ -30,15 +32,14 @@ def describe(weights: str) -> Facts:
     path = locate(weights)
     model, architecture, provenance = read_checkpoint(path)
     size = sum(p.numel() for p in model.parameters())
-    formats = {"authors": "the authors'", "mmagic": "mmagic's"}
-    ours, origin = is_safetensors(path), formats.get(provenance.get("format", ""))
+    ours, origin = is_safetensors(path), FORMATS.get(provenance.get("format", ""))
     facts = [
         ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"),
         ("sha256", file_sha256(path)),
         ("format", "liif's safetensors" if ours else f"{origin}"),
         ("network", _network(architecture)),
         ("parameters", f"{size:,}"),
-        ("normalisation", f"mean {_rgb(architecture.mean)}, std {_rgb(architecture.std)}"),
+        ("normalisation", normalisation(architecture)),
     ]
     if ours and origin:
         facts.append(("converted from", f"{origin} format, sha256 {provenance.get('sha256', '?')}"))
@@ -64,13 +65,17 @@ def describe(weights: str) -> Facts:
     return facts
 
 
+def normalisation(architecture: Architecture) -> str:
+    """The normalisation in words."""
+    mean, std = ("/".join(f"{v:g}" for v in of) for of in (architecture.mean, architecture.std))
+    return f"mean {mean}, std {std}"
+
+
 def _network(architecture: Architecture) -> str:
-    encoder = architecture.encoder
+    encoder, hidden = architecture.encoder, "-".join(map(str, architecture.hidden))
     name = published_network(architecture)
-    sizes = f"{encoder.describe()}, {encoder.channels} channels"
-    hidden = "-".join(map(str, architecture.hidden))
-    prefix = f"{name} as published: " if name else ""
-    return f"{prefix}{sizes}; decoder {hidden}; skip {architecture.skip}"
+    sizes = f"{encoder.describe()}, {encoder.channels} channels; decoder {hidden}"
+    return f"{f'{name} as published: ' if name else ''}{sizes}; skip {architecture.skip}"
 
 
 def _training(recipe: Recipe, provenance: dict[str, Any]) -> Facts:
@@ -99,7 +104,3 @@ def _measured(metrics: dict[str, Any]) -> Facts:
         ssim = "" if r["ssim"] is None else f", SSIM {r['ssim']:.4f}"
         facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}"))
     return facts
-
-
-def _rgb(values: tuple[float, ...]) -> str:
-    return "/".join(f"{v:g}" for v in values)

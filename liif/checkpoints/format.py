@@ -20,7 +20,6 @@ from safetensors import SafetensorError, safe_open
 from liif.config import Recipe
 from liif.network.build import Architecture
 from liif.system.errors import UserError
-from liif.system.files import atomic_write, file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +45,8 @@ def save_checkpoint(
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and a JSON metadata value as safetensors, atomically."""
     from safetensors.torch import save as to_bytes
+
+    from liif.system.files import atomic_write  # with locks and signals, which loading needs not
 
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
@@ -93,6 +94,8 @@ def parameter_count(path: Path) -> int:
 
 def identity(path: Path) -> str:
     """Identity of a model's weights: the key of their training, or else the file's hash."""
+    from liif.system.files import file_sha256
+
     provenance = load_metadata(path).get("provenance", {})
     try:
         recipe, version = provenance["recipe"], provenance.get("results_version", 1)

@@ -36,15 +36,7 @@ _NORMALISATION: dict[str, tuple[RGB, RGB]] = {
 
 
 def contents_of(path: Path, state: Mapping[str, Tensor], meta: object) -> Contents:
-    """Contents of a `state_dict` with the network under `generator.`, or alone (mmedit ≤ 0.9).
-
-    Raises
-    ------
-    UserError
-        A tensor is unknown or unusable, or the configuration is not that of full LIIF.
-    KeyError, IndexError, ValidationError
-        The state dict is not that of a LIIF network.
-    """
+    """Contents of a `state_dict` with the network under `generator.`, or alone (mmedit ≤ 0.9)."""
     tensors = _renamed(path, state)
     text = "\n".join(_texts(meta))
     if re.search(r"(local_ensemble|feat_unfold|cell_decode)\s*=\s*False", text):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,46 +37,38 @@ class Exported(NamedTuple):
     """The largest found between the exported and the original RGB, in 0..1."""
 
 
-class _Encoder(nn.Module):
-    """RGB (b, 3, h, w) in 0..1 → features (b, c, h, w)."""
-
+class _Part(nn.Module):
     def __init__(self, model: LIIF) -> None:
         super().__init__()
         self.model = model
 
+    def normalised(self, lr: Tensor) -> Tensor:
+        return (lr - self.model.mean[:, None, None]) / self.model.std[:, None, None]
+
+
+class _Encoder(_Part):
+    """RGB (b, 3, h, w) in 0..1 → features (b, c, h, w)."""
+
     def forward(self, lr: Tensor) -> Tensor:
-        features: Tensor = self.model.encoder(_normalised(self.model, lr))
+        features: Tensor = self.model.encoder(self.normalised(lr))
         return features
 
 
-class _Decoder(nn.Module):
+class _Decoder(_Part):
     """Features, queries (b, q, 2), cells (b, 2) → RGB (b, q, 3); with a skip the LR picture too."""
-
-    def __init__(self, model: LIIF) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(
         self, features: Tensor, queries: Tensor, cells: Tensor, lr: Tensor | None = None
     ) -> Tensor:
-        normalised = features if lr is None else _normalised(self.model, lr)
+        normalised = features if lr is None else self.normalised(lr)
         return self.model.decode(Encoded(features, normalised), queries, cells)
-
-
-def _normalised(model: LIIF, lr: Tensor) -> Tensor:
-    return (lr - model.mean[:, None, None]) / model.std[:, None, None]
 
 
 def export_onnx(weights: str, out: Path | None = None) -> Exported:
     """Write `OUT.encoder.onnx` and `OUT.decoder.onnx`, checked against the original.
 
-    Parameters
-    ----------
-    weights
-        `bundled`, a name in the catalog, or a file of any format that `liif.load` takes.
-    out
-        The files' names without ending, or an existing folder; default the weights' name, in that
-        folder or the current one.
+    `weights` are as for `load`. `out` is the files' name without ending, or an existing folder;
+    the default is the weights' name, in that folder or the current one.
     """
     path = locate(weights)
     model, architecture, _ = read_checkpoint(path)
@@ -120,7 +110,10 @@ def _write(
 ) -> None:
     import onnx
 
-    with _quiet(), torch.enable_grad():  # with gradients, encoders do not work in bands
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # With gradients, encoders do not work in bands.
+    with warnings.catch_warnings(action="ignore"), torch.enable_grad():
         program = torch.onnx.export(
             module,
             tuple(inputs.values()),
@@ -138,22 +131,6 @@ def _write(
     for key, value in about.items():
         proto.metadata_props.add(key=key, value=value)
     onnx.save(proto, str(path))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's own messages."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _difference(

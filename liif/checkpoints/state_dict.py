@@ -34,14 +34,8 @@ def contents(
     """Check and recognise a state dict whose residual blocks are scaled by `res_scale`.
 
     The scaling goes into the second convolution of each EDSR block, the last step before the sum,
-    so that the network is the same without it. It is recorded in the provenance.
-
-    Raises
-    ------
-    UserError
-        A tensor is unusable, or the scaling is not a number.
-    KeyError, IndexError, ValidationError
-        The state dict is not that of a LIIF network.
+    so that the network is the same without it. It is recorded in the provenance. A KeyError,
+    IndexError or ValidationError means that the state dict is not that of a LIIF network.
     """
     require_tensors(path, tensors)
     architecture = recognise(tensors)

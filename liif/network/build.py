@@ -160,10 +160,7 @@ def build(architecture: Architecture) -> LIIF:
 def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
     """Architecture read from the keys and shapes of a state dict with the published names.
 
-    Raises
-    ------
-    KeyError, IndexError, ValidationError
-        The state dict is not that of a LIIF network.
+    A KeyError, IndexError or ValidationError means that the state dict is not of a LIIF network.
     """
     linears = _count(tensors, "imnet.layers.")
     hidden = [tensors[f"imnet.layers.{2 * i}.weight"].shape[0] for i in range(linears - 1)]

@@ -15,7 +15,7 @@ from liif.data.collection import Collection, OneFile, open_collection
 from liif.images.metrics import quality
 from liif.images.read import Picture, read_picture
 from liif.report import render
-from liif.report.render import Shown
+from liif.report.render import Score, Shown
 from liif.report.translations import both
 from liif.system.errors import UserError
 
@@ -55,7 +55,7 @@ def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Pat
     shown, total = [], 0
     for name, files in pictures.items():
         shown.append(_picture(files, name, reference))
-        total += sum(len(url) for url in shown[-1].files.values())
+        total += sum(map(len, shown[-1]["files"].values()))
         if total > MOST_BYTES:
             raise UserError(
                 f"the first {len(shown)} pictures alone take {total / 1e6:.0f} MB, more than the "
@@ -90,7 +90,7 @@ def _picture(files: dict[str, tuple[Collection, str]], name: str, truth: str | N
         picture = read_picture(BytesIO(data), label)
         urls[key] = _url(data, label, picture)
         pixels[key] = picture.rgb  # upright, as browsers show it
-    found: dict[str, tuple[float | None, float | None]] = {}
+    found: dict[str, Score] = {}
     for key, rgb in pixels.items():
         if truth is not None and key != truth and rgb.shape == pixels[truth].shape:
             psnr, ssim = quality(pixels[truth], rgb, channel="rgb", border=0)

@@ -69,7 +69,7 @@ def distribution(values: Mapping[str, Sequence[float]], axis: str) -> Markup:
     colours = {**_colours([m for m in values if m != BICUBIC]), BICUBIC: _BICUBIC}
     models = list(values)[::-1]
     plot = _Drawing(axis, height=0.7 + 0.55 * len(models))
-    rng = np.random.default_rng(0)  # spreads the dots of equal values
+    rng = np.random.default_rng(0)  # separates the dots of equal values
     for i, model in enumerate(models):
         points = np.asarray(values[model])
         rows = i + rng.uniform(-0.22, 0.22, len(points))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -30,8 +29,11 @@ _HEAT = "#000004, #1b0c41, #4a0c6b, #781c6d, #a52c60, #cf4446, #ed6925, #fb9b06,
 _RAMP = np.array([list(bytes.fromhex(colour[1:])) for colour in _HEAT.split(", ")]) / 255
 
 
-@dataclass(kw_only=True)
-class Shown:
+Score = tuple[float | None, float | None]
+"""PSNR, None for equal pictures, and SSIM, None for very small ones."""
+
+
+class Shown(TypedDict):
     """A picture in the viewer."""
 
     name: str
@@ -42,8 +44,8 @@ class Shown:
     """Data URL."""
     files: dict[str, str]
     """Version → URL."""
-    quality: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
-    """Version → PSNR and SSIM."""
+    quality: dict[str, Score]
+    """By version."""
 
 
 def write(
@@ -77,7 +79,7 @@ def write(
         "title": title,
         "words": dictionary(),
         "versions": versions,
-        "pictures": [vars(p) for p in pictures],
+        "pictures": pictures,
         "truth": truth,
         "baseline": baseline,
     }

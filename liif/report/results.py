@@ -18,13 +18,11 @@ from liif.data.collection import open_collection
 from liif.images.png import write_png
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC
+from liif.report.render import Score
 from liif.system.errors import UserError
 
 LR, TRUTH = "lr", "truth"
 """Versions of a test picture that no upscaler made."""
-
-Score = tuple[float | None, float | None]
-"""PSNR, None for equal pictures, and SSIM, None for very small ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,9 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
     """Collect the contents of the workflow's results folder, all or those of an experiment."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of results")
-    models = _models(folder) if settings is None else list(settings.models)
+    found = {path.stem for path in (folder / "metrics").glob("*.json")}
+    found |= {path.name for path in (folder / "upscaled").glob("*") if path.is_dir()}
+    models = sorted(found - {BICUBIC}) if settings is None else list(settings.models)
     evaluations = [r for model in [BICUBIC, *models] for r in _evaluations(folder, model)]
     given = settings.data.test.lr if settings is not None else None
     if given is not None:  # without HR, so any metrics are of other test pictures
@@ -116,13 +116,6 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
         truth=truth if test and truth.is_dir() else None,
         lr=lr,
     )
-
-
-def _models(folder: Path) -> list[str]:
-    """Every model with metrics or pictures."""
-    found = {path.stem for path in (folder / "metrics").glob("*.json")}
-    found |= {path.name for path in (folder / "upscaled").glob("*") if path.is_dir()}
-    return sorted(found - {BICUBIC})
 
 
 _NEEDED = ("model", "set", "scale", "channel", "border", "psnr", "ssim", "pictures")
@@ -194,14 +187,15 @@ def steps(results: Results) -> list[Step]:
             table = csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t")
             for job in list(table)[-1:]:
                 jobs.setdefault(" ".join(parts[:2]), []).append(job)
-    found = []
-    for name, rows in jobs.items():
-        seconds, processor, memory = (
-            [_number(row.get(column)) for row in rows] for column in ("s", "cpu_time", "max_rss")
-        )
-        found.append(Step(name, len(rows), sum(seconds), sum(processor), max(memory)))
     order = {stage: i for i, stage in enumerate(_STAGES)}
-    return sorted(found, key=lambda s: (order.get(s.name.split()[0], len(order)), s.name))
+    found = []
+    for name in sorted(jobs, key=lambda n: (order.get(n.split()[0], len(order)), n)):
+        seconds, processor, memory = (
+            [_number(job.get(column)) for job in jobs[name]]
+            for column in ("s", "cpu_time", "max_rss")
+        )
+        found.append(Step(name, len(jobs[name]), sum(seconds), sum(processor), max(memory)))
+    return found
 
 
 def _number(text: str | None) -> float:

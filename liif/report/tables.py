@@ -23,13 +23,8 @@ class Cell(NamedTuple):
 
     measured: float | None
     published: float | None
-
-    @property
-    def difference(self) -> float | None:
-        """Measured minus published."""
-        if self.measured is None or self.published is None:
-            return None
-        return self.measured - self.published
+    difference: float | None
+    """Measured minus published."""
 
 
 class Row(NamedTuple):
@@ -77,7 +72,11 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
     rows = []
     for model in [m for m in results.upscaled if m in measured]:
         known = scores.get(BICUBIC if model == BICUBIC else networks[model] or "", {})
-        cells = [Cell(found.get((model, s), {}).get("psnr"), known.get(s)) for s in sorted(scales)]
+        cells = []
+        for scale in sorted(scales):
+            psnr, reference = found.get((model, scale), {}).get("psnr"), known.get(scale)
+            both_known = psnr is not None and reference is not None
+            cells.append(Cell(psnr, reference, psnr - reference if both_known else None))
         rows.append(Row(model, networks.get(model), cells))
     usual: Border = "scale+6" if channel == "rgb" else "scale"
     widths = sorted({int(r["border"]) for r in found.values()})

@@ -251,7 +251,7 @@ def test_import_logs_the_basis_of_the_normalisation(
     out = tmp_path / "a.safetensors"
     convert_weights(str(tmp_path / "a.pth"), out, sha256=None, partial=tmp_path)
     line = capsys.readouterr().err
-    assert "mean 0.4488, 0.4371, 0.404, std 1, 1, 1" in line
+    assert "mean 0.4488/0.4371/0.404, std 1/1/1" in line
     assert ("assumed" in line) == (not said)
     assert ("(as the file says)" in line) == said
     assert ("residual scaling 0.5 folded" in line) == said

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,19 @@ def test_released_weights_ship_with_provenance() -> None:
     assert sum(p.numel() for p in model.parameters()) == 1_567_299
     assert (BUNDLED.parent / "LICENSE-edsr-baseline-liif.txt").read_text().startswith("BSD 3")
     assert not load().training
+
+
+def test_loading_needs_no_locks_signals_or_processes(tmp_path: Path) -> None:
+    code = """
+import os, sys
+os.umask(0o027)
+import liif
+liif.load()
+assert os.umask(0o027) == 0o027
+names = ("files", "locks", "processes", "signals")
+assert not {f"liif.system.{name}" for name in names} & set(sys.modules), sorted(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 def test_authors_format(small: LIIF, tmp_path: Path) -> None:
