@@ -161,7 +161,7 @@ def train(
     if size > 1 and not is_rank():
         launch.launch(size)
         return
-    devices.use_share_of_threads(threads, local_world_size())
+    devices.use_threads(threads, local_world_size())
     devices.keep_freed_memory()
     state = state or Outputs(weights=out).beside(".state")
     store = store or state / "finished"

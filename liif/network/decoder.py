@@ -46,11 +46,10 @@ class Decoder(nn.Module):
         """The linear layers, first to last."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    def grid(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w d"]:
-        """The first layer's response to the unfolded features (zero beyond the border)."""
-        return self._grid(features, padding=(1, 1))
-
-    def _grid(self, features: Tensor, padding: tuple[int, int]) -> Tensor:
+    def grid(
+        self, features: Float[Tensor, "b c h w"], padding: tuple[int, int] = (1, 1)
+    ) -> Float[Tensor, "b r w d"]:
+        """The first layer's response to the unfolded features, padded by so many zeros."""
         weight = self.linears[0].weight[:, : 9 * self.channels]
         kernel = weight.reshape(-1, self.channels, 3, 3)
         return F.conv2d(features, kernel, padding=padding).permute(0, 2, 3, 1).contiguous()
@@ -110,7 +109,7 @@ class Decoder(nn.Module):
         missing = (1 if first == 0 else 0, 1 if stop == h else 0)
         if any(missing):
             part = F.pad(part, (0, 0, *missing))
-        return self._grid(part, padding=(0, 1))[0]
+        return self.grid(part, padding=(0, 1))[0]
 
     def _separate_geometry(
         self, rows: Neighbours, cols: Neighbours, cell: tuple[float, float]

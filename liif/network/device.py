@@ -1,4 +1,4 @@
-"""Which device a job computes on."""
+"""Devices, threads and memory of computations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from liif.system import locks, memory
+from liif.system import memory
 from liif.system.errors import UserError
 
 _KINDS = ("cpu", "cuda", "mps", "xpu")
@@ -23,13 +23,8 @@ def choose(name: str = "auto", *, share: bool = True) -> torch.device:
     """The device of that name; `auto` takes a free GPU where there is one, else the CPU.
 
     A GPU is free when no other liif job on this machine has taken it. If all are taken, the one
-    with the most free memory is shared, unless that is not wanted. With CUDA_VISIBLE_DEVICES only
-    those it names count.
-
-    Raises
-    ------
-    UserError
-        No such device here, or none that is free.
+    with the most free memory is shared, unless `share` is false. CUDA_VISIBLE_DEVICES restricts
+    the choice.
     """
     if name != "auto":
         return named(name)
@@ -44,18 +39,19 @@ def choose(name: str = "auto", *, share: bool = True) -> torch.device:
             f"each process of a training needs a GPU of its own, and none of {len(gpus)} is free "
             "any more; take fewer processes, or wait for the other jobs"
         )
+
+    def free(index: int) -> int:
+        try:
+            return int(torch.cuda.mem_get_info(index)[0])
+        except RuntimeError:  # reserved by another process
+            return -1
+
     # Only now, since asking a GPU for its memory takes some of it.
-    return torch.device("cuda", max(gpus, key=_free_memory))
+    return torch.device("cuda", max(gpus, key=free))
 
 
 def named(name: str | torch.device) -> torch.device:
-    """The device of that name.
-
-    Raises
-    ------
-    UserError
-        No such device here, or none that networks run on.
-    """
+    """The device of that name, if networks run on it here."""
     try:
         device = torch.device(name)
         if device.type not in _KINDS:  # PyTorch has others, on which nothing is computed
@@ -73,15 +69,10 @@ def free_memory(device: torch.device) -> int:
     return memory.available()
 
 
-def _free_memory(index: int) -> int:
-    try:
-        return int(torch.cuda.mem_get_info(index)[0])
-    except RuntimeError:  # of another's alone
-        return -1
-
-
 def _take(index: int) -> bool:
     """Whether the GPU's lock could be taken."""
+    from liif.system import locks
+
     uuid = torch.cuda.get_device_properties(index).uuid
     user = os.getuid() if hasattr(os, "getuid") else ""
     held = locks.attempt(Path(tempfile.gettempdir()) / f"liif-gpu-{uuid}-{user}.lock")
@@ -90,17 +81,12 @@ def _take(index: int) -> bool:
     return held is not None
 
 
-def use_threads(threads: int | None) -> None:
-    """Compute with that many threads on the CPU; None keeps PyTorch's choice."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
-def use_share_of_threads(threads: int | None, processes: int) -> None:
-    """Compute with an equal part of those threads, or of all cores, where processes share them."""
+def use_threads(threads: int | None, processes: int = 1) -> None:
+    """Compute with that many CPU threads, shared by processes; None keeps PyTorch's choice."""
     if processes > 1:
         threads = max(1, (threads or cores()) // processes)
-    use_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def cores() -> int:
@@ -111,11 +97,10 @@ def cores() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, for the next tensor; for processes of our own.
+    """Let glibc keep freed memory for the next tensor; only for processes of liif's commands.
 
-    glibc gives large blocks back to the kernel at every free; getting them again by page faults
-    took a third of a training step on a CPU, and as much of encoding large pictures. Elsewhere
-    than on glibc this does nothing.
+    glibc returns large blocks to the kernel at every free; page faults to get them again took a
+    third of a training step on a CPU, and as much of encoding large pictures.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -128,5 +113,5 @@ def keep_freed_memory() -> None:
 
 
 def loader_workers(device: torch.device) -> int:
-    """Processes that make batches: none on a CPU, which they would only take from training."""
+    """Data-loader workers: none on a CPU, where they would compete with training."""
     return 0 if device.type == "cpu" else min(8, torch.get_num_threads())

@@ -70,10 +70,8 @@ class LIIF(nn.Module):
     ) -> None:
         super().__init__()
         if decoder.channels != encoder.channels:
-            raise ValueError(
-                f"the decoder expects {decoder.channels} channels, "
-                f"the encoder has {encoder.channels}"
-            )
+            found = f"{decoder.channels} channels, the encoder has {encoder.channels}"
+            raise ValueError(f"the decoder expects {found}")
         # Convolutions are fastest in channels-last layout.
         self.encoder: Encoder = cast(Any, encoder).to(memory_format=torch.channels_last)
         self.imnet = decoder  # the published name, which is in every checkpoint's keys
@@ -177,22 +175,19 @@ class LIIF(nn.Module):
         ------
         Rows from top to bottom, and their RGB (r, W, 3) clipped to 0..1.
         """
-        networks = (
-            twins(self.encoder, self.imnet) if self_ensemble else [(self.encoder, self.imnet)]
-        )
+        network = self.encoder, self.imnet
+        networks = twins(*network) if self_ensemble else [network]
         with torch.inference_mode():
             unit = torch.from_numpy(lr.astype(np.float32) / white_level(lr.dtype))
             picture = self.normalise(unit.permute(2, 0, 1)[None].to(self.device))
         memory = free_memory(self.device) // 2 if max_memory is None else max_memory
         share = memory // len(networks)
-        features = [FeatureRows(e, picture, max_memory=share) for e, _ in networks]
-        bands = zip(
-            *(
-                self._decode_bands(decoder, f, picture[0], size)
-                for (_, decoder), f in zip(networks, features, strict=True)
-            ),
-            strict=True,
-        )
+        features = [FeatureRows(e, picture, share) for e, _ in networks]
+        each = [
+            self._decode_bands(decoder, f, picture[0], size)
+            for (_, decoder), f in zip(networks, features, strict=True)
+        ]
+        bands = zip(*each, strict=True)
         while True:
             # Left before each yield: the caller's code must not run in inference mode.
             with torch.inference_mode():

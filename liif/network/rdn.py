@@ -4,6 +4,8 @@ Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018, co
 Names of the layers are those of the published checkpoints.
 """
 
+from typing import Any, cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -86,13 +88,10 @@ class RDN(Encoder):
         x: Tensor = self.SFENet2(shallow)
         # The global fusion is linear: each block's share is added at once, instead of holding and
         # concatenating the features of all blocks.
-        fusion, rest = self.GFF.children()
-        assert isinstance(fusion, nn.Conv2d)
-        assert fusion.bias is not None
-        shares = fusion.weight.split(self.channels, dim=1)
+        fusion, rest = cast(tuple[Any, nn.Conv2d], self.GFF.children())
         fused = fusion.bias.view(1, -1, 1, 1)
-        for block, share in zip(self.RDBs, shares, strict=True):
-            assert isinstance(block, ResidualDenseBlock)
+        for module, share in zip(self.RDBs, fusion.weight.split(self.channels, dim=1), strict=True):
+            block = cast(ResidualDenseBlock, module)
             x = block(x) if torch.is_grad_enabled() else block.in_bands(x)
             fused = fused + F.conv2d(x, share)
         deep: Tensor = rest(fused)

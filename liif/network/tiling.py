@@ -11,8 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from liif.network.device import free_memory
-
 
 class Encoder(nn.Module):
     """Base of the encoders: normalised LR (b, 3, h, w) → features (b, channels, h, w)."""
@@ -30,57 +28,43 @@ class Encoder(nn.Module):
 
 
 def encode(
-    encoder: Encoder,
-    lr: Float[Tensor, "b 3 h w"],
-    *,
-    max_memory: int | None = None,
-    rows: slice | None = None,
-) -> Float[Tensor, "b c r w"]:
-    """Features of normalised pictures, or of some of their rows; for inference.
-
-    `max_memory` in bytes bounds the memory of a tile; default half of the free memory.
-    """
-    b, _, h, w = lr.shape
-    first, stop = (0, h) if rows is None else (rows.start, rows.stop)
-    side = tile_side(encoder, free_memory(lr.device) // 2 if max_memory is None else max_memory)
-    if h <= side and w <= side and stop - first == h:
+    encoder: Encoder, lr: Float[Tensor, "1 3 h w"], rows: slice, max_memory: int
+) -> Float[Tensor, "1 c r w"]:
+    """Features of some rows of a normalised picture, in tiles of so many bytes; for inference."""
+    h, w = lr.shape[2:]
+    side = tile_side(encoder, max_memory)
+    count, reach = rows.stop - rows.start, encoder.reach
+    if max(h, w) <= side and count == h:
         features: Tensor = encoder(lr)
         return features
-    out = torch.empty(
-        b, encoder.channels, stop - first, w, device=lr.device, memory_format=torch.channels_last
-    )
-    reach = encoder.reach
-    # Of equal size, so that the last of a row is not a sliver.
-    height, width = (-(-n // -(-n // side)) for n in (stop - first, w))
-    for i in range(b):
-        for top in range(first, stop, height):
-            for left in range(0, w, width):
-                bottom, right = min(top + height, stop), min(left + width, w)
-                above, before = max(0, top - reach), max(0, left - reach)
-                part = lr[i : i + 1, :, above : bottom + reach, before : right + reach]
-                tile = encoder(part)[0]
-                kept = tile[:, top - above : bottom - above, left - before : right - before]
-                out[i, :, top - first : bottom - first, left:right] = kept
+    shape = 1, encoder.channels, count, w
+    out = torch.empty(shape, device=lr.device, memory_format=torch.channels_last)
+    # Of equal size, so that the last tile is not a sliver.
+    height, width = (-(-n // -(-n // side)) for n in (count, w))
+    for top in range(rows.start, rows.stop, height):
+        for left in range(0, w, width):
+            bottom, right = min(top + height, rows.stop), min(left + width, w)
+            above, before = max(0, top - reach), max(0, left - reach)
+            tile = encoder(lr[:, :, above : bottom + reach, before : right + reach])
+            kept = tile[:, :, top - above : bottom - above, left - before : right - before]
+            out[:, :, top - rows.start : bottom - rows.start, left:right] = kept
     return out
 
 
 class FeatureRows:
     """Features of one picture, encoded when their rows are requested and dropped afterwards.
 
-    A picture's features, 80 times its own size, never exist as a whole.
+    A picture's features, 80 times its own size, never exist as a whole. `max_memory` in bytes is
+    for features and their encoding.
     """
 
-    def __init__(
-        self, encoder: Encoder, lr: Float[Tensor, "1 3 h w"], *, max_memory: int | None = None
-    ) -> None:
+    def __init__(self, encoder: Encoder, lr: Float[Tensor, "1 3 h w"], max_memory: int) -> None:
         self.size, self.device = (lr.shape[2], lr.shape[3]), lr.device
         self._encoder, self._lr = encoder, lr
-        memory = free_memory(lr.device) // 2 if max_memory is None else max_memory
         # A quarter is for the band, which exists twice while it moves; the rest is for encoding.
-        self._memory = memory // 2
+        self._memory = max_memory // 2
         row = 4 * encoder.channels * lr.shape[3]
-        side = tile_side(encoder, self._memory)
-        self._height = min(side, max(memory // 4 // row, 16))
+        self._height = min(tile_side(encoder, self._memory), max(max_memory // 4 // row, 16))
         self._first, self._band = 0, lr.new_empty(1, encoder.channels, 0, lr.shape[3])
 
     @classmethod
@@ -92,20 +76,16 @@ class FeatureRows:
         return rows
 
     def rows(self, first: int, stop: int) -> Float[Tensor, "1 c r w"]:
-        """Rows first … stop − 1; called in order."""
+        """Rows first … stop − 1; to be called from top to bottom."""
         have = self._first + self._band.shape[2]
-        if stop > have or first < self._first:
-            kept = self._band[:, :, max(0, first - self._first) :] if first < have else None
-            if first < self._first:  # restarted
-                kept = None
-            start = first if kept is None else have
+        if stop > have:
+            kept = self._band[:, :, first - self._first :]
+            start = max(first, have)
             bottom = min(self.size[0], max(stop, start + self._height))
             if self.size[0] - bottom < self._height // 4:  # no sliver at the end
                 bottom = self.size[0]
-            new = encode(
-                self._encoder, self._lr, max_memory=self._memory, rows=slice(start, bottom)
-            )
-            self._band = new if kept is None else torch.cat([kept, new], dim=2)
+            new = encode(self._encoder, self._lr, slice(start, bottom), self._memory)
+            self._band = torch.cat([kept, new], dim=2) if kept.shape[2] else new
             self._first = first
         return self._band[:, :, first - self._first : stop - self._first]
 
