@@ -364,9 +364,11 @@ def measure_upscale(kind: str, height: str, width: str, scale: str) -> Row:
     lr = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         lr = model.normalise(lr)
-        tiling.encode(model.encoder, lr[:, :, :50, :50])  # warm up
+        memory = device.free_memory(lr.device) // 2
+        small = lr[:, :, :50, :50]
+        tiling.encode(model.encoder, small, slice(0, small.shape[2]), memory)  # warm up
         start = time.perf_counter()
-        tiling.encode(model.encoder, lr)
+        tiling.encode(model.encoder, lr, slice(0, lr.shape[2]), memory)
     middle = time.perf_counter()
     model.upscale(picture, scale=float(scale))
     end = time.perf_counter()

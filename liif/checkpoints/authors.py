@@ -30,10 +30,8 @@ def load_checkpoint(path: Path) -> Contents:
         state = {str(k): v for k, v in content["state_dict"].items() if torch.is_tensor(v)}
         return mmagic.contents_of(path, state, content.get("meta"))
     except (KeyError, TypeError, AttributeError, IndexError, ValidationError):
-        keys = list(content) if isinstance(content, Mapping) else [type(content).__name__]
-        state = content.get("state_dict", content) if isinstance(content, Mapping) else {}
-        if isinstance(state, Mapping):
-            keys = [str(key) for key in state] or keys
+        state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+        keys = list(map(str, state)) if isinstance(state, Mapping) else [type(state).__name__]
         shown = ", ".join(map(printable, keys[:4])) + (" …" if len(keys) > 4 else "")
         raise UserError(
             f"{path}: is a checkpoint, but not in the layout of LIIF's authors or of mmagic; "
@@ -55,11 +53,10 @@ def _authors(path: Path, content: Mapping[str, Any]) -> Contents:
     encoder = _mapping(args.get("encoder_spec"))
     # The defaults of their code for EDSR of full size, and for all others.
     default = 0.1 if encoder.get("name") == "edsr" else 1
+    scale = _mapping(encoder.get("args")).get("res_scale", default)
     epoch = _whole_number(content.get("epoch"))
     provenance = {"format": "authors"} | ({} if epoch is None else {"epoch": epoch})
-    return contents(
-        path, tensors, provenance, _mapping(encoder.get("args")).get("res_scale", default)
-    )
+    return contents(path, tensors, provenance, scale)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -39,20 +39,11 @@ def report(
     sources: dict[str, tuple[str, str]] | None = None,
     snakefile: Path | None = None,
 ) -> Path:
-    """Write `report.html` into a results folder, with links to the pictures there.
+    """Write `report.html` into the workflow's results folder, with links to the pictures there.
 
-    Parameters
-    ----------
-    folder
-        A results folder of the workflow.
-    project
-        Folder with `data.dvc` and the records of the runs.
-    settings
-        The experiment; by default the page shows everything found, and no configuration.
-    sources
-        Set → (source of its pictures, their hash).
-    snakefile
-        The workflow, for the graph of its rules.
+    `project` is the folder with `data.dvc` and the records of the runs. Without `settings` the
+    page shows everything found, and no configuration. `sources` maps sets to the source of their
+    pictures and its hash; `snakefile` is for the graph of the rules.
     """
     results = collect(folder, settings)
     sources = sources or {}

@@ -27,14 +27,9 @@ _SHOWN_BY_BROWSERS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "
 def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Path:
     """Write a self-contained page that compares pictures.
 
-    Parameters
-    ----------
-    inputs
-        Versions of one picture; or folders and archives, of which the page shows the pictures
-        that all of them have.
-    truth
-        Reference for PSNR and SSIM (RGB, no border) and differences; one of the inputs or
-        another.
+    `inputs` are versions of one picture; or folders and archives, of which the page shows the
+    pictures that all of them have. `truth`, which may be one of them, is the reference for
+    differences and for PSNR and SSIM (RGB, no border).
     """
     paths = [*inputs] if truth is None or truth in inputs else [*inputs, truth]
     if len(paths) < 2:

@@ -59,21 +59,11 @@ def write(
     baseline: str | None,
     **content: object,
 ) -> None:
-    """Write a page atomically.
+    """Write a page atomically from the template of that name, with `content` as its variables.
 
-    Parameters
-    ----------
-    name
-        Of the template.
-    title
-        In both languages.
-    versions
-        Of each picture, such as LR, bicubic or a model: its `key`, and its `label` or the `word`
-        that names it in both languages.
-    truth, baseline
-        Versions that differences and gains are relative to.
-    content
-        Further variables of the template.
+    Each version of the pictures, such as LR, bicubic or a model, has a `key`, and a `label` or
+    the `word` that names it in both languages. Differences and gains are relative to the
+    versions `truth` and `baseline`.
     """
     data = {
         "title": title,

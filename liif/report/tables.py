@@ -75,8 +75,8 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
         cells = []
         for scale in sorted(scales):
             psnr, reference = found.get((model, scale), {}).get("psnr"), known.get(scale)
-            both_known = psnr is not None and reference is not None
-            cells.append(Cell(psnr, reference, psnr - reference if both_known else None))
+            difference = None if psnr is None or reference is None else psnr - reference
+            cells.append(Cell(psnr, reference, difference))
         rows.append(Row(model, networks.get(model), cells))
     usual: Border = "scale+6" if channel == "rgb" else "scale"
     widths = sorted({int(r["border"]) for r in found.values()})

@@ -1,4 +1,4 @@
-"""The report: what it collects and computes. Of the page, test_report_page tells."""
+"""The report: collection, tables, analysis and provenance. test_page tests the page."""
 
 import json
 import re
@@ -108,7 +108,7 @@ def test_lr_pictures_without_truth(made: Path, folder: Folder) -> None:
     pictures = data["pictures"]
     assert [p["name"] for p in pictures] == ["one", "two"]
     assert pictures[0]["files"] == {
-        "lr": "report/lr/one.png",  # a copy, since a page may not link out of its folder
+        "lr": "report/lr/one.png",  # a copy, since a page cannot link to files outside its folder
         "bicubic": "upscaled/bicubic/one.png",
         "good": "upscaled/good/one.png",
     }
@@ -146,7 +146,7 @@ def test_steps_add_up_their_jobs(made: Path) -> None:
         ),
     ],
 )
-def test_what_is_missing_or_damaged_is_named(made: Path, break_it: object, message: str) -> None:
+def test_missing_and_damaged_files_are_named(made: Path, break_it: object, message: str) -> None:
     break_it(made)  # type: ignore[operator]
     with pytest.raises(UserError, match=re.escape(message)):
         report(made, made.parent)
@@ -163,7 +163,7 @@ def test_a_page_of_very_many_pictures_shows_some_of_them(
 
 
 def test_a_hundred_thumbnails_of_anything_stay_small() -> None:
-    # Noise, which cannot be made any smaller, in the size of the experiment.
+    # Noise, which does not compress, in the size of the experiment.
     picture = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
     assert 100 * len(render.thumbnail(picture)) < 2_000_000
 
@@ -171,7 +171,7 @@ def test_a_hundred_thumbnails_of_anything_stay_small() -> None:
 # --- the numbers -----------------------------------------------------------------------------
 
 
-def test_published_networks_are_known_by_their_size() -> None:
+def test_published_networks_are_recognised_by_size() -> None:
     edsr = Architecture(encoder=EDSREncoder())
     assert published_network(edsr) == "EDSR-baseline-LIIF"
     assert published_network(edsr.model_copy(update={"mean": (0.4, 0.4, 0.4)})) is not None
@@ -208,7 +208,7 @@ def test_measured_beside_published(made: Path) -> None:
     assert '<span class="down">−2.27</span>' in html(made)
 
 
-def test_another_border_is_told(made: Path) -> None:
+def test_another_border_is_reported(made: Path) -> None:
     path = made / "metrics" / "good.json"
     found = json.loads(path.read_text())
     for result in found["results"]:
@@ -270,7 +270,7 @@ def test_power_is_where_the_wave_is() -> None:
     assert spectrum.sum() / spectrum.size == pytest.approx((100 / 255) ** 2 / 2, rel=0.05)
 
 
-def test_plain_enlargements_have_little_beyond_the_limit(made: Path) -> None:
+def test_plain_upscaling_adds_little_beyond_the_limit(made: Path) -> None:
     found = results.collect(made)
     example = spectra.choose(found)
     assert not example.credit
@@ -290,7 +290,7 @@ def test_plain_enlargements_have_little_beyond_the_limit(made: Path) -> None:
 # --- how it was made -------------------------------------------------------------------------
 
 
-def test_the_configuration_that_is_shown_makes_the_same_experiment() -> None:
+def test_the_shown_configuration_defines_the_same_experiment() -> None:
     import yaml
 
     for values in (
@@ -314,7 +314,7 @@ def test_the_configuration_that_is_shown_makes_the_same_experiment() -> None:
         assert again.data == settings.data
 
 
-def test_the_command_that_repeats_it() -> None:
+def test_commands_repeat_the_experiment() -> None:
     documented = config.experiment(read_yaml("config/config.yaml"))
     assert provenance.is_documented(documented)
     assert provenance.commands(documented, "unknown")[-1].endswith("--cores all results/sr_800")
@@ -344,7 +344,7 @@ DOT = """digraph snakemake_dag {
 """
 
 
-def test_the_graph_leaves_out_what_others_imply() -> None:
+def test_the_graph_omits_implied_edges() -> None:
     edges = rule_graph.parse(DOT)
     assert edges == [("train", "sr_800"), ("upscale", "sr_800"), ("train", "upscale")]
     svg = rule_graph.svg(edges)
@@ -359,7 +359,7 @@ def test_the_graph_is_the_workflows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {("pack", "train"), ("table", "report"), ("report", "sr_800")} <= set(edges)
 
 
-def test_a_graph_that_snakemake_cannot_tell_is_left_out(
+def test_a_graph_that_snakemake_cannot_plan_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -370,7 +370,7 @@ def test_a_graph_that_snakemake_cannot_tell_is_left_out(
 # --- words -----------------------------------------------------------------------------------
 
 
-def test_every_word_is_there_in_both_languages_and_used() -> None:
+def test_every_text_is_used_and_exists_in_both_languages() -> None:
     sources = [p for p in translations.PAGE.iterdir() if p.suffix in (".html", ".js")]
     sources += list(translations.PAGE.parent.glob("*.py"))
     code = "\n".join(p.read_text(encoding="utf-8") for p in sources)
@@ -384,7 +384,7 @@ def test_every_word_is_there_in_both_languages_and_used() -> None:
         assert not re.search("[\u4e00-\u9fff]", english), key
 
 
-def test_words_are_escaped() -> None:
+def test_texts_are_escaped() -> None:
     assert "<b>" not in translations.html("recipe_of", model="<b>")
     assert translations.html("run_note").count("<code>mlflow ui</code>") == 2
 
@@ -416,14 +416,14 @@ def test_compare_pictures_of_any_kind(tmp_path: Path) -> None:
     assert data["truth"] == "a.png"
 
 
-def test_compare_folders_by_names_in_common(folder: Folder, tmp_path: Path) -> None:
+def test_compare_folders_by_common_names(folder: Folder, tmp_path: Path) -> None:
     a, b = folder("x/out", p=(8, 8), q=(8, 8)), folder("y/out", q=(8, 8), r=(8, 8))
     data = viewer_data(compare([a, b], tmp_path / "page.html").read_text(encoding="utf-8"))
     assert [v["label"] for v in data["versions"]] == ["x/out", "y/out"]
     assert [p["name"] for p in data["pictures"]] == ["q"]
 
 
-def test_compare_says_what_is_wrong(
+def test_compare_reports_mistakes(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = folder("a", p=(8, 8)), folder("b", q=(8, 8))
@@ -486,7 +486,7 @@ def test_upscale_works_without_the_report_extra_and_report_names_it(
         assert done.stderr.endswith("not installed: pip install 'liif[report]'\n")
 
 
-def test_what_only_the_report_needs_is_in_its_extra() -> None:
+def test_packages_of_the_report_alone_are_in_its_extra() -> None:
     project = tomllib.loads((Path(liif.__file__).parents[1] / "pyproject.toml").read_text())
     core, extras = project["project"]["dependencies"], project["project"]["optional-dependencies"]
     for package in ("jinja2", "matplotlib", "networkx"):

@@ -28,7 +28,7 @@ COUNT = 100
 
 
 def chromium() -> str | None:
-    """Where Chromium is, by whatever name."""
+    """Path of Chromium, under any of its names."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Shown:
-    """A page in a window of its own, all that it asks for and complains of being noted."""
+    """A page in its own window that records its requests and errors."""
 
     def __init__(self, browser: Browser, **options: Any) -> None:
         self.context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **options})
@@ -67,7 +67,7 @@ class Shown:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda said: self.complaints.append(said.text))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, path: Path, hash_: str = "") -> "Shown":
@@ -77,7 +77,7 @@ class Shown:
         return self
 
     def settle(self) -> None:
-        """Until every canvas that is seen shows what it is to show."""
+        """Wait until every visible canvas has been drawn."""
         self.page.wait_for_function(
             """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() =>
                done([...document.querySelectorAll('.viewer canvas')]
@@ -102,7 +102,7 @@ class Shown:
         return int(self.text(".zoom").split()[0])
 
     def pixels(self, place: str | Locator) -> NDArray[np.uint8]:
-        """What is seen of an element, (H, W, 3)."""
+        """Screenshot of an element, (H, W, 3)."""
         element = self.page.locator(place) if isinstance(place, str) else place
         shot = Image.open(BytesIO(element.screenshot()))
         return np.asarray(shot.convert("RGB"))
@@ -122,7 +122,7 @@ def shown(browser: Browser) -> Iterator[Any]:
 
 
 def enlarged(picture: NDArray[np.uint8], zoom: int, size: tuple[int, int]) -> NDArray[np.int16]:
-    """What a pane of that size shows of a picture in its middle: squares, and -1 beside it."""
+    """A picture enlarged to squares in the middle of a pane of that size; -1 outside it."""
     big = np.repeat(np.repeat(picture, zoom, axis=0), zoom, axis=1).astype(np.int16)
     canvas = np.full((*size, 3), -1, np.int16)
     place, part = [], []
@@ -135,7 +135,7 @@ def enlarged(picture: NDArray[np.uint8], zoom: int, size: tuple[int, int]) -> ND
 
 
 def apart(seen: NDArray[np.uint8], expected: NDArray[np.int16], where: slice) -> NDArray[np.int16]:
-    """How far what is seen in those columns is from the expected picture, in grey levels.
+    """Difference of the screenshot in those columns to the expected picture, in grey levels.
 
     An element may lie between pixels of the screen, so that a shot of it has a row or a column
     more: of the places next to each other the best counts.
@@ -286,7 +286,7 @@ def test_keyboard(shown: Any, folder: Path) -> None:
     window.press("d", "m")
     assert window.page.is_checked("input[value=tiles]")
     assert not window.page.is_visible(".pane")
-    # No key does anything outside of the viewer.
+    # Keys have no effect outside the viewer.
     window.page.focus(".languages button")
     window.press("n", "m")
     assert window.text(".title") == "0001"
@@ -303,7 +303,7 @@ def test_addresses_of_pictures_and_sections(shown: Any, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_zoom_ends_where_a_pixel_fills_the_hand(shown: Any, folder: Path) -> None:
+def test_zoom_has_a_limit(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     window.page.focus(".stage")
     window.press(*["+"] * 30)
@@ -335,7 +335,7 @@ def test_sorting(shown: Any, folder: Path) -> None:
         assert order() == sorted(by_gain, key=by_gain.__getitem__)
         first = window.page.text_content(".thumbnails small")
         assert first == f"{min(by_gain.values()):+.2f} dB".replace("-", "−")
-    # What comes next follows the order.
+    # The next picture follows the order.
     window.page.focus(".stage")
     window.page.click(".thumbnails li:first-child button")
     window.page.click("button.next")
@@ -366,7 +366,7 @@ def test_differences_are_drawn_in_the_colours_of_the_legend(shown: Any, folder: 
 
 
 @pytest.mark.slow
-def test_psnr_and_ssim_stand_under_each(shown: Any, folder: Path) -> None:
+def test_psnr_and_ssim_are_shown_under_each_version(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html", "#picture=0005")
     cards = [card.inner_text() for card in window.page.locator(".card:visible button").all()]
     psnr = {m: gains(folder, m)["0005"] for m in ("better", "good")}
@@ -379,9 +379,7 @@ def test_psnr_and_ssim_stand_under_each(shown: Any, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_asked_for_outside_of_the_folder_and_nothing_goes_wrong(
-    shown: Any, folder: Path
-) -> None:
+def test_no_request_leaves_the_folder_and_no_error_occurs(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     window.page.focus(".stage")
     window.press("m", "d", "n", "d", "m", "x", "1", "0")
@@ -391,7 +389,7 @@ def test_nothing_is_asked_for_outside_of_the_folder_and_nothing_goes_wrong(
     home = folder.as_uri() + "/"
     files = [r for r in window.requests if not r.startswith("data:")]
     assert all(unquote(r).startswith(unquote(home)) for r in files)
-    # Full-size pictures come when they are looked at: two of them at first, and the next.
+    # Full-size pictures load when they are shown: two at first, and those of the next picture.
     assert 3 < len({r for r in files if "/lr/" not in r}) < 20
 
 
@@ -452,7 +450,7 @@ def test_both_languages(shown: Any, folder: Path) -> None:
     assert english == 0
     window.page.reload()
     window.page.wait_for_selector("html[data-ready=true]")
-    assert window.text("#numbers") == "数据"  # it is remembered
+    assert window.text("#numbers") == "数据"  # the language is remembered
     assert shown(locale="zh-TW").open(folder / "report.html").text("#numbers") == "数据"
 
 
@@ -472,7 +470,7 @@ def test_names_that_would_break_addresses_and_scripts(
 
 
 @pytest.mark.slow
-def test_a_picture_that_is_not_there_is_named(shown: Any, tmp_path: Path) -> None:
+def test_a_missing_picture_is_named(shown: Any, tmp_path: Path) -> None:
     results = make_results(tmp_path / "results", ["a", "b"], 48)
     report(results, tmp_path)
     shutil.rmtree(results / "upscaled" / "bicubic")

@@ -1,9 +1,9 @@
-// The viewer: any two versions of a picture with a divider between them, or all side by side, with
-// the same zoom and place; differences to the truth as a heat map.
+// The viewer: any two versions of a picture with a divider between them, or all side by side, at
+// the same zoom and position; differences to the truth as a heat map.
 //
 // Pixels are drawn on canvases, so that they stay sharp squares at any zoom. A page opened from
-// disk may not read a canvas back, so differences are made by compositing, and coloured by an SVG
-// filter: neither needs to read a pixel.
+// disk cannot read a canvas, so differences are computed by compositing and coloured by an SVG
+// filter; neither reads pixels.
 "use strict";
 
 class PictureCache {
@@ -65,7 +65,7 @@ class Viewer {
     root.dataset.ready = "true";
   }
 
-  // --- what there is -----------------------------------------------------------------------
+  // --- data --------------------------------------------------------------------------------
 
   name(version) {
     return version.word ? this.words(version.word) : version.label;
@@ -76,7 +76,7 @@ class Viewer {
   }
 
   shown() {
-    // Of the current picture, the versions that there are.
+    // The versions of the current picture that exist.
     return this.data.versions.filter((v) => this.picture.files[v.key]);
   }
 
@@ -150,7 +150,7 @@ class Viewer {
   }
 
   asked() {
-    // The picture that the address names; −1 if none.
+    // Index of the picture in the page's address; −1 if none.
     const [, name] = location.hash.match(/^#picture=(.*)$/) ?? [];
     return name === undefined
       ? -1
@@ -189,13 +189,13 @@ class Viewer {
     this.picture = this.data.pictures[index];
     const button = this.thumbnails[index].querySelector("button");
     button.setAttribute("aria-current", "true");
-    const list = this.find(".thumbnails"); // scrolled alone: the page stays where it is
+    const list = this.find(".thumbnails"); // scrolls the list only, not the page
     const [box, frame] = [button.getBoundingClientRect(), list.getBoundingClientRect()];
     if (box.top < frame.top || box.bottom > frame.bottom) {
       list.scrollTop += box.top - frame.top - (frame.height - box.height) / 2;
     }
     const there = this.shown().map((v) => v.key);
-    // The best model against the truth, or against the baseline: what one wants to see first.
+    // The most useful first view: the best model against the truth, or against the baseline.
     const models = there.filter((k) => !["lr", this.data.baseline, this.data.truth].includes(k));
     const first = there.includes(this.data.baseline) ? this.data.baseline : there[0];
     if (!there.includes(this.sides.left)) this.sides.left = first;
@@ -249,7 +249,7 @@ class Viewer {
   }
 
   prefetch() {
-    // The next picture, so that going on shows it at once.
+    // Preload the next picture.
     const at = this.order.indexOf(this.current);
     const next = this.data.pictures[this.order[(at + 1) % this.order.length]];
     for (const key of Object.values(this.sides)) {
@@ -294,7 +294,7 @@ class Viewer {
     this.find(".legend .most").textContent = words("grey_levels", { n: Math.round(255 / this.strength()) });
     this.handle.setAttribute("aria-label", words("divider"));
     this.placeDivider();
-    this.tellPlace();
+    this.showZoom();
   }
 
   figures(key) {
@@ -310,12 +310,12 @@ class Viewer {
     return Number(this.find("select[name=strength]").value);
   }
 
-  tellPlace() {
+  showZoom() {
     const percent = Math.round(this.zoom * 100);
     this.find(".zoom").textContent = `${percent} %`;
   }
 
-  // --- zoom and place ------------------------------------------------------------------------
+  // --- zoom and position ---------------------------------------------------------------------
 
   get frame() {
     return { rows: this.picture.rows, cols: this.picture.cols };
@@ -342,7 +342,7 @@ class Viewer {
   }
 
   zoomTo(zoom, at) {
-    // `at`: offset in CSS pixels from the middle of a pane, which stays where it is.
+    // `at`: offset in CSS pixels from the middle of a pane; the point there keeps its position.
     const { row, col } = at ?? { row: 0, col: 0 };
     const before = this.zoom;
     const smallest = Math.min(1, this.fittingZoom());
@@ -370,7 +370,7 @@ class Viewer {
     this.centre.row = within(this.centre.row, rows, height);
     this.centre.col = within(this.centre.col, cols, width);
     this.stage.classList.toggle("zoomed", this.zoom > this.fittingZoom() * 1.001);
-    this.tellPlace();
+    this.showZoom();
     this.draw();
   }
 
@@ -435,7 +435,7 @@ class Viewer {
     canvas.style.filter = differs && lost < 0 ? `url(#heat-${this.strength()})` : "";
     canvas.dataset.drawn = "";
     if (lost >= 0) {
-      this.tell(context, width, height, sharp, keys[lost]);
+      this.drawMissing(context, width, height, sharp, keys[lost]);
     } else if (!waiting.length) {
       this.place(context, width, height, sharp, pictures[0].image);
       if (differs) {
@@ -452,7 +452,7 @@ class Viewer {
     const scale = this.zoom * sharp;
     const left = Math.round(width / 2 - this.centre.col * scale);
     const top = Math.round(height / 2 - this.centre.row * scale);
-    // Only what is seen is drawn: at 128 times a whole picture is more than a canvas can hold.
+    // Only the visible part is drawn: at 128 times, a whole picture exceeds a canvas.
     const [wide, high] = [(cols * scale) / image.naturalWidth, (rows * scale) / image.naturalHeight];
     const x0 = Math.max(0, Math.floor(-left / wide));
     const y0 = Math.max(0, Math.floor(-top / high));
@@ -465,7 +465,7 @@ class Viewer {
     context.drawImage(image, x0, y0, x1 - x0, y1 - y0, ...target);
   }
 
-  tell(context, width, height, sharp, key) {
+  drawMissing(context, width, height, sharp, key) {
     context.fillStyle = getComputedStyle(this.root).color;
     context.font = `${14 * sharp}px sans-serif`;
     context.textAlign = "center";
@@ -475,7 +475,7 @@ class Viewer {
     context.fillText(name, width / 2, height / 2 + 12 * sharp, width);
   }
 
-  // --- hands ---------------------------------------------------------------------------------
+  // --- input ---------------------------------------------------------------------------------
 
   listen() {
     for (const input of this.root.querySelectorAll(".modes input")) {
@@ -506,7 +506,7 @@ class Viewer {
   }
 
   at(event, element) {
-    // Where an event is, from the middle of the pane under it.
+    // Position of an event relative to the middle of the pane under it.
     const tile = event.target.closest?.(".tile") ?? element ?? this.pane;
     const box = tile.getBoundingClientRect();
     return {
@@ -516,7 +516,7 @@ class Viewer {
   }
 
   wheel(event) {
-    // The page scrolls as ever until the viewer is clicked, or with Ctrl as pages are zoomed.
+    // The wheel scrolls the page until the viewer is clicked; with Ctrl it zooms at once.
     if (!event.ctrlKey && !event.metaKey && !this.root.contains(document.activeElement)) return;
     if (document.activeElement.closest(".pictures")) return;
     event.preventDefault();
