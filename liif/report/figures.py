@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -75,17 +74,11 @@ def distribution(values: Mapping[str, Sequence[float]], axis: str) -> Markup:
         rows = i + rng.uniform(-0.22, 0.22, len(points))
         size = 14 if len(points) < 200 else 5
         plot.axes.scatter(points, rows, s=size, color=colours[model], alpha=0.55, linewidths=0)
-    ink: dict[str, Any] = {"color": _INK}
     plot.axes.boxplot(
         [values[m] for m in models],
         positions=range(len(models)),
         orientation="horizontal",
         widths=0.62,
-        showfliers=False,
-        boxprops=ink,
-        whiskerprops=ink,
-        capprops=ink,
-        medianprops={**ink, "linewidth": 2},
         tick_labels=[plot.text(m) if m == BICUBIC else m for m in models],
     )
     if axis == "gain_axis":
