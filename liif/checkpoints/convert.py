@@ -9,6 +9,7 @@ from liif.checkpoints.catalog import CATALOG, folder, local_path, locate, publis
 from liif.checkpoints.describe import FORMATS, normalisation
 from liif.checkpoints.format import load_metadata, save_checkpoint
 from liif.checkpoints.load import read_checkpoint
+from liif.checkpoints.outputs import name_of
 from liif.system.errors import UserError
 from liif.system.files import DiskFull, file_sha256
 from liif.system.progress import log
@@ -53,14 +54,14 @@ def convert_weights(
     shown = redact(source)
     if sha256 is None:
         raise UserError(f"{shown}: give its --sha256, so that it can be checked")
-    downloaded = partial / f"{out.stem}.weights"
+    downloaded = partial / f"{name_of(out)}.weights"
     if not (downloaded.is_file() and file_sha256(downloaded).startswith(sha256 or "-")):
         from liif.system.http import fetch
 
         # In a folder of its own: another model may use the same file.
-        fetch((source,), downloaded, partial / out.stem, digest=sha256)
+        fetch((source,), downloaded, partial / name_of(out), digest=sha256)
         with suppress(OSError):  # it holds another unfinished file
-            (partial / out.stem).rmdir()
+            (partial / name_of(out)).rmdir()
     try:
         _convert(downloaded, out, shown, network)
     except DiskFull:  # the next try needs the download

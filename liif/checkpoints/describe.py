@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from liif.checkpoints.catalog import locate, published_network
 from liif.checkpoints.format import is_safetensors
 from liif.checkpoints.load import read_checkpoint
-from liif.checkpoints.outputs import Outputs
+from liif.checkpoints.outputs import Outputs, name_of
 from liif.config import Recipe
 from liif.network.build import Architecture
 from liif.system.errors import UserError
@@ -55,7 +55,7 @@ def describe(weights: str) -> Facts:
         except ValidationError:
             raise UserError(f"{path}: its recipe is unknown to this liif; update liif") from None
         facts += _training(recipe, provenance)
-    metrics = path.parent.parent / "metrics" / f"{path.stem}.json"
+    metrics = path.parent.parent / "metrics" / f"{name_of(path)}.json"
     for file, facts_of in ((Outputs(weights=path).sidecar, _run), (metrics, _measured)):
         if file.is_file():
             try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from liif.checkpoints.catalog import locate
 from liif.checkpoints.load import read_checkpoint
+from liif.checkpoints.outputs import name_of
 from liif.network import coords
 from liif.network.model import LIIF, Encoded
 from liif.system.errors import UserError
@@ -74,7 +75,7 @@ def export_onnx(weights: str, out: Path | None = None) -> Exported:
     model, architecture, _ = read_checkpoint(path)
     model.eval()
     if out is None or out.is_dir():
-        out = (out or Path()) / path.stem
+        out = (out or Path()) / name_of(path)
     names = [out.with_name(f"{out.name}.{part}.onnx") for part in ("encoder", "decoder")]
     about = {"weights_sha256": file_sha256(path), "architecture": architecture.model_dump_json()}
     with atomic_write(names[0]) as encoder, atomic_write(names[1]) as decoder:

@@ -11,6 +11,12 @@ from pathlib import Path
 from liif.system.files import atomic_write
 
 
+def name_of(weights: Path) -> str:
+    """The name of a weights file without its ending; rdn.v1 has none."""
+    known = weights.suffix in (".safetensors", ".pth", ".pt")
+    return weights.stem if known else weights.name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
     """Paths of a training's results."""

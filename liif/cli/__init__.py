@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import NoReturn
@@ -25,6 +27,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # × is not in every character set
+    # A damaged picture is one line of ours, and its damaged metadata is left out.
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     words = sys.argv[1:]
     a_job = any(not w.startswith("-") for w in words[:1]) and not {"-h", "--help"} & set(words)
     # Of a training by several processes one talks, but for errors, and one tidies up.

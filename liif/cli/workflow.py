@@ -148,7 +148,7 @@ def train(
 ) -> None:
     """Train a model; the same command goes on after any interruption."""
     from liif import config
-    from liif.checkpoints.outputs import Outputs
+    from liif.checkpoints.outputs import Outputs, name_of
     from liif.network import device as devices
     from liif.training import group as distributed
     from liif.training import launch
@@ -178,7 +178,7 @@ def train(
         )
         with job_tracker(track if group.is_rank0 else False) as tracker:
             stage.train(
-                name or out.stem,
+                name or name_of(out),
                 recipe,
                 data=data,
                 valid=valid,
@@ -220,6 +220,7 @@ def evaluate(
     max_memory: Memory = None,
 ) -> None:
     """Measure PSNR and SSIM on pairs of HR and LR pictures."""
+    from liif.checkpoints.outputs import name_of
     from liif.data.manifests import read_manifests
     from liif.images import metrics
     from liif.inference import evaluate as stage
@@ -240,7 +241,7 @@ def evaluate(
         scale=scale,
         channel=metrics.parse_channel(channel),
         border=metrics.parse_border(border),
-        model=name or (sr.name if sr is not None else Path(str(weights)).stem),
+        model=name or (sr.name if sr is not None else name_of(Path(str(weights)))),
         set_name=set_name,
         names=None if only is None else read_manifests(only),
     )

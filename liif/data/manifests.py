@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from liif import RESULTS_VERSION
 from liif.images.png import png_text
 from liif.system.errors import UserError
 from liif.system.files import file_sha256, write_json
@@ -51,8 +52,12 @@ def parse_bucket(text: str) -> Bucket:
 
 
 def tag_of(*parts: object) -> str:
-    """A tag from everything that a picture is made from."""
-    return sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()
+    """A tag from everything that a picture is made from, and from the version of the results.
+
+    Version 1 adds nothing, so that the tags of before count as its own.
+    """
+    version = [f"results {RESULTS_VERSION}"] if RESULTS_VERSION > 1 else []
+    return sha256(json.dumps([*map(str, parts), *version]).encode()).hexdigest()
 
 
 def is_current(path: Path, tag: str) -> bool:

@@ -1,4 +1,4 @@
-"""How any picture, grey or with transparency, goes through a way of enlarging RGB."""
+"""Grey, transparency and integer levels around an upscaler that knows only RGB."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from liif.images.metadata import Metadata
 from liif.images.pixels import Pixels, white_level
 
 Band = tuple[slice, Pixels]
-"""Rows of the enlarged picture, and their pixels (r, W, C)."""
+"""Rows of the upscaled picture, and their pixels (r, W, C)."""
 BandUpscaler = Callable[[Pixels, tuple[int, int]], Iterator[tuple[slice, NDArray[np.float32]]]]
-"""A way of enlarging: RGB (h, w, 3), size → bands of rows (r, W, 3) in 0..1, top to bottom."""
+"""An upscaler: RGB (h, w, 3), size → bands of rows (r, W, 3) in 0..1, top to bottom."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upscaled:
-    """A picture that comes band by band."""
+    """An upscaled picture, computed band by band."""
 
     bands: Iterator[Band]
     shape: tuple[int, int, int]
@@ -31,31 +31,29 @@ class Upscaled:
 
 
 def upscale_bands(pixels: Pixels, size: tuple[int, int], rgb: BandUpscaler) -> Iterator[Band]:
-    """A picture enlarged band by band, of the same type and channels.
+    """Upscale a picture band by band; type and channels are kept.
 
-    Integers are rounded to the nearest level. Grey pictures are enlarged as RGB and averaged.
-    Colours under full transparency, which mean nothing, are replaced by the nearest that do, so
-    that none of them shows at the edges; transparency is enlarged in the same way as grey, but
-    stays exactly where the picture around is all of one transparency.
+    Integers are rounded to the nearest level. Grey pictures are upscaled as RGB and averaged.
+    Colours under full transparency, which are undefined, are replaced by the nearest visible
+    ones, so that none of them shows at the edges. Transparency is upscaled as grey is, but stays
+    exact where the surrounding pixels are equally transparent.
 
     Parameters
     ----------
     size
         (rows, cols), not below the picture's.
     """
-    channels = pixels.shape[2]
-    has_alpha = channels in (2, 4)
-    colour = pixels[..., :-1] if has_alpha else pixels
-    alpha = pixels[..., -1] if has_alpha else None
-    if alpha is not None:
-        colour = _spread(colour, alpha)
-    grey = colour.shape[2] == 1
-    alphas = None if alpha is None else _Alpha(alpha, size, rgb)
+    white, channels = white_level(pixels.dtype), pixels.shape[2]
+    alpha = pixels[..., -1] if channels in (2, 4) else None
+    colour = pixels if alpha is None else _spread(pixels[..., :-1], alpha)
+    constant = alpha is not None and bool((alpha == alpha.flat[0]).all())
+    alphas = None if alpha is None or constant else _alpha_bands(alpha, size, rgb)
     for rows, band in rgb(_as_rgb(colour), size):
-        made = band.mean(axis=2, keepdims=True) if grey else band
-        if alphas is not None:
-            made = np.concatenate([made, alphas.rows(rows)], axis=2)
-        yield rows, _levels(made, pixels.dtype)
+        unit = band.mean(axis=2, keepdims=True) if channels <= 2 else band
+        if alpha is not None:
+            flat = np.full((*band.shape[:2], 1), alpha.flat[0] / white, dtype=np.float32)
+            unit = np.concatenate([unit, flat if alphas is None else next(alphas)], axis=2)
+        yield rows, (unit if white == 1 else np.floor(unit * white + 0.5)).astype(pixels.dtype)
 
 
 def join_bands(bands: Iterator[Band], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Pixels:
@@ -70,11 +68,6 @@ def _as_rgb(colour: Pixels) -> Pixels:
     return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
 
 
-def _levels(unit: NDArray[np.float32], dtype: np.dtype[Any]) -> Pixels:
-    white = white_level(dtype)
-    return (unit if white == 1 else np.floor(unit * white + 0.5)).astype(dtype)
-
-
 def _spread(colour: Pixels, alpha: Pixels) -> Pixels:
     """The colour of the nearest pixel that is not fully transparent, where one is."""
     hidden = alpha == 0
@@ -85,43 +78,25 @@ def _spread(colour: Pixels, alpha: Pixels) -> Pixels:
     return spread
 
 
-class _Alpha:
-    """Transparency enlarged, band by band along with the colours."""
+def _alpha_bands(
+    alpha: Pixels, size: tuple[int, int], rgb: BandUpscaler
+) -> Iterator[NDArray[np.float32]]:
+    """Bands (r, W, 1) of transparency in 0..1, between the extremes of the four pixels around.
 
-    def __init__(self, alpha: Pixels, size: tuple[int, int], rgb: BandUpscaler) -> None:
-        self._white = white_level(alpha.dtype)
-        self._constant = alpha.flat[0] if (alpha == alpha.flat[0]).all() else None
-        self._width = size[1]
-        if self._constant is not None:
-            return
-        self._strips = rgb(_as_rgb(alpha[..., None]), size)
-        self._alpha = alpha
-        axes = zip(size, alpha.shape, strict=True)
-        self._rows, self._cols = (_around(n, small) for n, small in axes)
-
-    def rows(self, rows: slice) -> NDArray[np.float32]:
-        """(r, W, 1) in 0..1; asked for in order."""
-        if self._constant is not None:
-            shape = (rows.stop - rows.start, self._width, 1)
-            return np.full(shape, self._constant / self._white, dtype=np.float32)
-        own, band = next(self._strips)
-        assert own == rows
-        # Within what the four pixels around have: the network's ringing would show as a haze.
-        low, high = (self._of_four(best, rows) for best in (np.minimum, np.maximum))
-        clipped: NDArray[np.float32] = np.clip(band.mean(axis=2), low, high)
-        return clipped[..., None].astype(np.float32)
-
-    def _of_four(self, best: np.ufunc, rows: slice) -> NDArray[np.float32]:
-        """The least or the greatest of the four pixels around each of these rows."""
-        above, below = (self._alpha[index[rows]] for index in self._rows)
-        both = best(above, below)
-        left, right = (both[:, index] for index in self._cols)
-        found: NDArray[np.float32] = best(left, right) / np.float32(self._white)
-        return found
+    The network's ringing would show as a haze.
+    """
+    (above, below), (left, right) = map(_around, size, alpha.shape)
+    white = np.float32(white_level(alpha.dtype))
+    for rows, band in rgb(_as_rgb(alpha[..., None]), size):
+        limits = []
+        for extreme in (np.minimum, np.maximum):
+            both = extreme(alpha[above[rows]], alpha[below[rows]])
+            limits.append(extreme(both[:, left], both[:, right]) / white)
+        yield np.clip(band.mean(axis=2), *limits)[..., None].astype(np.float32)
 
 
 def _around(n_out: int, n_in: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """For each pixel of an enlarged axis those of the small one before and after it."""
+    """The input pixels before and after each output pixel of an axis."""
     position = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
     before = np.floor(position).astype(np.intp)
     return np.clip(before, 0, n_in - 1), np.clip(before + 1, 0, n_in - 1)

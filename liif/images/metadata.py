@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,6 @@ _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
 _ORIENTATION = 0x0112
 _RESOLUTION, _UNIT, _XMP = (282, 283), 296, 700
 """TIFF's tags of what is metadata elsewhere."""
-_PNG_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
-"""PNG's chunks that say which colours its values are."""
 _XMP_ORIENTATION = rb'tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>'
 _IPTC_SEGMENT = b"Photoshop 3.0\0"
 _OF_THE_FILE = {
@@ -101,7 +100,7 @@ def of(
         exif=_exif(image),
         xmp=re.sub(_XMP_ORIENTATION, b"", xmp) if xmp else None,
         iptc=_iptc(image),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(float(d) > 0 for d in dpi) else None,
+        dpi=_valid((float(dpi[0]), float(dpi[1]))) if dpi else None,
         text=_texts(image),
         png=png,
     )
@@ -118,9 +117,7 @@ def of_tiff(data: bytes, *, icc: bytes | None) -> tuple[int, Metadata]:
         exif.load(data)
         turn, xmp = exif.get(_ORIENTATION, 1), exif.get(_XMP)
         dpi = _dpi(exif)
-        for directory in (_EXIF, _GPS):
-            if directory in exif:
-                exif.get_ifd(directory)  # read now, since its place is one in this file
+        _read_directories(exif)
     except _BROKEN:
         return 1, Metadata(icc=icc)
     about = Metadata(
@@ -132,6 +129,13 @@ def of_tiff(data: bytes, *, icc: bytes | None) -> tuple[int, Metadata]:
     return (turn if turn in range(1, 9) else 1), about
 
 
+def _read_directories(exif: Image.Exif) -> None:
+    """Read the directories of EXIF and GPS, whose offsets hold in this file alone."""
+    for directory in (_EXIF, _GPS):
+        if directory in exif:
+            exif.get_ifd(directory)
+
+
 def _dpi(exif: Image.Exif) -> tuple[float, float] | None:
     """TIFF's resolution, for each inch; None where it has no unit."""
     unit = {2: 1.0, 3: 2.54}.get(exif.get(_UNIT, 2))
@@ -139,8 +143,11 @@ def _dpi(exif: Image.Exif) -> tuple[float, float] | None:
     numbers = (int, float, TiffImagePlugin.IFDRational)
     if unit is None or not isinstance(across, numbers) or not isinstance(down, numbers):
         return None
-    dpi = float(across) * unit, float(down) * unit
-    return dpi if all(0 < d < float("inf") for d in dpi) else None
+    return _valid((float(across) * unit, float(down) * unit))
+
+
+def _valid(dpi: tuple[float, float]) -> tuple[float, float] | None:
+    return dpi if all(0 < d < inf for d in dpi) else None
 
 
 def _exif(image: Image.Image) -> bytes | None:
@@ -155,6 +162,9 @@ def _bytes(exif: Image.Exif, *, whole_file: bool) -> bytes | None:
     try:
         for tag in (_ORIENTATION, *(_OF_THE_FILE if whole_file else ())):
             exif.pop(tag, None)
+        if exif.bigtiff:  # as which Pillow would write a header that no reader accepts
+            _read_directories(exif)
+            exif.bigtiff = False
         return exif.tobytes() if len(exif) else None
     except _BROKEN:
         return None
@@ -182,22 +192,6 @@ def _iptc(image: Image.Image) -> bytes | None:
         if marker == "APP13" and content.startswith(_IPTC_SEGMENT):
             return bytes(content)
     return None
-
-
-def png_colours(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """The chunks of a PNG file that say which colours its values are, each with its name."""
-    found, at = [], 8
-    while at + 8 <= len(data) and (name := data[at + 4 : at + 8]) != b"IDAT":
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        content = data[at + 8 : at + 8 + length]
-        if name in _PNG_COLOURS and len(content) == length <= _LONGEST_COLOUR:
-            found.append((name, content))
-        at += 12 + length
-    return tuple(dict(found).items())
-
-
-_LONGEST_COLOUR = 32
-"""Bytes of cHRM, the longest of these chunks."""
 
 
 def _texts(image: Image.Image) -> dict[str, str]:

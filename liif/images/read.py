@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 import struct
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from liif.images import metadata
-from liif.images import sixteen_bit as deep
-from liif.images.metadata import Metadata, png_colours, turned
+from liif.images import metadata, sixteen_bit
+from liif.images.metadata import Metadata, turned
 from liif.images.pixels import RGB8, channels_of, scale_transparency
+from liif.images.png import png_colours
 from liif.system.errors import PictureError, UserError
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -81,17 +79,15 @@ def read_picture(source: Path | BytesIO, name: str | None = None) -> Picture:
     name, limit = name or str(source), max_pixels()
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
-        with _refusing_more(limit), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF, which is left behind
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            try:
-                image = Image.open(BytesIO(data))
-            except UnidentifiedImageError:
-                if (unknown := deep.read_unknown(data, limit)) is None:
-                    raise
-                return _unknown(unknown, data)
-            with image:
-                return _convert(image, data)
+        try:
+            image = _open(data, limit)
+        except UnidentifiedImageError:
+            if (unknown := sixteen_bit.read_unknown(data, limit)) is None:
+                raise
+            turn, about = metadata.of_tiff(data, icc=_fitting(unknown.icc, unknown.pixels))
+            return Picture(turned(unknown.pixels, turn), about, unknown.frames)
+        with image:
+            return _convert(image, data)
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
     except UnidentifiedImageError:
@@ -121,15 +117,21 @@ def max_pixels() -> int:
     return int(text)
 
 
-@contextmanager
-def _refusing_more(pixels: int) -> Iterator[None]:
-    """Pillow warns above so many pixels, before any is decoded, and refuses twice as many."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = pixels
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+def _open(data: bytes, limit: int) -> Image.Image:
+    """Open a picture with our limit in place of Pillow's own, which is the process's."""
+    with _OPENING:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limit
+        try:
+            image = Image.open(BytesIO(data))
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    if image.width * image.height > limit:  # below twice as many Pillow only warns
+        raise Image.DecompressionBombError
+    return image
+
+
+_OPENING = Lock()
+"""Held while Pillow's limit is ours."""
 
 
 def _convert(image: Image.Image, data: bytes) -> Picture:
@@ -139,7 +141,7 @@ def _convert(image: Image.Image, data: bytes) -> Picture:
     image.load()
     icc = image.info.get("icc_profile")
     frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-    pixels = deep.read(image, data, turn)
+    pixels = sixteen_bit.read(image, data, turn)
     if pixels is None and image.mode in ("CMYK", "LAB"):
         pixels, icc = channels_of(_to_srgb(image, icc)), None
     elif pixels is None and image.mode in ("I", "F"):
@@ -150,12 +152,6 @@ def _convert(image: Image.Image, data: bytes) -> Picture:
     chunks = png_colours(data) if image.format == "PNG" else ()
     about = metadata.of(image, icc=_fitting(icc, pixels), png=chunks)
     return Picture(upright, about, frames)
-
-
-def _unknown(unknown: deep.Unknown, data: bytes) -> Picture:
-    """A picture that Pillow does not know, with the metadata that it would have found."""
-    turn, about = metadata.of_tiff(data, icc=_fitting(unknown.icc, unknown.pixels))
-    return Picture(turned(unknown.pixels, turn), about, unknown.frames)
 
 
 def _fitting(icc: bytes | None, pixels: NDArray[Any]) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -21,7 +20,6 @@ _BROKEN = (RuntimeError, ValueError, IndexError, KeyError, TypeError, struct.err
 """What tifffile raises for damaged files, beside its own."""
 _PREMULTIPLIED = 1
 """TIFF's kind of extra sample."""
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # we say in one line what is wrong
 
 
 class Unknown(NamedTuple):

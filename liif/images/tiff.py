@@ -1,12 +1,12 @@
-"""Writing TIFF strip by strip, with profile, EXIF and XMP."""
+"""Writing TIFF strip by strip, with colour profile, EXIF and XMP."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import TiffImagePlugin, TiffTags
@@ -16,16 +16,19 @@ from liif.images.metadata import Metadata
 from liif.images.pixels import Pixels
 
 _ROWS = 64
-"""Of a file's strips."""
+"""Height of a strip."""
 _SUB_DIRECTORIES = {0x8769: 0x8768, 0x8825: 0x8824}
-"""EXIF's own directory and GPS's, and unused tags just before them: tifffile, which will not write
-these, writes those, and they are renamed."""
+"""Tags of the directories of EXIF and GPS, which tifffile refuses to write, with the unused tags
+just before them that it writes instead, to be renamed."""
 _RESOLUTION = (256, 257, 282, 283, 296)
-"""Tags that the writer of the pixels writes itself."""
+"""Tags that tifffile writes itself."""
 
 
-def write(path: Path, picture: Upscaled) -> None:
-    """In compressed strips, each written as soon as it is there; above 4 GB as BigTIFF."""
+def write(file: BinaryIO | BytesIO, picture: Upscaled) -> None:
+    """Write compressed strips as soon as their rows exist; above 4 GB as BigTIFF.
+
+    The file must be open for reading too.
+    """
     import tifffile
 
     height, width, channels = picture.shape
@@ -37,7 +40,7 @@ def write(path: Path, picture: Upscaled) -> None:
         options = {"resolution": m.dpi, "resolutionunit": "INCH"}
     directories = {} if big else _sub_directories(m)
     tifffile.imwrite(
-        path,
+        file,
         (_encoded(strip) for strip in _even(picture.bands)),
         shape=picture.shape if channels > 1 else (height, width),
         dtype=picture.dtype,
@@ -56,16 +59,16 @@ def write(path: Path, picture: Upscaled) -> None:
         **options,
     )
     if directories:
-        _append(path, directories)
+        _append(file, directories)
 
 
-def _even(strips: Iterator[Band]) -> Iterator[Pixels]:
-    """Strips of the file's height, from such as the decoder makes."""
+def _even(bands: Iterator[Band]) -> Iterator[Pixels]:
+    """Strips of equal height from bands of any."""
     waiting: list[Pixels] = []
     count = 0
-    for _, strip in strips:
-        waiting.append(strip)
-        count += len(strip)
+    for _, band in bands:
+        waiting.append(band)
+        count += len(band)
         if count >= _ROWS:
             together = np.concatenate(waiting)
             for top in range(0, count - count % _ROWS, _ROWS):
@@ -77,14 +80,14 @@ def _even(strips: Iterator[Band]) -> Iterator[Pixels]:
 
 
 def _encoded(strip: Pixels) -> bytes:
-    """Differences of neighbours, compressed: what the file's tags say of its strips."""
+    """Horizontal differences (TIFF's predictor 2), compressed by zlib."""
     differences = strip.copy()
     differences[:, 1:] -= strip[:, :-1]
     return zlib.compress(differences.astype(strip.dtype.newbyteorder("<")).tobytes())
 
 
 def _tiff_tags(m: Metadata) -> list[tuple[int, str, int, Any, bool]]:
-    """What EXIF's first directory and XMP are in a TIFF file."""
+    """The first directory's tags of EXIF and XMP, for tifffile."""
     tags: list[tuple[int, str, int, Any, bool]] = []
     if m.xmp is not None:
         tags.append((700, "B", len(m.xmp), m.xmp, True))
@@ -114,23 +117,22 @@ def _sub_directories(m: Metadata) -> dict[int, TiffImagePlugin.ImageFileDirector
     return found
 
 
-def _append(path: Path, directories: dict[int, TiffImagePlugin.ImageFileDirectory_v2]) -> None:
-    """Put EXIF's and GPS's directories behind the pixels, and where they are into the first."""
+def _append(
+    file: BinaryIO | BytesIO, directories: dict[int, TiffImagePlugin.ImageFileDirectory_v2]
+) -> None:
+    """Append the directories of EXIF and GPS, and enter their offsets into the first one."""
     import tifffile
 
-    places = {}
-    with path.open("ab") as end:
-        for tag, directory in directories.items():
-            end.write(b"\0" * (end.tell() % 2))
-            places[tag] = end.tell()
-            end.write(directory.tobytes(places[tag]))
-    with tifffile.TiffFile(path) as file:
-        tags = {tag: file.pages.first.tags[_SUB_DIRECTORIES[tag]] for tag in places}
-    with path.open("r+b") as raw:
-        for tag, entry in tags.items():
-            raw.seek(entry.offset)
-            raw.write(struct.pack("<HHII", tag, _LONG, 1, places[tag]))
+    file.seek(0)
+    with tifffile.TiffFile(file) as written:
+        entries = {t: written.pages.first.tags[_SUB_DIRECTORIES[t]].offset for t in directories}
+    for tag, directory in directories.items():
+        end = file.seek(0, 2)
+        offset = end + end % 2
+        file.write(b"\0" * (end % 2) + directory.tobytes(offset))
+        file.seek(entries[tag])
+        file.write(struct.pack("<HHII", tag, _LONG, 1, offset))
 
 
 _LONG = 4
-"""TIFF's type of a directory's place."""
+"""TIFF's type of an offset."""

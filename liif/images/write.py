@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import fields, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from liif.images import tiff
+from liif.images import png, tiff
 from liif.images.channels import Upscaled, join_bands
 from liif.images.metadata import Metadata
 from liif.images.pixels import Pixels, to_image
 from liif.system import memory
 from liif.system.errors import PictureError
 from liif.system.files import atomic_write
+from liif.system.progress import log
 
 FORMATS = {
     ".png": "PNG",
@@ -86,7 +84,9 @@ def losses(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> lis
 def write(
     path: Path, picture: Upscaled, *, quality: int = 95, text: dict[str, str] | None = None
 ) -> None:
-    """Write a picture whole or not at all, in the format of the path's ending.
+    """Write a picture atomically, in the format of the path's ending.
+
+    Metadata that the format cannot hold is left out, with a line in the log.
 
     Parameters
     ----------
@@ -98,122 +98,99 @@ def write(
     Raises
     ------
     PictureError
-        The format cannot hold what the metadata has.
+        The format cannot hold the picture.
     """
-    kind = format_of(path)
-    with atomic_write(path) as part:
-        if kind == "TIFF":
-            write_part = partial(tiff.write, part, picture)
-        else:
-            pixels = _fitting(join_bands(picture.bands, picture.shape, picture.dtype), kind)
-            write_part = partial(
-                _WRITERS[kind], part, pixels, picture.metadata, quality, text or {}
-            )
+    kind, channels, dtype = format_of(path), picture.shape[2], picture.dtype
+    metadata = replace(picture.metadata, text={**picture.metadata.text, **(text or {})})
+    metadata, lost = _fitting_metadata(metadata, kind, np.zeros((1, 1, channels), dtype))
+    if lost:
+        log(f"{path}: {kind} cannot hold the picture's {', '.join(lost)}; left out")
+    with atomic_write(path) as part, part.open("w+b") as file:
         try:
-            write_part()
-        except (ValueError, TypeError, KeyError, struct.error) as error:
+            if kind == "TIFF":
+                tiff.write(file, replace(picture, metadata=metadata))
+            else:
+                pixels = join_bands(picture.bands, picture.shape, dtype)
+                _encode(file, kind, pixels, metadata, quality)
+        except _UNFIT as error:
             raise PictureError(f"{path}: cannot be written as {kind}: {error}") from None
 
 
-def _fitting(pixels: Pixels, kind: str) -> Pixels:
-    """The pixels as the format can hold them."""
+_UNFIT = (ValueError, TypeError, KeyError, OverflowError, struct.error)
+"""What the writers raise for what their format cannot hold."""
+
+
+def _fitting_metadata(m: Metadata, kind: str, pixel: Pixels) -> tuple[Metadata, list[str]]:
+    """The part of the metadata that a picture of one such pixel can be written with.
+
+    Returns
+    -------
+    That part, and the names of what is lost.
+    """
+
+    def fits(part: Metadata) -> bool:
+        try:
+            if kind == "TIFF":
+                bands = iter([(slice(0, 1), pixel)])
+                one = Upscaled(bands=bands, shape=pixel.shape, dtype=pixel.dtype, metadata=part)
+                tiff.write(BytesIO(), one)
+            else:
+                _encode(BytesIO(), kind, pixel, part, 95)
+        except _UNFIT:
+            return False
+        return True
+
+    if fits(m):
+        return m, []
+    nothing = Metadata()
+    present = [f for f in fields(m) if getattr(m, f.name) != getattr(nothing, f.name)]
+    lost = [f.name for f in present if not fits(replace(nothing, **{f.name: getattr(m, f.name)}))]
+    kept = replace(m, **{name: getattr(nothing, name) for name in lost})
+    return kept, [_NAMES[name] for name in lost]
+
+
+_NAMES = {
+    "icc": "colour profile",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "iptc": "IPTC",
+    "dpi": "resolution",
+    "text": "texts",
+    "png": "colour chunks",
+}
+
+
+def _encode(file: BinaryIO | BytesIO, kind: str, pixels: Pixels, m: Metadata, quality: int) -> None:
+    """Write pixels (H, W, C) in a format other than TIFF, converted to what it can hold."""
     if pixels.dtype == np.uint16 and kind not in _DEEP:
         pixels = np.floor(pixels / 257 + 0.5).astype(np.uint8)
     if pixels.shape[2] in (2, 4) and kind not in _TRANSPARENT:
         alpha = pixels[..., -1:].astype(np.float64) / 255
         on_white = pixels[..., :-1] * alpha + 255 * (1 - alpha)
         pixels = np.floor(on_white + 0.5).astype(np.uint8)
-    return pixels
-
-
-def _write_png(path: Path, pixels: Pixels, m: Metadata, quality: int, text: dict[str, str]) -> None:
-    if pixels.dtype == np.uint8:
-        to_image(pixels).save(path, format="PNG", **_png_options(m, text))
+    if kind == "PNG":
+        png.encode(file, pixels, m)
         return
-    from imagecodecs import png_encode
-
-    # The pixels by one library and, since that takes no metadata, its chunks by the other.
-    pixel = BytesIO()
-    Image.new("L" if pixels.shape[2] <= 2 else "RGB", (1, 1)).save(
-        pixel, format="PNG", **_png_options(m, text)
-    )
-    data = png_encode(np.ascontiguousarray(pixels if pixels.shape[2] > 1 else pixels[..., 0]))
-    with path.open("wb") as file:
-        file.write(data[:_PNG_HEAD])
-        for name, chunk in _chunks(pixel.getvalue()):
-            if name not in (b"IHDR", b"IDAT", b"IEND"):
-                file.write(chunk)
-        file.write(data[_PNG_HEAD:])
-
-
-_PNG_HEAD = 33
-"""Bytes of a PNG's signature and header."""
-
-
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and bytes of each chunk."""
-    at = 8
-    while at < len(png):
-        (length,) = struct.unpack(">I", png[at : at + 4])
-        yield png[at + 4 : at + 8], png[at : at + 12 + length]
-        at += 12 + length
-
-
-def _png_options(m: Metadata, text: dict[str, str]) -> dict[str, Any]:
-    info = PngInfo()
-    for name, chunk in m.png:
-        info.add(name, chunk)
-    for key, value in {**m.text, **text}.items():
-        info.add_text(key, value)
-    if m.xmp is not None:
-        info.add_itxt("XML:com.adobe.xmp", m.xmp.decode("utf-8", errors="replace"))
-    # Without an empty EXIF, equal pictures are equal bytes.
-    options: dict[str, Any] = {"pnginfo": info, "icc_profile": m.icc}
-    return options | _given(exif=m.exif, dpi=m.dpi)
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if value is not None}
-
-
-def _write_jpeg(
-    path: Path, pixels: Pixels, m: Metadata, quality: int, text: dict[str, str]
-) -> None:
-    exif = m.exif if m.exif is None or len(m.exif) < _SEGMENT else None
-    options = _given(icc_profile=m.icc, exif=exif, dpi=m.dpi)
-    if m.xmp is not None and len(m.xmp) < _SEGMENT:
-        options["xmp"] = m.xmp
-    if "Comment" in m.text:
-        options["comment"] = m.text["Comment"].encode()[:_SEGMENT]
-    if m.iptc is not None:
-        options["extra"] = b"\xff\xed" + struct.pack(">H", len(m.iptc) + 2) + m.iptc
     image = to_image(pixels)
-    # Above 90 colours are kept at full resolution, as cameras do.
-    subsampling = "4:4:4" if quality >= 90 else "4:2:0"
-    image.save(path, format="JPEG", quality=quality, subsampling=subsampling, **options)
+    options: dict[str, Any] = {"icc_profile": m.icc, "exif": m.exif, "xmp": m.xmp, "dpi": m.dpi}
+    if kind == "JPEG":
+        if m.dpi is not None and max(m.dpi) > _MAX_DENSITY:
+            raise ValueError("resolution")  # Pillow would write its lowest bits
+        if "Comment" in m.text:
+            options["comment"] = m.text["Comment"].encode()[:_SEGMENT]
+        if m.iptc is not None:
+            options["extra"] = b"\xff\xed" + struct.pack(">H", len(m.iptc) + 2) + m.iptc
+        # Above 90 colours are kept at full resolution, as cameras do.
+        options |= {"quality": quality, "subsampling": "4:4:4" if quality >= 90 else "4:2:0"}
+    elif kind == "WebP":
+        image = image.convert("RGBA" if pixels.shape[2] in (2, 4) else "RGB")
+        if pixels.shape[2] <= 2:
+            options["icc_profile"] = None  # of grey values, which do not fit WebP's RGB
+        options |= {"quality": quality, "lossless": quality == 100, "exact": True}
+    image.save(file, format=kind, **{k: v for k, v in options.items() if v is not None})
 
 
 _SEGMENT = 65000
 """Bytes that a segment of a JPEG file can hold, less its own name."""
-
-
-def _write_webp(
-    path: Path, pixels: Pixels, m: Metadata, quality: int, text: dict[str, str]
-) -> None:
-    image = to_image(pixels).convert("RGBA" if pixels.shape[2] in (2, 4) else "RGB")
-    # A profile of grey values does not fit WebP's RGB.
-    icc = m.icc if pixels.shape[2] > 2 else None
-    options = _given(icc_profile=icc, exif=m.exif, xmp=m.xmp)
-    image.save(path, format="WEBP", quality=quality, lossless=quality == 100, exact=True, **options)
-
-
-def _write_bmp(path: Path, pixels: Pixels, m: Metadata, quality: int, text: dict[str, str]) -> None:
-    to_image(pixels).save(path, format="BMP", **_given(dpi=m.dpi))
-
-
-_WRITERS: dict[str, Callable[[Path, Pixels, Metadata, int, dict[str, str]], None]] = {
-    "PNG": _write_png,
-    "JPEG": _write_jpeg,
-    "WebP": _write_webp,
-    "BMP": _write_bmp,
-}
+_MAX_DENSITY = (1 << 16) - 1
+"""Pixels for each inch that JPEG's header can hold."""

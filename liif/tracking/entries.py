@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from liif.checkpoints.format import identity, load_metadata, parameter_count
-from liif.checkpoints.outputs import Outputs
+from liif.checkpoints.outputs import Outputs, name_of
 from liif.config import Recipe, flatten
 from liif.data.pack import Pack
 from liif.data.versions import UNKNOWN, data_version
@@ -107,7 +107,7 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
 def log_given_weights(tracker: NoTracker, weights: Path, source: str) -> None:
     """Put a model on record whose weights are given."""
     if tracker.enabled:
-        run = tracker.run(weights.stem, identity(weights))
+        run = tracker.run(name_of(weights), identity(weights))
         _describe_weights(run, weights)
         run.log_params({"weights": redact(source)})
         _ended_as_given(run, weights)

@@ -1,4 +1,6 @@
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from struct import pack
@@ -145,3 +147,12 @@ def test_metadata_of_a_tiff_that_pillow_does_not_know(
     assert dict(about.tags()) == {315: "Somebody"}
     assert about.xmp == b"<xmp>"
     assert about.dpi == (254, 254)
+
+
+def test_reading_in_threads_changes_nothing_of_the_process(tmp_path: Path) -> None:
+    """Pillow's limit and the warning filters are the process's."""
+    write_png(tmp_path / "a.png", photograph(9, 7))
+    before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(read_picture, [tmp_path / "a.png"] * 200))
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from imagecodecs import png_decode, png_encode
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from samples import photograph
 
@@ -415,3 +415,51 @@ def test_what_a_png_says_of_its_colours_stays(tmp_path: Path, deep: bool) -> Non
     for name, content in colours.items():
         assert _chunk(out.read_bytes(), name)[8:-4] == content
     read_picture(enlarged(path, tmp_path / "out.jpg"))
+
+
+@pytest.mark.parametrize("target", [".png", ".jpg", ".bmp", ".tif"])
+def test_an_absurd_resolution_is_left_out(
+    tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PNG's pHYs holds 32 bits of pixels for each metre, JPEG's header 16 for each inch."""
+    exif = Image.Exif()
+    exif[0x011A] = exif[0x011B] = TiffImagePlugin.IFDRational(4294967295, 1)
+    exif[0x0128], exif[0x013B] = 2, "Somebody"
+    Image.fromarray(photograph(9, 7)).save(tmp_path / "a.jpg", exif=exif)
+    out = enlarged(tmp_path / "a.jpg", tmp_path / f"out{target}")
+    left_out = f"{out}: {writing.format_of(out)} cannot hold the picture's resolution; left out"
+    assert (left_out in capsys.readouterr().err) == (target != ".tif")
+    with Image.open(out) as image:
+        assert image.size == (14, 18)
+        assert target == ".bmp" or image.getexif()[0x013B] == "Somebody"
+
+
+@pytest.mark.parametrize("target", [".png", ".jpg", ".webp", ".tif"])
+def test_metadata_of_a_bigtiff_is_kept(tmp_path: Path, target: str) -> None:
+    """Pillow reads it, but makes EXIF of it that nobody can read."""
+    path = tmp_path / "a.tif"
+    Image.fromarray(photograph(9, 7)).save(path, exif=exif_of(1).tobytes(), big_tiff=True)
+    with Image.open(enlarged(path, tmp_path / f"out{target}")) as image:
+        exif = image.getexif()
+        assert exif[0x013B] == "Somebody"
+        assert float(exif.get_ifd(0x8769)[0x829A]) == pytest.approx(0.004)
+        assert exif.get_ifd(0x8825)[1] == "N"
+
+
+@pytest.mark.parametrize("target", [".png", ".jpg", ".webp", ".tif"])
+def test_metadata_that_cannot_be_written_is_left_out(
+    tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rest is kept."""
+    broken = Metadata(exif=b"Exif\0\0II+\0\x08\0\0\0junk", icc=SRGB, iptc=b"x" * 70_000)
+    pixels = photograph(4, 5)
+    big = Upscaled(
+        bands=iter([(slice(0, 4), pixels)]),
+        shape=pixels.shape,
+        dtype=pixels.dtype,
+        metadata=broken,
+    )
+    writing.write(tmp_path / f"a{target}", big)
+    err = capsys.readouterr().err
+    assert ("EXIF" in err, "IPTC" in err) == (target == ".tif", target == ".jpg")
+    assert read_picture(tmp_path / f"a{target}").metadata.icc == SRGB

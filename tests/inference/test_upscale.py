@@ -1,9 +1,11 @@
 import errno
+import json
 import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from hashlib import sha256
 from math import ceil
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from samples import SMALL, Folder, photograph
 from liif import imresize
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.load import load
+from liif.images.png import png_text
 from liif.images.read import read_picture
 from liif.inference.plan import Job, parse_format
 from liif.inference.size import Size, parse_size
@@ -109,6 +112,25 @@ def test_what_is_there_is_left_alone(
     assert "made from another input or with other settings" in capsys.readouterr().err
     assert out.stat().st_mtime_ns == time
     assert upscale([source], out.parent, job("bicubic", overwrite=True)) != first
+
+
+def test_results_of_an_older_version_are_replaced(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = folder("lr", a=(4, 4)), tmp_path / "sr" / "a.png"
+    # The tag of before there were versions, which counts as of version 1.
+    parts = ["upscale", sha256((source / "a.png").read_bytes()).hexdigest(), "bicubic", "2"]
+    tag = sha256(json.dumps(parts).encode()).hexdigest()
+    always = job("bicubic", overwrite=True)
+    upscale([source], out.parent, always)
+    assert png_text(out) == {"liif": tag}
+    first = out.stat().st_mtime_ns
+    upscale([source], out.parent, always)
+    assert out.stat().st_mtime_ns == first
+    monkeypatch.setattr("liif.data.manifests.RESULTS_VERSION", 2)
+    upscale([source], out.parent, always)
+    assert out.stat().st_mtime_ns != first
+    assert png_text(out)["liif"] not in ("", tag)
 
 
 def test_one_bad_input_does_not_keep_the_others(
