@@ -1,10 +1,11 @@
-"""The command line: `liif SUBCOMMAND`, and how mistakes are told."""
+"""The command line `liif SUBCOMMAND`, and how errors are shown."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import traceback
 import warnings
 from contextlib import ExitStack
 from io import TextIOWrapper
@@ -23,16 +24,16 @@ __all__ = ["app", "main", "pictures", "stages", "weights"]
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one line, not a traceback."""
+    """Run the command line; an error is one line, with a traceback only after `liif --debug`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # × is not in every character set
     # A damaged picture is one line of ours, and its damaged metadata is left out.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    words = sys.argv[1:]
+    words = [word for word in sys.argv[1:] if word != "--debug"]
     a_job = any(not w.startswith("-") for w in words[:1]) and not {"-h", "--help"} & set(words)
-    # Of a training by several processes one talks, but for errors, and one tidies up.
+    # Of a training by several processes only rank 0 logs, except for errors, and cleans up.
     follows = words[:1] == ["train"] and processes.rank() > 0
     progress.quiet = follows
     try:
@@ -42,13 +43,6 @@ def main() -> None:
                 if not follows:
                     stack.enter_context(mark_killed_runs())
             app()
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        _fail(f"{name}{error.strerror or error}")
-    except UserError as error:
-        _fail(str(error))
-    except MemoryError:
-        _fail("there is not enough memory; close other programs, or take less at once")
     except processes.PeerFailed as error:
         reason = f" ({error})" if str(error) else ""
         log(f"liif: another process of this training has ended{reason}; the same command goes on")
@@ -59,20 +53,29 @@ def main() -> None:
     except Interrupted as error:
         log(f"liif: {error}")
         _leave(128 + error.signal_number)
+    except Exception as error:
+        progress.quiet = False
+        if words != sys.argv[1:]:
+            traceback.print_exc()
+        rank = f" (process {processes.rank() + 1} of {processes.world_size()})"
+        log(f"liif{rank if processes.rank() else ''}: {_reason(error)}")
+        _leave(1)
 
 
-def _fail(reason: str) -> NoReturn:
-    """Say why and end, whichever process this is."""
-    progress.quiet = False
-    which = (
-        f" (process {processes.rank() + 1} of {processes.world_size()})" if processes.rank() else ""
-    )
-    log(f"liif{which}: {reason}")
-    _leave(1)
+def _reason(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; close other programs, or take less at once"
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"unexpected {what} (`liif --debug …` shows the traceback)"
 
 
 def _leave(code: int) -> NoReturn:
-    """End. One of several processes does it at once: a GPU may wait for another for ever."""
+    """Exit; a rank of a training at once, since a GPU may wait for another for ever."""
     if processes.is_rank():
         sys.stdout.flush()
         sys.stderr.flush()

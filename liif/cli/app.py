@@ -26,6 +26,9 @@ STAGES = "Stages of the workflow"
 @app.callback(invoke_without_command=True)
 def _liif(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[  # read by `main`, which shows errors
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
 ) -> None:
     if version:
         typer.echo(f"liif {__version__}")

@@ -44,10 +44,20 @@ def available(root: Path = Path("/")) -> int:
     The least of what the machine, the cgroups (containers, Slurm jobs) and the resource limits of
     the process leave. `root` is where the system's files are.
     """
-    import psutil
+    return min([_free(root), *_left_in_cgroups(root), *_left_by_limits()])
 
-    free = psutil.virtual_memory().available
-    return min([free, *_left_in_cgroups(root), *_left_by_limits()])
+
+def _free(root: Path) -> int:
+    """What the machine leaves."""
+    try:
+        found = re.search(r"^MemAvailable: +(\d+) kB$", (root / "proc/meminfo").read_text(), re.M)
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) * 1024
+    import psutil  # not Linux
+
+    return psutil.virtual_memory().available
 
 
 def _left_in_cgroups(root: Path) -> Iterator[int]:

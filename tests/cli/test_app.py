@@ -41,6 +41,24 @@ Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 
 
+def test_an_unexpected_error_is_one_line(capsys: Capture, monkeypatch: Patch) -> None:
+    """`liif --debug` shows where it was raised."""
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("of 1\nby 0")
+
+    monkeypatch.setattr("liif.checkpoints.describe.describe", fail)
+    line = mistake(capsys, monkeypatch, "info", "bundled")
+    assert "unexpected ZeroDivisionError: of 1 by 0 (`liif --debug …` shows the traceback)" in line
+    monkeypatch.setattr(sys, "argv", ["liif", "--debug", "info", "bundled"])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    lines = capsys.readouterr().err.splitlines()
+    assert "Traceback (most recent call last):" in lines
+    assert "in fail" in "".join(lines)
+    assert lines[-1].startswith("liif: unexpected ZeroDivisionError")
+
+
 def test_version_and_help_import_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['liif', '--version']\n"

@@ -108,7 +108,7 @@ def photographs(tmp_path: Path) -> Path:
     """Two pictures, one of them large."""
     path = tmp_path / "photographs"
     path.mkdir()
-    write_png(path / "large.png", photograph(400, 400))
+    write_png(path / "large.png", photograph(1500, 1500))
     write_png(path / "small.png", photograph(6, 6))
     return path
 
@@ -130,7 +130,7 @@ def test_training_says_what_to_lower(photographs: Path, tmp_path: Path) -> None:
 
 def test_enlarging_goes_on_with_the_others(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ["upscale", str(photographs), "-o", str(out), "--threads", "1", "--scale", "30"]
+    words = ["upscale", str(photographs), "-o", str(out), "--threads", "1", "--scale", "2"]
     done = with_little_memory(350, [*words, "--max-memory", "2"])
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr

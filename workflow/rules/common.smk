@@ -66,8 +66,8 @@ def options():
         for n, v in vars(call["args"]).items()
         if v not in (None, False)
     }
-    if given.get("report_after_run"):
-        del given["report"]
+    if "report_after_run" in given:
+        return given.keys() - {"report", "reporter"}
     return given.keys()
 
 
