@@ -86,11 +86,6 @@ class Pack:
                 )
 
 
-def is_pack(path: Path) -> bool:
-    """Whether the path is named like a pack."""
-    return path.suffix == ".pack"
-
-
 def pack(source: Path, out: Path, *, data_version: str | None = None) -> Pack:
     """Pack a folder or an archive of photographs, atomically.
 

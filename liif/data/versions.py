@@ -20,14 +20,6 @@ Cache = dict[str, list[object]]
 """Absolute path → size, times and inode when the file was read, and its digests."""
 
 
-class Digests(NamedTuple):
-    """Digests of a file's bytes."""
-
-    md5: str
-    """DVC's."""
-    sha256: str
-
-
 class DataVersion(NamedTuple):
     """The version of a project's data folder, as DVC computes it; `unknown` without DVC."""
 
@@ -70,10 +62,10 @@ def fingerprint(path: Path, cache: Path, *, store: bool = True) -> str:
             digest = sha256()
             for name, file in _below(path):
                 if not any(part.startswith(".") for part in Path(name).parts):
-                    digest.update(f"{name}\0{_of_file(file, known).sha256}\n".encode())
+                    digest.update(f"{name}\0{_of_file(file, known)[1]}\n".encode())
             return digest.hexdigest()
         if path.is_file():
-            return _of_file(path, known).sha256
+            return _of_file(path, known)[1]
     archive = ARCHIVES.get(path.stem) if path.suffix == ".zip" else None
     return archive.sha256 if archive is not None else "missing"
 
@@ -93,7 +85,7 @@ def data_version(project: Path, awaited: Iterable[Path] = ()) -> DataVersion:
         for name, file in _below(folder):
             if not ignored(file.relative_to(project).as_posix()):
                 with suppress(FileNotFoundError):  # deleted meanwhile
-                    listed[name] = _of_file(file, known).md5
+                    listed[name] = _of_file(file, known)[0]
     for path in awaited:
         archive = ARCHIVES.get(path.stem)
         if archive is not None and not path.exists() and path.parent == folder:
@@ -154,20 +146,22 @@ def _cached(cache: Path, *, store: bool = True) -> Iterator[Cache]:
             part.replace(cache)
 
 
-def _of_file(path: Path, known: Cache) -> Digests:
+def _of_file(path: Path, known: Cache) -> tuple[str, str]:
+    """Digests of a file: md5, which is DVC's, and sha256."""
     stat = path.stat()
     state: list[object] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     key = str(path.absolute())
     if key not in known or known[key][:-2] != state:
         known[key] = [*state, *digests(path)]
-    return Digests(*map(str, known[key][-2:]))
+    first, second = map(str, known[key][-2:])
+    return first, second
 
 
-def digests(path: Path) -> Digests:
-    """Both digests of a file, read once."""
+def digests(path: Path) -> tuple[str, str]:
+    """The md5 and sha256 of a file, read once."""
     first, second = md5(usedforsecurity=False), sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             first.update(block)
             second.update(block)
-    return Digests(first.hexdigest(), second.hexdigest())
+    return first.hexdigest(), second.hexdigest()

@@ -11,7 +11,7 @@ from liif.config import Training
 from liif.data.pack import Pack
 from liif.images.crop import most_detailed_square
 from liif.images.imresize import imresize
-from liif.images.metrics import psnr_of_error
+from liif.images.metrics import psnr
 from liif.images.pixels import RGB8
 from liif.network.model import LIIF
 
@@ -49,8 +49,8 @@ class Preview:
             previews[key] = side_by_side(
                 [
                     (f"LR {lr.shape[0]}x{lr.shape[1]}", np.asarray(pixels)),
-                    (f"bicubic {_psnr(bicubic, hr):.2f} dB", bicubic),
-                    (f"{self._name} {_psnr(upscaled, hr):.2f} dB", upscaled),
+                    (f"bicubic {psnr(bicubic, hr):.2f} dB", bicubic),
+                    (f"{self._name} {psnr(upscaled, hr):.2f} dB", upscaled),
                     (f"HR, x{self._scale:g}", hr),
                 ]
             )
@@ -58,25 +58,19 @@ class Preview:
 
 
 def side_by_side(panels: list[tuple[str, RGB8]]) -> RGB8:
-    """Panels of one size in a row, each below its label (ASCII: Pillow's font has no more)."""
+    """Panels of one size in a row, each below its label, whose first word is cut to fit.
+
+    Labels are ASCII: Pillow's font has no more.
+    """
     height, width = panels[0][1].shape[:2]
     font = ImageFont.load_default(11)
     row = Image.new("RGB", (len(panels) * (width + _GAP) - _GAP, height + _LINE), "white")
     draw = ImageDraw.Draw(row)
     for i, (label, pixels) in enumerate(panels):
         left = i * (width + _GAP)
-        draw.text((left + 2, 1), _fitted(label, font, max(width, 40)), fill="black", font=font)
+        name, _, rest = label.partition(" ")
+        while len(name) > 1 and font.getlength(f"{name} {rest}") > max(width, 40) - 4:
+            name = name[:-1]
+        draw.text((left + 2, 1), f"{name} {rest}", fill="black", font=font)
         row.paste(Image.fromarray(pixels), (left, _LINE))
     return np.asarray(row)
-
-
-def _fitted(label: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The label with its first word cut so that it fits the width."""
-    name, _, rest = label.partition(" ")
-    while len(name) > 1 and font.getlength(f"{name} {rest}") > width - 4:
-        name = name[:-1]
-    return f"{name} {rest}"
-
-
-def _psnr(a: RGB8, b: RGB8) -> float:
-    return psnr_of_error(float(((a.astype(np.float64) - b) ** 2).mean()) / 255**2)

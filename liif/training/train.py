@@ -11,7 +11,7 @@ import torch
 
 from liif.checkpoints.outputs import Outputs
 from liif.config import Recipe
-from liif.data.pack import Pack, is_pack, pack
+from liif.data.pack import Pack, pack
 from liif.system.locks import lock
 from liif.system.progress import log
 from liif.tracking.entries import log_training_end, log_training_start
@@ -111,7 +111,7 @@ def train(
 
 def _packed(source: Path, out: Path, group: Group) -> Pack:
     """The pack of the photographs, which rank 0 makes unless they are one already."""
-    if is_pack(source):
+    if source.suffix == ".pack":
         group.on_rank0(lambda: Pack(source) and None)  # reports an unusable pack once
         return Pack(source)
     return group.on_rank0(lambda: pack(source, out))

@@ -38,7 +38,6 @@ from liif.training.step import train_step
 from liif.training.throughput import Throughput
 from liif.training.validation import is_psnr_of, validate
 
-NO_RUN = Run()
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 EXPLODED = 1000.0
 """Above this loss a training has failed: RGB lies in −1..1, so a useful loss is below 1."""
@@ -101,9 +100,7 @@ class Trainer:
         self.state = self._resume(key)
         self.replica = Replica(self.model, self.group, self.settings.batch)
 
-    def run(
-        self, finished: Outputs, run: Run = NO_RUN, begin: Callable[[], None] = lambda: None
-    ) -> None:
+    def run(self, finished: Outputs, run: Run, begin: Callable[[], None]) -> None:
         """Train to the end and write the results.
 
         `begin` is called after the data-loader workers were forked, when threads may start.
@@ -118,6 +115,9 @@ class Trainer:
                 self.group.on_rank0(partial(self._log_preview, run, 0))
             on_cpu = self.limits.device.type == "cpu"
             throughput = Throughput(self.name, settings, self.per_epoch, state.step, on_cpu=on_cpu)
+            save_state = partial(
+                save, self.folder, state, self.origin, self.parameters, self.optimizer
+            )
             saved = time.monotonic()
             for batch in batches:
                 for group in self.optimizer.param_groups:
@@ -143,7 +143,7 @@ class Trainer:
                     self.group.on_rank0(partial(self._log_preview, run, epoch))
                 if saving and state.step < total:
                     state.seconds += throughput.lap()
-                    self.group.on_rank0(self._save)  # all wait: none may leave before it
+                    self.group.on_rank0(save_state)  # all wait: none may leave before it
                     run.log_epochs(state.history)  # after saving: a resumed run repeats none
                     saved = time.monotonic()
                 if stopping and state.step < total:
@@ -244,9 +244,6 @@ class Trainer:
         )
         self._write_model(finished.weights)
         log(f"{self.name}: {state.step} steps in {duration(state.seconds)}")
-
-    def _save(self) -> None:
-        save(self.folder, self.state, self.origin, self.parameters, self.optimizer)
 
     def _resume(self, key: str) -> State:
         """The state of an interrupted run, which rank 0 has, or a new one."""

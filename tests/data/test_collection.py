@@ -38,7 +38,7 @@ def test_folders_within_are_searched(folder: Folder) -> None:
     assert open_collection(path.parent).names == ["a"]
 
 
-def test_what_is_wrong_is_named(folder: Folder, tmp_path: Path) -> None:
+def test_mistakes_are_named(folder: Folder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such folder"):
         open_collection(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -78,7 +78,7 @@ def test_compressed_tar_archives_are_refused(folder: Folder, tmp_path: Path) -> 
         open_collection(tmp_path / "set.tar.gz")
 
 
-def test_names_that_are_no_text(folder: Folder) -> None:
+def test_names_that_are_not_utf_8(folder: Folder) -> None:
     path = folder("set", a=(4, 4))
     (path / os.fsdecode(b"\xff.png")).write_bytes(b"")
     with pytest.raises(UserError, match="a file name is not UTF-8"):

@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         if ranges:
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Type", "text/html" if way == "page" else "application/zip")
-        if way == "flood":  # without an end, and without saying how much
+        if way == "flood":  # endless, without a length
             self.close_connection = True
             self.end_headers()
             for _ in range(1000):
@@ -155,7 +155,7 @@ def test_a_wrong_file_never_gets_the_name(server: Server, tmp_path: Path, way: s
     assert not out.exists()
 
 
-def test_without_a_network_it_says_what_to_do(
+def test_without_a_network_the_message_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def unreachable(*_: Any, **__: Any) -> None:

@@ -40,7 +40,7 @@ def test_shapes_and_ranges(packed: Pack) -> None:
     assert sides.max() <= 48
 
 
-def test_truth_lies_at_its_coordinates(packed: Pack) -> None:
+def test_rgb_is_hr_at_the_queries(packed: Pack) -> None:
     patch = training_patch(packed, settings(), 0, 0)
     batch = collate([patch])
     side = patch.hr.shape[0]
@@ -105,7 +105,7 @@ def test_a_patch_is_a_function_of_seed_epoch_and_number(packed: Pack) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_any_number_of_workers_gives_the_same_batches(packed: Pack, workers: int) -> None:
+def test_any_number_of_workers_makes_the_same_batches(packed: Pack, workers: int) -> None:
     batches = TrainingBatches(packed, settings())
     resumed = batches.from_step(4, workers)
     for step in range(4, 9):

@@ -67,7 +67,7 @@ class Training:
         return str(output)
 
     def begin(self, where: str, *options: str, **changes: Any) -> psutil.Popen:
-        """Start one, and wait until it has kept its state."""
+        """Start one, and wait until it has saved its state."""
         process = self.start(self.words(where, *options, "--save-minutes", "0", **changes))
         while not list(self.base.glob(f"{where}/m.state/*/state.safetensors")):
             assert process.poll() is None, process.communicate()[0]
@@ -111,7 +111,7 @@ def test_several_processes_end_in_the_weights_of_one(training: Training, process
     """20 steps with the published rate; of three processes, one has two patches of the four."""
     output = training.run(f"by{processes}", "--processes", processes)
     lines = output.splitlines()
-    assert sum("epoch 2/2" in line for line in lines) == 1  # one talks
+    assert sum("epoch 2/2" in line for line in lines) == 1  # only rank 0 logs
     assert lines[-1].startswith("m: 20 steps in")
     alone, shared = training.weights("alone"), training.weights(f"by{processes}")
     assert float((alone - shared).abs().max()) < 1e-5
@@ -136,7 +136,7 @@ def test_rdn_and_bf16_and_batches_made_ahead(training: Training) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("2", "1"), ("1", "2"), ("3", "2")])
-def test_killed_and_gone_on_with_another_number_of_processes(
+def test_a_killed_training_resumes_with_another_number_of_processes(
     training: Training, first: str, second: str
 ) -> None:
     where = f"from{first}to{second}"
@@ -170,7 +170,9 @@ def test_a_signal_saves_the_work_of_all(training: Training, number: signal.Signa
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert re.findall(r"stopped and saved at step (\d+) of", output) == [str(training.steps(where))]
-    assert output.count("stopping after this step") == (number != signal.SIGTERM)  # one talks
+    assert output.count("stopping after this step") == (
+        number != signal.SIGTERM
+    )  # only rank 0 logs
     assert "signal" not in output  # the launcher's own words
 
 
@@ -250,7 +252,7 @@ def test_photographs_are_packed_once(training: Training) -> None:
 
 @pytest.mark.slow
 def test_torchrun_by_hand_and_finished_trainings(training: Training) -> None:
-    """As on several machines: torchrun is given an address, and each finds the others there."""
+    """As on several machines: the ranks meet at the address that torchrun gives them."""
     command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "liif"]
     for expected in ("m: 20 steps in", "trained already; no step is needed"):
         process = training.start(training.words("torchrun"), command)
@@ -289,7 +291,7 @@ def test_two_machines_that_share_no_folder(training: Training) -> None:
 
 @pytest.mark.slow
 def test_machines_with_other_photographs_are_refused(training: Training) -> None:
-    """What lies under the same name on two machines need not be the same."""
+    """Files of the same name on two machines may differ."""
     command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "--no-python", "sh", "-c"]
     words = " ".join(training.words("other", "--data"))
     first = training.base / "train.pack"

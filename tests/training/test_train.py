@@ -293,7 +293,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_state(run: Train) -> None:
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, 1001.0])
-def test_a_loss_gone_wrong_is_told_and_the_last_good_state_kept(
+def test_an_exploded_loss_is_reported_and_the_last_good_state_kept(
     run: Train, monkeypatch: pytest.MonkeyPatch, wrong: float, tmp_path: Path
 ) -> None:
     undisturbed = run("a")
@@ -314,7 +314,7 @@ def test_a_loss_gone_wrong_is_told_and_the_last_good_state_kept(
     assert file_sha256(run("b").weights) == file_sha256(undisturbed.weights)
 
 
-def test_weights_gone_wrong_are_never_kept(
+def test_weights_that_are_not_finite_are_never_saved(
     run: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A step's loss is taken before the step, so the last one's damage shows in no loss."""
@@ -368,7 +368,7 @@ def test_an_unfinished_training_with_other_settings_is_pointed_out(
     said = capsys.readouterr().err
     assert f"an unfinished training is kept in {folder} (step 6); this one is another" in said
     assert "by train.batch (6, there 4)" in said
-    run("a")  # and that one goes on as if nothing had been
+    run("a")  # the first one resumes unaffected
     assert "resuming after step 6 of 24" in capsys.readouterr().err
 
 
@@ -462,7 +462,7 @@ def command(base: Path, packs: tuple[Path, Path]) -> list[str]:
 
 
 def saved(base: Path) -> list[tuple[str, int]]:
-    """What tells whether a state was saved."""
+    """Saved states, with their modification times."""
     return [(str(p), p.stat().st_mtime_ns) for p in base.glob("**/state.safetensors")]
 
 
