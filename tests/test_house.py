@@ -22,8 +22,6 @@ SMALL = {
 LARGE = {
     "cli/workflow.py",
     "config.py",
-    "tracking/records.py",
-    "tracking/store.py",
     "training/group.py",
     "training/train.py",
 }

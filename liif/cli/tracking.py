@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def mark_killed_runs() -> Iterator[None]:
-    """Mark the runs whose process was killed; deliver that by the end of the block."""
+    """Mark runs whose process was killed; deliver that by the end of the block."""
     tracker = None
     if any(records_folder(project()).glob("*/*/live.lock")):
         from liif.tracking.tracker import Tracker, installed

@@ -41,7 +41,7 @@ def import_(
 ) -> None:
     """Convert weights to our format; nothing in the file is executed."""
     from liif.checkpoints.convert import convert_weights
-    from liif.tracking.entries import log_given_weights
+    from liif.cli.entries import log_given_weights
 
     require_writable(out)
     with lock(lock_path(out), f"importing {out.name}"):

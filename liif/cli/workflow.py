@@ -273,8 +273,8 @@ def table(
     track: Track = False,
 ) -> None:
     """Put evaluations together into one table."""
+    from liif.cli.entries import log_evaluation
     from liif.inference import evaluate as stage
-    from liif.tracking.entries import log_evaluation
 
     sources = parse_sources(data or [])
     require_writable(*[place for place in (metrics, csv, summary) if place is not None])
@@ -301,8 +301,8 @@ def gather(
     track: Track = False,
 ) -> None:
     """Put the upscaled pictures of all models side by side, by hard links."""
+    from liif.cli.entries import log_samples
     from liif.inference import gather as stage
-    from liif.tracking.entries import log_samples
 
     require_writable(out)
     by_model = stage.manifests_by_model(manifests, count)

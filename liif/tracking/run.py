@@ -1,76 +1,194 @@
-"""A run: what there is to say of one model of an experiment, whether it is kept or not."""
+"""Runs: what a job logs about one model of an experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from PIL import Image
 
 from liif.images.pixels import RGB8
+from liif.system.errors import UserError
+from liif.system.signals import Interrupted, Stopped
 
+Event = dict[str, Any]
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@contextmanager
+def never_failing(report: Callable[[Exception], None]) -> Iterator[None]:
+    """Report any exception of the block: a job never fails for want of a record."""
+    try:
+        yield
+    except Exception as error:
+        report(error)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """Photographs or pictures that a run has seen."""
+    """Photographs or pictures that a run used."""
 
     name: str
     context: str
-    """What for: training, validation or test."""
+    """Training, validation or test."""
     source: str
     """Where they came from."""
     digest: str
     """The version of the data."""
     counts: dict[str, int] = field(default_factory=dict)
-    """How many there are, of what."""
+    """Number of photographs, pixels or pictures."""
+
+
+@dataclass
+class Known:
+    """What a run's events so far amount to."""
+
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Metric → value and step."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Name → SHA-256."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """Kind of event, or key of an image → last step."""
+    datasets: dict[str, Event] = field(default_factory=dict)
+    status: str = ""
+
+    def add(self, event: Event) -> None:
+        """Add an event."""
+        kind, step = event["kind"], event.get("step", -1)
+        if kind == "params":
+            self.params |= event["values"]
+        elif kind == "tags":
+            self.tags |= event["values"]
+        elif kind == "measured":
+            self.measured |= {key: (value, step) for key, value in event["values"].items()}
+        elif kind == "dataset":
+            self.datasets[event["data"]["context"]] = event["data"]
+        elif kind == "status":
+            self.status = event["status"]
+        if "sha256" in event:
+            self.files[event["name"]] = event["sha256"]
+        key = str(event.get("key", kind))
+        self.steps[key] = max(step, self.steps.get(key, -1))
 
 
 class Run:
-    """A run of which nothing is kept: it stands in when tracking is off."""
+    """A run that keeps nothing, as when tracking is off. `Record` keeps its events."""
 
     recorded = False
-    """Whether anything is; images need not be drawn for a run that keeps none."""
+    """Whether it keeps anything; else previews need not be drawn."""
 
-    def log_params(self, values: Mapping[str, object]) -> None:
-        """Settings. What is known with another value already is kept as a tag."""
+    @property
+    def known(self) -> Known:
+        """What was logged so far, by whichever process."""
+        return Known()
 
-    def set_tags(self, values: Mapping[str, object]) -> None:
-        """What may change: the last value counts."""
+    def append(self, event: Event) -> None:
+        """Keep an event."""
 
-    def log_epochs(self, rows: list[dict[str, float]]) -> None:
-        """The history so far; rows that are known already are left out."""
-
-    def log_metrics(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
-        """What the model reaches on a data set; equal values are left out."""
-
-    def log_image(self, key: str, pixels: RGB8, *, step: int) -> None:
-        """A picture (H, W, 3) at a step, unless there is one; those of one key get a slider."""
-
-    def log_sample(self, key: str, path: Path) -> None:
-        """A final output, a picture file; an equal one is left out, another is the next step."""
-
-    def log_file(self, path: Path, name: str) -> None:
-        """A file, by its name in the run's artifacts; an equal one is left out."""
-
-    def log_text(self, name: str, text: str) -> None:
-        """A file with that text, likewise."""
-
-    def log_dataset(self, data: DataSet) -> None:
-        """Photographs that the run has seen."""
-
-    def log_model(self, weights: Path, step: int = 0) -> None:
-        """The weights after so many steps, to be served and registered."""
-
-    def set_status(self, status: Status, ended: str = "") -> None:
-        """How it goes, or how it ended."""
+    def append_file(self, event: Event, write: Callable[[Path], object]) -> None:
+        """Keep an event with a file, unless the last of its name was the same."""
 
     def report_problem(self, error: Exception) -> None:
-        """Something could not be put on record."""
+        """Report that something could not be recorded."""
+
+    def log_params(self, values: Mapping[str, object]) -> None:
+        """Log settings. A value that differs from the first is kept as a tag `resumed.KEY`."""
+        known, text = self.known.params, {key: str(value) for key, value in values.items()}
+        if new := {key: value for key, value in text.items() if key not in known}:
+            self.append({"kind": "params", "values": new})
+        self.set_tags({f"resumed.{k}": v for k, v in text.items() if known.get(k, v) != v})
+
+    def set_tags(self, values: Mapping[str, object]) -> None:
+        """Set tags, whose last value counts."""
+        text = {key: str(value) for key, value in values.items()}
+        if new := {k: v for k, v in text.items() if self.known.tags.get(k) != v}:
+            self.append({"kind": "tags", "values": new})
+
+    def log_epochs(self, rows: list[dict[str, float]]) -> None:
+        """Log the rows of the history that are new, at their time."""
+        for row in rows:
+            if row["epoch"] > self.known.steps.get("epoch", 0):
+                rest = {k: v for k, v in row.items() if k not in ("epoch", "step", "timestamp")}
+                values = {key: float(f"{value:.10g}") for key, value in rest.items()}
+                event = {"kind": "epoch", "values": values, "step": int(row["epoch"])}
+                self.append({**event, "timestamp": round(row["timestamp"] * 1000)})
+
+    def log_system(self, values: Mapping[str, float]) -> None:
+        """Log system metrics of this moment."""
+        step = self.known.steps.get("system", -1) + 1
+        self.append({"kind": "system", "values": dict(values), "step": step})
+
+    def log_metrics(self, values: Mapping[str, float], data: DataSet | None = None) -> None:
+        """Log metrics on a data set; one that has changed is the next point of its curve."""
+        of = {} if data is None else {"data": [data.name, data.digest]}
+        for key, value in values.items():
+            before, step = self.known.measured.get(key, (None, -1))
+            if value != before:
+                self.append({"kind": "measured", "values": {key: value}, "step": step + 1, **of})
+
+    def log_image(self, key: str, pixels: RGB8, *, step: int) -> None:
+        """Log a picture (H, W, 3), unless the key has one at this step."""
+        if step > self.known.steps.get(key, -1):
+            event, image = {"kind": "image", "key": key, "step": step}, Image.fromarray(pixels)
+            self.append_file(event, lambda copy: image.save(copy, compress_level=1))
+
+    def log_sample(self, key: str, path: Path) -> None:
+        """Log a picture file as the next step of its key, unless it is unchanged."""
+        step = self.known.steps.get(key, -1) + 1
+        event = {"kind": "image", "key": key, "step": step, "name": f"images/{key}.png"}
+        self.append_file(event, lambda copy: _link(path, copy))
+
+    def log_file(self, path: Path, name: str) -> None:
+        """Log a file under a name among the run's artifacts, unless it is unchanged."""
+        self.append_file({"kind": "file", "name": name}, lambda copy: _link(path, copy))
+
+    def log_text(self, name: str, text: str) -> None:
+        """Log a file of that text, likewise."""
+        self.append_file({"kind": "file", "name": name}, lambda copy: copy.write_text(text))
+
+    def log_dataset(self, data: DataSet) -> None:
+        """Log photographs or pictures that the run used."""
+        if self.known.datasets.get(data.context) != asdict(data):
+            self.append({"kind": "dataset", "data": asdict(data)})
+
+    def log_model(self, weights: Path, step: int = 0) -> None:
+        """Log the weights after `step` steps, to be served and registered."""
+        event = {"kind": "model", "name": "model/weights.safetensors", "step": step}
+        self.append_file(event, lambda copy: _link(weights, copy))
+
+    def set_status(self, status: Status, ended: str = "") -> None:
+        """Set the status, and how the run ended."""
+        if self.known.status != status:
+            self.append({"kind": "status", "status": status})
+        self.set_tags({"ended": ended})
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """While the run is at work; however the block ends is noted, unless it ends well."""
-        yield
+        """Mark the run as running within the block, and log how it fails or is stopped."""
+        self.set_status("RUNNING")
+        try:
+            yield
+        except Interrupted as stop:
+            self.set_status("KILLED", f"stopped on request: {stop}")
+            raise
+        except (KeyboardInterrupt, Stopped):
+            self.set_status("KILLED", "stopped at once, by a second request")
+            raise
+        except Exception as error:
+            name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            self.set_status("FAILED", f"{name}{error}")
+            raise
+
+
+def _link(path: Path, copy: Path) -> None:
+    try:
+        os.link(path, copy)  # results are replaced, never changed in place
+    except OSError:
+        shutil.copyfile(path, copy)

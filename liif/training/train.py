@@ -14,8 +14,8 @@ from liif.config import Recipe
 from liif.data.pack import Pack, pack
 from liif.system.locks import lock
 from liif.system.progress import log
-from liif.tracking.entries import log_training_end, log_training_start
 from liif.tracking.tracker import NoTracker
+from liif.training.entries import log_training_end, log_training_start
 from liif.training.group import Group
 from liif.training.state import report_others
 from liif.training.trainer import Limits, Trainer

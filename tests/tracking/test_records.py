@@ -19,7 +19,7 @@ def rows(*epochs: int) -> list[dict[str, float]]:
 
 
 def kinds(record: Record) -> list[str]:
-    return [event["kind"] for *_, event in record.events(0)]
+    return [event["kind"] for _, event in record.events()]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_what_changed_is_said_again(records: Records, tmp_path: Path) -> None:
         (tmp_path / "new").write_text(text)
         (tmp_path / "new").replace(file)
         record.log_file(file, "f.txt")
-    stored = [e["file"] for *_, e in record.events(0) if e["kind"] == "file"]
+    stored = [e["file"] for _, e in record.events() if e["kind"] == "file"]
     assert [(record.folder / name).read_text() for name in stored] == ["1", "2"]
 
 
@@ -75,18 +75,18 @@ def test_a_file_stays_as_it_was(records: Records, tmp_path: Path) -> None:
     record.log_model(file)
     (tmp_path / "new").write_text("new")
     (tmp_path / "new").replace(file)
-    ((*_, event),) = record.events(0)
+    ((_, event),) = record.events()
     assert (record.folder / event["file"]).read_text() == "old"
 
 
 def test_a_line_that_a_killed_process_left_is_cut_off(records: Records) -> None:
     record = records.of("m", "key")
     record.log_params({"a": 1})
-    with record.events_path.open("ab") as file:
+    with record.path.open("ab") as file:
         file.write(b'{"kind": "para')
     assert kinds(record) == ["params"]
     records.of("m", "key").log_params({"b": 2})
-    assert [e["values"] for *_, e in record.events(0)] == [{"a": "1"}, {"b": "2"}]
+    assert [e["values"] for _, e in record.events()] == [{"a": "1"}, {"b": "2"}]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_training_from_the_start_is_another_run(records: Records) -> None:
 def test_a_disk_without_room_stops_nothing(tmp_path: Path) -> None:
     troubles: list[Exception] = []
     (tmp_path / "file").touch()
-    record = Records(tmp_path / "file" / "x", trouble=troubles.append).of("m", "key")
+    record = Records(tmp_path / "file" / "x", report=troubles.append).of("m", "key")
     record.send_to(None, "e")
     record.log_params({"a": 1})
     record.log_image("i", np.zeros((2, 2, 3), np.uint8), step=1)
@@ -175,17 +175,17 @@ def test_a_record_that_moves_starts_over(records: Records) -> None:
     record = records.of("m", "key")
     record.send_to(None, "sr_800")
     before = record.address
-    assert not record.waits()
+    assert not record.is_pending()
     record.log_params({"a": 1})
-    assert record.waits()
+    assert record.is_pending()
     state = record.delivered()
-    state.offset = record.events_path.stat().st_size
+    state.offset = record.path.stat().st_size
     record.note_delivered(state)
-    assert not record.waits()
+    assert not record.is_pending()
     record.send_to(None, "sr_800")
-    assert not record.waits()
+    assert not record.is_pending()
     record.send_to("http://127.0.0.1:1", "sr_800")
-    assert record.waits()
+    assert record.is_pending()
     assert before is not None
     assert record.address == replace(before, store="http://127.0.0.1:1")
 
@@ -193,7 +193,7 @@ def test_a_record_that_moves_starts_over(records: Records) -> None:
 def test_events_are_json_lines_that_others_can_read(records: Records) -> None:
     record = records.of("m", "key")
     record.log_epochs([{**ROW, "loss": 0.123456789012345}])
-    (line,) = record.events_path.read_text().splitlines()
+    (line,) = record.path.read_text().splitlines()
     assert json.loads(line) == {
         "kind": "epoch",
         "step": 1,
@@ -216,7 +216,7 @@ def test_what_a_power_cut_leaves_stops_nothing(records: Records, name: str, left
     again.send_to(None, "sr_800")
     again.log_params({"b": 2})
     assert again.known.params["b"] == "2"
-    assert again.waits()
+    assert again.is_pending()
 
 
 def test_events_that_a_power_cut_took_are_noticed(records: Records) -> None:
@@ -224,11 +224,11 @@ def test_events_that_a_power_cut_took_are_noticed(records: Records) -> None:
     record.send_to(None, "e")
     record.log_params({"a": 1})
     state = record.delivered()
-    state.offset, state.run = record.events_path.stat().st_size + 5, "r"
+    state.offset, state.run = record.path.stat().st_size + 5, "r"
     record.note_delivered(state)
     assert record.delivered().offset == 0
     record.log_params({"b": 2})
-    state.offset = record.events_path.stat().st_size - 3  # within a line
+    state.offset = record.path.stat().st_size - 3  # within a line
     record.note_delivered(state)
     assert (record.delivered().offset, record.delivered().run) == (0, "r")
 
@@ -249,4 +249,4 @@ def test_a_record_without_address_still_waits(records: Records) -> None:
     record = records.of("m", "key")
     record.log_params({"a": 1})  # there was no room for its address just then
     assert record.address is None
-    assert record.waits()
+    assert record.is_pending()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mlflow.entities import LoggedModelOutput
 from PIL import Image
 from samples import SETTINGS, Folder, photograph
 from servers import free_port, mlflow_server
@@ -25,12 +26,13 @@ from liif.checkpoints.convert import convert_weights
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.load import load, read_checkpoint
 from liif.checkpoints.outputs import Outputs
+from liif.cli import entries
 from liif.config import Recipe
 from liif.data.pack import pack
 from liif.inference.evaluate import write_tables
 from liif.system.errors import UserError
-from liif.tracking import entries
-from liif.tracking import store as tracking
+from liif.tracking.delivery import deliver
+from liif.tracking.store import Store
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train
 from liif.training.trainer import Limits
@@ -253,8 +255,10 @@ def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None
     assert known.client.search_model_versions("name = 'liif-small'")
 
 
-def test_what_was_delivered_is_known_after_a_kill(packs: Packs, tmp_path: Path) -> None:
-    """A process that dies between delivering something and noting so leaves nothing double."""
+def test_what_was_delivered_is_known_after_a_kill(
+    packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies right before or after any request leaves nothing double or missing."""
     tracker = Tracker(tmp_path)
     tracker.run("small", "key").log_params({"a": 1})
     record = tracker.records.of("small", "key")
@@ -264,36 +268,53 @@ def test_what_was_delivered_is_known_after_a_kill(packs: Packs, tmp_path: Path) 
         picture = np.zeros((8, 8, 3), np.uint8)
         record.log_image("validation/c", picture, step=epoch)
     outputs = do_train(tmp_path, packs, NoTracker())
+    record.log_metrics({"valid/x2/psnr": 30.0})
     record.log_model(outputs.weights, 24)
     record.set_status("FINISHED", "well")
+    died: set[tuple[str, str]] = set()
 
-    def note(limit: int) -> Callable[..., None]:
-        count = iter(range(limit))
+    def die(*moment: str) -> None:
+        if moment not in died:
+            died.add(moment)  # type: ignore[arg-type]
+            raise KeyboardInterrupt  # as good as dead
 
-        def noted(state: Any) -> None:
-            if next(count, None) is None:
-                raise KeyboardInterrupt  # as good as dead
-            type(record).note_delivered(record, state)
+    def mortal(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            die("before", name)
+            result = work(*args, **kwargs)
+            die("after", name)
+            return result
 
-        return noted
+        return wrapped
 
-    for limit in range(12):
-        record.note_delivered = note(limit)  # type: ignore[method-assign]
-        store = tracking.Store(tmp_path, None, "sr_800")
+    store = Store(tmp_path, None, "sr_800")
+    requests = {
+        *("create_run", "log_batch", "set_terminated", "log_artifacts", "set_tag"),
+        *("create_logged_model", "log_model_artifacts", "log_outputs", "finalize_logged_model"),
+        *("create_registered_model", "create_model_version"),
+    }
+    for name in requests:
+        monkeypatch.setattr(store.client, name, mortal(name, getattr(store.client, name)))
+    record.note_delivered = mortal("note", record.note_delivered)  # type: ignore[method-assign]
+    while True:
         try:
-            tracking.deliver(record, store)
+            assert deliver(record, store)[1] is None
         except KeyboardInterrupt:
             continue
         break
-    else:
-        pytest.fail("never came to the end")
-    assert limit >= 3  # so often it was killed, each time further on
+    assert died == {(when, name) for name in (*requests, "note") for when in ("before", "after")}
     known = here(tmp_path)
     (run,) = known.runs().values()
     assert known.images(run) == [("validation/c", 1), ("validation/c", 2)]
+    assert len([n for n in known.artifacts(run, "images") if n.endswith(".webp")]) == 2
     assert [p[0] for p in known.curve(run, "loss")] == [1, 2]
-    assert len(known.client.search_model_versions("name = 'liif-small'")) == 1
+    (version,) = known.client.search_model_versions("name = 'liif-small'")
+    (logged,) = known.client.search_logged_models([run.info.experiment_id])
+    assert {m.key for m in logged.metrics or []} == {"loss", "valid/x2/psnr"}
+    assert version.source == f"models:/{logged.model_id}"
+    assert run.outputs.model_outputs == [LoggedModelOutput(logged.model_id, 24)]
     assert run.info.status == "FINISHED"
+    assert not record.is_pending()
 
 
 def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
@@ -301,7 +322,7 @@ def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     picture = photograph(40, 600)
     tracker.run("small", "key").log_image("validation/c", picture, step=1)
     record = tracker.records.of("small", "key")
-    ((*_, event),) = record.events(0)
+    ((_, event),) = record.events()
     file = record.folder / event["file"]
     content = file.read_bytes()
     tracker.deliver()
@@ -335,17 +356,25 @@ def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     assert (other.data.params, other.data.tags["b"]) == ({"a": "1"}, "2")
 
 
-def test_a_run_that_is_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("during_a_delivery", [False, True])
+def test_a_run_that_is_deleted_meanwhile_is_made_again(
+    tmp_path: Path, during_a_delivery: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracker = Tracker(tmp_path)
     record = tracker.run("small", "key")
     record.log_params({"a": 1})
     assert tracker.deliver() == 1
     known = here(tmp_path)
     (run,) = known.runs().values()
+    if during_a_delivery:
+        monkeypatch.setattr(Store, "run", lambda *_: run)
     known.client.delete_run(run.info.run_id)
     record.log_params({"b": 2})
-    with pytest.raises(UserError, match="active"):
-        tracker.deliver()
+    if during_a_delivery:
+        with pytest.raises(UserError, match="active"):
+            tracker.deliver()
+        monkeypatch.undo()
+        monkeypatch.setenv("LIIF_PROJECT", str(tmp_path))
     assert tracker.deliver() == 2
     (other,) = known.runs().values()
     assert other.data.params == {"a": "1", "b": "2"}
@@ -392,7 +421,7 @@ def test_what_mlflow_refuses_is_left_out(
     (run,) = here(tmp_path).runs().values()
     assert run.data.params == {"a": "1", "b": "3"}
     assert run.data.tags["c"] == "4"
-    assert not tracker.records.of("small", "key").waits()
+    assert not tracker.records.of("small", "key").is_pending()
     assert capsys.readouterr().err.count("MLflow (") == 1
 
 

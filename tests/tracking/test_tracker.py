@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from liif.system.errors import UserError
-from liif.tracking import store as tracking
+from liif.tracking import store
 from liif.tracking import tracker as tracker_module
 from liif.tracking.run import Run
 from liif.tracking.tracker import NoTracker, Tracker, make_tracker
@@ -37,8 +37,8 @@ def test_whatever_goes_wrong_is_said_once_and_the_rest_is_kept(
     def broken(*_: Any) -> Any:
         raise RuntimeError("at http://me:secret@host: no answer\nand more lines")
 
-    monkeypatch.setattr(tracking, "Store", broken)
-    monkeypatch.setattr(tracking, "Monitors", broken)
+    monkeypatch.setattr(store.Store, "__init__", broken)
+    monkeypatch.setattr(store, "system_monitor", broken)
     for name in ("a", "b"):
         tracker = Tracker(tmp_path)
         tracker.start()
@@ -49,7 +49,7 @@ def test_whatever_goes_wrong_is_said_once_and_the_rest_is_kept(
     assert "at http://host no answer" in error.replace("host:", "host")
     assert "secret" not in error
     assert "more lines" not in error
-    assert len([r for r in tracker.records.all() if r.waits()]) == 2
+    assert len([r for r in tracker.records.all() if r.is_pending()]) == 2
 
 
 def test_closing_wakes_the_courier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_closing_wakes_the_courier(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return 0
 
     monkeypatch.setattr(Tracker, "_round", rounds)
-    monkeypatch.setattr(Tracker, "_sample", lambda _: 60.0)
+    monkeypatch.setattr(Tracker, "_sample", lambda _: None)
     tracker = Tracker(tmp_path)
     tracker.start()
     assert looked.wait(10)
@@ -81,7 +81,7 @@ def test_a_courier_that_died_is_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     tracker._thread = dead
     seen = threading.Event()
     monkeypatch.setattr(Tracker, "_round", lambda _: seen.set())
-    monkeypatch.setattr(Tracker, "_sample", lambda _: 60.0)
+    monkeypatch.setattr(Tracker, "_sample", lambda _: None)
     monkeypatch.setattr(Tracker, "_left", lambda _: False)
     tracker.run("m", "key").log_params({"a": 1})
     tracker.close(seconds=10)
@@ -94,7 +94,7 @@ def test_another_job_that_delivers_is_waited_for(
     """Its last look may have been before our last word."""
     rounds: list[int] = []
     monkeypatch.setattr(Tracker, "_round", lambda _: rounds.append(1))
-    monkeypatch.setattr(Tracker, "_sample", lambda _: 60.0)
+    monkeypatch.setattr(Tracker, "_sample", lambda _: None)
     monkeypatch.setattr(Tracker, "_left", lambda _: len(rounds) < 3)
     tracker = Tracker(tmp_path)
     tracker.run("m", "key").log_params({"a": 1})

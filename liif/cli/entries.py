@@ -1,0 +1,127 @@
+"""What commands log of models whose weights were given, evaluated or used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from liif.checkpoints.format import identity, load_metadata, parameter_count
+from liif.checkpoints.outputs import Outputs, name_of
+from liif.config import Recipe, flatten
+from liif.inference.upscaler import BICUBIC
+from liif.system.redact import redact
+from liif.tracking import environment
+from liif.tracking.records import Record
+from liif.tracking.run import DataSet, Run, never_failing
+from liif.tracking.tracker import NoTracker
+from liif.training.entries import log_origin, log_training_end
+
+SAMPLES = 4
+"""Number of upscaled pictures logged of each model."""
+
+
+def log_given_weights(tracker: NoTracker, weights: Path, source: str) -> None:
+    """Log a model whose weights were given rather than trained."""
+    if tracker.enabled:
+        with never_failing(tracker.report_problem):
+            run = tracker.run(name_of(weights), identity(weights))
+            _log_given(run, weights)
+            run.log_params({"weights": redact(source)})
+
+
+def log_evaluation(
+    tracker: NoTracker,
+    results: Iterable[Mapping[str, Any]],
+    *,
+    models: Path,
+    metrics: Path,
+    table: Path,
+    data: dict[str, tuple[str, str]],
+) -> None:
+    """Log the metrics of models and bicubic.
+
+    Parameters
+    ----------
+    results
+        From `evaluate.merge`.
+    models
+        Folder of the weights.
+    metrics, table
+        Folder of the results by model, and the table of all.
+    data
+        For each set, where its pictures come from and their version.
+    """
+    if not tracker.enabled:
+        return
+    with never_failing(tracker.report_problem):
+        runs: dict[str, Run] = {}
+        for result in results:
+            model, name = result["model"], result["set"]
+            if model not in runs:
+                runs[model] = _run_of(tracker, model, models)
+            source, version = data.get(name, ("", "unknown"))
+            pictures = DataSet(
+                name=Path(source).stem or name,
+                context={"valid": "evaluation"}.get(name, name),
+                source=source,
+                digest=version,
+                counts={"pictures": len(result["pictures"])},
+            )
+            runs[model].log_dataset(pictures)
+            values = {key: result[key] for key in ("psnr", "ssim") if result[key] is not None}
+            prefix = f"{name}/x{result['scale']:g}/"
+            runs[model].log_metrics({prefix + k: v for k, v in values.items()}, pictures)
+        for model, run in runs.items():
+            run.log_file(metrics / f"{model}.json", f"metrics/{model}.json")
+            run.log_file(table, "metrics.csv")
+
+
+def log_samples(
+    tracker: NoTracker, models: Iterable[str], *, weights: Path, upscaled: Path
+) -> None:
+    """Log some of the upscaled pictures, the same for each model."""
+    with never_failing(tracker.report_problem):
+        for model in (*models, BICUBIC) if tracker.enabled else ():
+            pictures = sorted((upscaled / model).glob("*.png"))[:SAMPLES]
+            if pictures:
+                run = _run_of(tracker, model, weights)
+                for path in pictures:
+                    run.log_sample(f"sample/{path.stem}", path)
+
+
+def _run_of(tracker: NoTracker, model: str, folder: Path) -> Run:
+    """The run of a model's present weights; if it is new, they are described."""
+    if model == BICUBIC:
+        run = tracker.run(model, BICUBIC)
+        log_origin(run)
+        run.log_params({"encoder.name": BICUBIC, "parameters": 0})
+        run.set_status("FINISHED", "the baseline: nothing is trained")
+        return run
+    path = folder / f"{model}.safetensors"
+    run = tracker.run(model, identity(path))
+    if isinstance(run, Record) and not run.known.params:  # tracking was off, or its records lost
+        outputs, provenance = Outputs(weights=path), load_metadata(path).get("provenance", {})
+        if outputs.exist() and "recipe" in provenance:
+            _describe(run, path)
+            log_training_end(run, Recipe.model_validate(provenance["recipe"]), outputs)
+        else:
+            _log_given(run, path)
+    return run
+
+
+def _log_given(run: Run, weights: Path) -> None:
+    _describe(run, weights)
+    run.log_file(weights, "weights/last.safetensors")
+    run.log_model(weights)
+    run.set_status("FINISHED", "its weights were given")
+
+
+def _describe(run: Run, weights: Path) -> None:
+    """Log what the weights file tells of the model."""
+    metadata = load_metadata(weights)
+    recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
+    run.log_params({**flatten(recipe), "parameters": parameter_count(weights)})
+    run.log_params(environment.versions())
+    run.set_tags({"model.kind": "trained" if "train" in recipe else "given"})
+    log_origin(run)

@@ -1,0 +1,85 @@
+"""What a training logs to its run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from liif.checkpoints.outputs import Outputs
+from liif.config import Recipe, flatten
+from liif.data.pack import Pack
+from liif.data.versions import data_version
+from liif.system.project import project
+from liif.tracking import environment
+from liif.tracking.run import DataSet, Run, never_failing
+
+
+def log_training_start(
+    run: Run,
+    recipe: Recipe,
+    *,
+    parameters: int,
+    device: str,
+    threads: int,
+    data: dict[str, tuple[str, Pack]],
+) -> None:
+    """Log the settings and data of a training that begins or resumes.
+
+    Parameters
+    ----------
+    parameters
+        Number of the network's parameters.
+    data
+        For `training` and `validation`: where the photographs come from, and the photographs.
+    """
+    if not run.recorded:
+        return
+    with never_failing(run.report_problem):
+        log_recipe(run, recipe)
+        run.log_params({"parameters": parameters, "device": device, "threads": threads})
+        run.log_params(environment.versions())
+        photographs = data["training"][1]
+        log_origin(run, photographs.data_version)
+        run.set_tags({"data.fingerprint": photographs.fingerprint, "model.kind": "trained"})
+        for context, (source, photographs) in data.items():
+            pixels = sum(entry.height * entry.width for entry in photographs.entries)
+            run.log_dataset(
+                DataSet(
+                    name=Path(source).stem,
+                    context=context,
+                    source=source,
+                    digest=photographs.fingerprint,
+                    counts={"photographs": len(photographs), "pixels": pixels},
+                )
+            )
+
+
+def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
+    """Log the results of a training from its files. Logging them again changes nothing."""
+    if not run.recorded:
+        return
+    with never_failing(run.report_problem):
+        log_recipe(run, recipe)
+        run.log_epochs(outputs.read_history())
+        sidecar = json.loads(outputs.sidecar.read_text(encoding="utf-8"))
+        run.set_tags({"seconds": sidecar["seconds"], "model.kind": "trained"})
+        run.log_file(outputs.history, "history.csv")
+        run.log_file(outputs.sidecar, "run.json")
+        run.log_file(outputs.weights, "weights/last.safetensors")
+        run.log_file(outputs.best, "weights/best.safetensors")
+        run.log_text("recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
+        run.log_model(outputs.weights, sidecar["steps"])
+        run.set_status("FINISHED", f"finished after {sidecar['steps']} steps")
+
+
+def log_recipe(run: Run, recipe: Recipe) -> None:
+    """Log the settings of a training."""
+    run.log_params(flatten(recipe.model_dump(mode="json")))
+
+
+def log_origin(run: Run, version: str | None = None) -> None:
+    """Tag a run with the code's commit and the version of the data, by default the present one."""
+    data = data_version(project())
+    data = data._replace(actual=version or data.actual)
+    tags = {"data.version": data.actual, "data.recorded": data.recorded}
+    run.set_tags({**environment.commit(), **tags, "data.matches": str(data.matches).lower()})
