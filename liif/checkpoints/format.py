@@ -46,7 +46,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     """Write tensors and a JSON metadata value as safetensors, atomically."""
     from safetensors.torch import save as to_bytes
 
-    from liif.system.files import atomic_write  # with locks and signals, which loading needs not
+    from liif.system.files import atomic_write  # lazily, since it imports locks
 
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}

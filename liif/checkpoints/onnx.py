@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,10 +113,7 @@ def _write(
 ) -> None:
     import onnx
 
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # With gradients, encoders do not work in bands.
-    with warnings.catch_warnings(action="ignore"), torch.enable_grad():
+    with _quiet(), torch.enable_grad():  # with gradients, encoders do not work in bands
         program = torch.onnx.export(
             module,
             tuple(inputs.values()),
@@ -132,6 +131,18 @@ def _write(
     for key, value in about.items():
         proto.metadata_props.add(key=key, value=value)
     onnx.save(proto, str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress the exporter's own messages."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _difference(
