@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.5")
 
 # --configfile replaces the documented experiment; omitted keys have the same values, which are the
-# defaults in liif/config.py.
+# defaults in liif/config.py and liif/recipe.py.
 DOCUMENTED = f"{workflow.basedir}/config/config.yaml"
 if not workflow.overwrite_configfiles:
 

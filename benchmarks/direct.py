@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from liif.config import Training
 from liif.data.patches import Batch
 from liif.network.model import LIIF
+from liif.recipe import Training
 
 CHUNK = 30000
 """Queries per chunk in the published evaluation."""

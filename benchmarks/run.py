@@ -31,12 +31,12 @@ from tracked import measure_tracking
 
 from liif.checkpoints.catalog import BUNDLED
 from liif.checkpoints.load import load
-from liif.config import Recipe, Training
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches, training_patch
 from liif.network import device, tiling
 from liif.network.build import Architecture, RDNEncoder, build
 from liif.network.model import LIIF
+from liif.recipe import Recipe, Training
 from liif.training.step import train_step
 
 RUNS = 3

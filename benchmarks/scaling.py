@@ -27,10 +27,11 @@ import yaml
 from PIL import Image
 
 from liif.checkpoints.format import save_checkpoint
-from liif.config import Experiment, Recipe
+from liif.config import Experiment
 from liif.data.pack import pack
 from liif.network import device
 from liif.network.build import Architecture, build
+from liif.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "scaling.json"

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from liif.config import Recipe, experiment
+from liif.config import experiment
 from liif.config_file import read_yaml
 from liif.data.download import PHOTOGRAPHS
 from liif.data.pack import pack
+from liif.recipe import Recipe
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train
 from liif.training.trainer import Limits

@@ -6,20 +6,15 @@ The schema that serves editors is generated from these classes (``make schema``)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from hashlib import sha256
-from math import cos, pi
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     Discriminator,
     Field,
-    PositiveFloat,
     PositiveInt,
     Tag,
     ValidationError,
@@ -27,151 +22,14 @@ from pydantic import (
     model_validator,
 )
 
-from liif import RESULTS_VERSION
 from liif.config_file import Settings, checked, one_line, read_yaml
 from liif.network.build import Architecture, EDSREncoder, RDNEncoder
+from liif.recipe import Recipe, Scale, Training
 from liif.system.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Scale = Annotated[float, Field(ge=1, le=64)]
 Channel = Literal["rgb", "y"]
 Border = Annotated[int, Field(ge=0)] | Literal["scale", "scale+6"]
-
-
-class StepSchedule(Settings):
-    """Learning rate × factor after every so many epochs."""
-
-    name: Literal["step"] = "step"
-    every: PositiveInt = 200
-    """Epochs."""
-    factor: PositiveFloat = 0.5
-    """Multiplies the rate."""
-
-
-class CosineSchedule(Settings):
-    """Learning rate falls to zero along half a cosine, step by step."""
-
-    name: Literal["cosine"] = "cosine"
-
-
-class Training(Settings):
-    """A training; the defaults are the documented recipe."""
-
-    epochs: PositiveInt = 1000
-    """An epoch ends with validation and a saved state."""
-    visits: PositiveInt = 20
-    """Patches cut from each photograph in an epoch."""
-    batch: PositiveInt = 16
-    """Patches in a step."""
-    patch: PositiveInt = 48
-    """Side of the LR patch, in pixels."""
-    scales: tuple[Scale, Scale] = (1, 4)
-    """Each patch's scale is drawn uniformly from this range."""
-    queries: PositiveInt = 2304
-    """HR pixels sampled from each patch, without replacement."""
-    augment: bool = True
-    """Random horizontal and vertical flips and transposition."""
-    loss: Literal["l1", "l2"] = "l1"
-    """Mean absolute or squared error of normalised RGB."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """With PyTorch's defaults, except for the learning rate."""
-    learning_rate: PositiveFloat = 1e-4
-    """The optimizer's, before the schedule."""
-    schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")] = StepSchedule()
-    """How the learning rate falls."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Of matrix products and convolutions; bf16 is faster on devices that support it."""
-    init: Literal["default", "he"] = "default"
-    """PyTorch's initialisation, or He's with damped outputs (better for short trainings)."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of initial weights and of all samples."""
-    validation_patches: PositiveInt = 160
-    """Fixed patches of the validation photographs, evaluated after every epoch."""
-
-    @property
-    def smallest_side(self) -> int:
-        """Side of the HR patch at the smallest scale."""
-        return round(self.patch * self.scales[0])
-
-    @property
-    def largest_side(self) -> int:
-        """Side of the HR patch at the largest scale."""
-        return round(self.patch * self.scales[1])
-
-    def steps_per_epoch(self, photographs: int) -> int:
-        """Steps in an epoch over so many photographs; the last batch is filled up."""
-        return -(-photographs * self.visits // self.batch)
-
-    def rate(self, step: int, steps_per_epoch: int) -> float:
-        """Learning rate of a step, counted from 0."""
-        if isinstance(self.schedule, CosineSchedule):
-            return self.learning_rate * 0.5 * (1 + cos(pi * step / (self.epochs * steps_per_epoch)))
-        decays = step // steps_per_epoch // self.schedule.every
-        return self.learning_rate * self.schedule.factor**decays
-
-
-class Recipe(Architecture):
-    """Everything except the data that determines the trained weights: a network, its training."""
-
-    train: Training = Training()
-    """How it is trained."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Recipe:
-        # Here and not in Training: a model's own settings are completed by the experiment's.
-        train, side = self.train, self.train.smallest_side
-        if train.scales[0] > train.scales[1]:
-            raise ValueError(f"`scales` (={list(train.scales)}) must be [smallest, largest]")
-        if train.queries > side**2:
-            raise ValueError(
-                f"`queries` (={train.queries}) exceeds the {side}² pixels of the "
-                f"smallest HR patch; lower it or raise `patch` (={train.patch})"
-            )
-        return self
-
-    @property
-    def architecture(self) -> Architecture:
-        """The network alone."""
-        return Architecture.model_validate(self.model_dump(exclude={"train"}))
-
-    def key(self, fingerprint: str, results_version: int = RESULTS_VERSION) -> str:
-        """The hash of settings and data under which trained weights are stored.
-
-        Equal for equal results across versions of liif: fields added after 0.1.0 count only
-        where they differ from their default, and the results' version counts from 2 on.
-        """
-        parts: list[Any] = [_hashed(self), fingerprint]
-        if results_version > 1:
-            parts.append(results_version)
-        return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-_FIELDS_OF_0_1_0 = {
-    "Recipe": {"encoder", "hidden", "skip", "mean", "std", "train"},
-    "EDSREncoder": {"name", "blocks", "channels"},
-    "RDNEncoder": {"name", "blocks", "layers", "growth", "channels"},
-    "Training": {
-        *("epochs", "visits", "batch", "patch", "scales", "queries", "augment", "loss"),
-        *("optimizer", "learning_rate", "schedule", "precision", "init", "seed"),
-        "validation_patches",
-    },
-    "StepSchedule": {"name", "every", "factor"},
-    "CosineSchedule": {"name"},
-}
-"""The fields that always count in a training's key. Frozen: later fields are not added here."""
-
-
-def _hashed(settings: BaseModel) -> dict[str, Any]:
-    """The settings that count in a training's key, as JSON values."""
-    kind, values = type(settings), settings.model_dump(mode="json")
-    always = {"name"} | _FIELDS_OF_0_1_0.get(kind.__name__, set())
-    for name, field in kind.model_fields.items():
-        value = getattr(settings, name)
-        if name not in always and value == field.get_default(call_default_factory=True):
-            del values[name]
-        elif isinstance(value, BaseModel):
-            values[name] = _hashed(value)
-    return values
 
 
 class Download(Settings):
@@ -330,18 +188,6 @@ def experiment(values: Mapping[Any, Any]) -> Experiment:
         except ValidationError as error:
             raise UserError(one_line(error, {}, f"models.{name}")) from None
     return result
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Nested settings by dotted name, such as `train.batch`."""
-    flat: dict[str, object] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{name}.")
-        else:
-            flat[name] = value
-    return flat
 
 
 def recipe(text: str) -> Recipe:

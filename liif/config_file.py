@@ -30,12 +30,9 @@ class Settings(BaseModel):
             known = sorted(field.alias or name for name, field in cls.model_fields.items())
             for key in values:
                 if key not in known:
-                    close = get_close_matches(str(key), known, n=1)
-                    hint = (
-                        f"did you mean `{close[0]}`?"
-                        if close
-                        else f"the keys here are {', '.join(known)}"
-                    )
+                    hint = f"the keys here are {', '.join(known)}"
+                    if close := get_close_matches(str(key), known, n=1):
+                        hint = f"did you mean `{close[0]}`?"
                     raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
         return values
 
@@ -101,6 +98,31 @@ def merge(base: Mapping[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]
         else:
             merged[key] = value
     return merged
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested settings by dotted name, such as `train.batch`."""
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        nested = isinstance(value, Mapping)
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def hashed(settings: BaseModel, always: Mapping[str, set[str]]) -> dict[str, Any]:
+    """The settings that count in a key, as JSON values: those that differ from their default.
+
+    `always` names, by class, the fields that count at their default, too; `name` always does.
+    """
+    kind, values = type(settings), settings.model_dump(mode="json")
+    for name, field in kind.model_fields.items():
+        value = getattr(settings, name)
+        counts = name == "name" or name in always.get(kind.__name__, set())
+        if not counts and value == field.get_default(call_default_factory=True):
+            del values[name]
+        elif isinstance(value, BaseModel):
+            values[name] = hashed(value, always)
+    return values
 
 
 def read_yaml(text: str) -> dict[Any, Any]:

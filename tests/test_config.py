@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from liif import config
-from liif.config import Experiment, Training
+from liif import config, recipe
+from liif.config import Experiment
 from liif.config_file import merge
+from liif.recipe import Recipe, Training
 from liif.system.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -191,12 +192,12 @@ def test_a_new_field_with_its_default_orphans_no_training(monkeypatch: pytest.Mo
     class Later(Training):
         warmup: int = 0
 
-    class Newer(config.Recipe):
+    class Newer(Recipe):
         train: Later = Later()
         noise: float = 0.0
 
     for new, old in ((Later, "Training"), (Newer, "Recipe")):
-        monkeypatch.setitem(config._FIELDS_OF_0_1_0, new.__name__, config._FIELDS_OF_0_1_0[old])
+        monkeypatch.setitem(recipe._FIELDS_OF_0_1_0, new.__name__, recipe._FIELDS_OF_0_1_0[old])
     assert Newer().key("x") == config.recipe("{}").key("x")
     keys = {Newer().key("x"), Newer(noise=0.1).key("x"), Newer(train=Later(warmup=5)).key("x")}
     assert len(keys) == 3

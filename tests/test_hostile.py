@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 from samples import Folder, photograph
 
-from liif.config import Training
 from liif.data.collection import open_collection
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches
@@ -26,6 +25,7 @@ from liif.inference.plan import Job
 from liif.inference.size import Size
 from liif.inference.upscale import upscale
 from liif.inference.upscaler import open_upscaler
+from liif.recipe import Training
 from liif.system.errors import PictureError, UserError
 
 

@@ -21,7 +21,6 @@ SMALL = {
 # To be split; nothing may be added.
 LARGE = {
     "cli/workflow.py",
-    "config.py",
     "training/group.py",
     "training/train.py",
 }

@@ -11,8 +11,8 @@ from liif.checkpoints.catalog import locate, published_network
 from liif.checkpoints.format import is_safetensors
 from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs, name_of
-from liif.config import Recipe
 from liif.network.build import Architecture
+from liif.recipe import Recipe
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.progress import duration

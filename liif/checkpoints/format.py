@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from liif.config import Recipe
 from liif.network.build import Architecture
+from liif.recipe import Recipe
 from liif.system.errors import UserError
 
 if TYPE_CHECKING:

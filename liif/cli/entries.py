@@ -8,8 +8,9 @@ from typing import Any
 
 from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.checkpoints.outputs import Outputs, name_of
-from liif.config import Recipe, flatten
+from liif.config_file import flatten
 from liif.inference.upscaler import BICUBIC
+from liif.recipe import Recipe
 from liif.system.redact import redact
 from liif.tracking import environment
 from liif.tracking.records import Record

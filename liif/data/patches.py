@@ -17,11 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from liif.config import Training
 from liif.data.pack import Pack
 from liif.images.imresize import imresize
 from liif.images.pixels import RGB8
 from liif.network import coords
+from liif.recipe import Training
 from liif.system.signals import STOP_SIGNALS
 
 LARGEST = "the largest HR patch, patch × scale"

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from liif.checkpoints.outputs import Outputs
-from liif.config import Recipe, flatten
+from liif.config_file import flatten
 from liif.data.pack import Pack
 from liif.data.versions import data_version
+from liif.recipe import Recipe
 from liif.system.project import project
 from liif.tracking import environment
 from liif.tracking.run import DataSet, Run, never_failing

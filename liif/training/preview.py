@@ -7,13 +7,13 @@ import re
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from liif.config import Training
 from liif.data.pack import Pack
 from liif.images.crop import most_detailed_square
 from liif.images.imresize import imresize
 from liif.images.metrics import psnr
 from liif.images.pixels import RGB8
 from liif.network.model import LIIF
+from liif.recipe import Training
 
 _SIDE = 160
 """Side of a panel in pixels; less where the training's patches are smaller."""

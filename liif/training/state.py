@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from liif.checkpoints.format import load_metadata, load_tensors, save_tensors
-from liif.config import flatten
+from liif.config_file import flatten
 from liif.system.errors import UserError
 from liif.system.progress import log
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from liif.config import Training
+from liif.recipe import Training
 from liif.system.progress import duration, log
 
 

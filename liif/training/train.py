@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from liif.checkpoints.outputs import Outputs
-from liif.config import Recipe
 from liif.data.pack import Pack, pack
+from liif.recipe import Recipe
 from liif.system.locks import lock
 from liif.system.progress import log
 from liif.tracking.tracker import NoTracker

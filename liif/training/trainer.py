@@ -20,10 +20,10 @@ import torch
 from liif import RESULTS_VERSION
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.outputs import Outputs, history_csv
-from liif.config import Recipe
 from liif.data.pack import Pack
 from liif.data.patches import LARGEST, TrainingBatches
 from liif.network.build import build, initialise_he
+from liif.recipe import Recipe
 from liif.system import memory
 from liif.system.errors import UserError
 from liif.system.files import atomic_write, write_json, write_text

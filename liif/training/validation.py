@@ -11,11 +11,11 @@ import torch
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs, history_csv
-from liif.config import Recipe
 from liif.data.pack import Pack
 from liif.data.patches import validation_batches
 from liif.images.metrics import psnr_of_error
 from liif.network.model import LIIF, Encoded
+from liif.recipe import Recipe
 from liif.system.files import atomic_write, write_json, write_text
 from liif.system.progress import log
 from liif.training.group import ALONE, Group

@@ -12,8 +12,8 @@ from samples import SMALL, as_the_authors_save
 from liif.checkpoints.catalog import BUNDLED
 from liif.checkpoints.describe import describe
 from liif.checkpoints.format import save_checkpoint
-from liif.config import Recipe
 from liif.network.build import build
+from liif.recipe import Recipe
 from liif.system.errors import UserError
 from liif.system.files import file_sha256, write_json
 

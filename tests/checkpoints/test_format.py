@@ -15,10 +15,10 @@ from liif.checkpoints.catalog import BUNDLED, locate
 from liif.checkpoints.convert import convert_weights
 from liif.checkpoints.format import identity, load_tensors, save_checkpoint, save_tensors
 from liif.checkpoints.load import read_checkpoint
-from liif.config import Recipe
 from liif.network.build import build
 from liif.network.edsr import EDSR, ResidualBlock
 from liif.network.model import LIIF
+from liif.recipe import Recipe
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 

@@ -7,10 +7,10 @@ import torch
 from samples import Folder
 
 from liif import imresize
-from liif.config import Training
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches, collate, training_patch, validation_batches
 from liif.images.pixels import RGB8
+from liif.recipe import Training
 from liif.system.errors import UserError
 
 Make = Callable[..., Training]

@@ -27,9 +27,9 @@ from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.load import load, read_checkpoint
 from liif.checkpoints.outputs import Outputs
 from liif.cli import entries
-from liif.config import Recipe
 from liif.data.pack import pack
 from liif.inference.evaluate import write_tables
+from liif.recipe import Recipe
 from liif.system.errors import UserError
 from liif.tracking.delivery import deliver
 from liif.tracking.store import Store

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from samples import Folder, photograph
 
-from liif.config import Training
 from liif.data.pack import Pack, pack
 from liif.images.crop import most_detailed_square
 from liif.network.model import LIIF
+from liif.recipe import Training
 from liif.training.preview import Preview, side_by_side
 
 

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from liif.config import Training
+from liif.recipe import Training
 from liif.training.throughput import Throughput
 
 

@@ -19,10 +19,10 @@ from samples import SETTINGS, Folder
 from liif.checkpoints.format import load_checkpoint, load_tensors, save_tensors
 from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs
-from liif.config import Recipe
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches
 from liif.network.build import build
+from liif.recipe import Recipe
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.locks import lock
