@@ -94,14 +94,14 @@ def degrade(
 ) -> None:
     """Make LR pictures by MATLAB's bicubic imresize."""
     from liif.data import degrade as stage
-    from liif.data import manifests as buckets
+    from liif.data.manifests import parse_bucket, write_manifest
 
-    part = buckets.parse_bucket(bucket)
+    part = parse_bucket(bucket)
     require_writable(*[place for place in (out, truth, manifest) if place is not None])
     with lock(lock_path(manifest or out), f"degrading to {out}"):
         made = stage.degrade(source, out, scale=scale, crop=crop, truth=truth, bucket=part)
         if manifest is not None:
-            buckets.write_manifest(manifest, made, *[f for f in (out, truth) if f is not None])
+            write_manifest(manifest, made, *[f for f in (out, truth) if f is not None])
 
 
 @app.command(rich_help_panel=STAGES)

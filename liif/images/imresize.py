@@ -1,16 +1,16 @@
 """MATLAB's ``imresize`` with the bicubic kernel, to the last grey level.
 
-The rules, each of which changes pixels when it is broken: the kernel is widened when shrinking
-(antialiasing); the border is symmetric with the edge pixel repeated; the axis with the smaller
-scale comes first, rows before columns when equal; uint8 is rounded half away from zero and
-clipped between the two passes as well as after them; all sums are in float64.
+Breaking any of these rules changes pixels: the kernel is widened when shrinking (antialiasing);
+the border is symmetric with the edge pixel repeated; the axis with the smaller scale comes first,
+rows before columns when equal; uint8 is rounded half away from zero and clipped between the two
+passes as well as after them; all sums are in float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil, isfinite
+from math import ceil
 from typing import Any, overload
 
 import numpy as np
@@ -41,7 +41,7 @@ def resize_matrix(
 ) -> csr_array[np.float64]:
     """The matrix (n_out, n_in) that resizes one axis: ``output = matrix @ input``.
 
-    Sparse, float64, every row sums to 1. Cached, since training asks for the same few hundred.
+    Sparse, float64, every row sums to 1. Cached, since training uses the same few hundred.
     """
     stretch = scale if scale < 1 and antialiasing else 1.0
     width = 4 / stretch
@@ -79,8 +79,8 @@ def imresize(
     image : (H, W) or (H, W, C), uint8, uint16 or floating point in any range; or a PIL picture
         Any picture down to 1×1.
     scale_or_size : float or (rows, cols)
-        A scale for both axes, the output being ceil(scale · size); or the size asked for, in
-        which case each axis has its own scale, out / in.
+        A scale for both axes, for an output of ceil(scale · size); or the output's size, for
+        which each axis has its own scale, out / in.
     antialiasing : bool
         Widen the kernel when shrinking (MATLAB's default).
 
@@ -92,10 +92,10 @@ def imresize(
     Raises
     ------
     TypeError
-        The picture is no array of uint8, uint16 or floating point, and no PIL picture; or scale
-        and size are no numbers.
+        The picture is neither an array of uint8, uint16 or floating point nor a PIL picture; or
+        the scale or size is not a number.
     ValueError
-        A dimension, scale or size that makes no picture.
+        A dimension, scale or size is not positive.
 
     Notes
     -----
@@ -118,13 +118,6 @@ def imresize(
     return pixels.reshape(*sizes, *image.shape[2:]).astype(image.dtype)
 
 
-def output_size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """Rows and columns of a picture of that shape at a scale: ceil(scale · size)."""
-    if not isfinite(scale) or scale <= 0:
-        raise ValueError(f"`scale` (={scale}) must be positive")
-    return ceil(scale * shape[0]), ceil(scale * shape[1])
-
-
 def target_size(
     shape: tuple[int, ...], scale: float | None = None, size: tuple[int, int] | None = None
 ) -> tuple[int, int]:
@@ -135,7 +128,7 @@ def target_size(
     Raises
     ------
     TypeError, ValueError
-        Both or neither are given, they are not numbers, or they are below the picture's size.
+        Both or neither are given, they are not numbers, or the output is below the picture's size.
     """
     if (scale is None) == (size is None):
         raise ValueError("give either `scale` or `size`")
@@ -171,6 +164,8 @@ def _target(
     ):
         or_size = " or two (rows, columns)"
         scale = arguments.number("scale_or_size", scale_or_size, others=or_size)
-        return output_size(shape, scale), (scale, scale)
+        if scale <= 0:
+            raise ValueError(f"`scale` (={scale}) must be positive")
+        return (ceil(scale * shape[0]), ceil(scale * shape[1])), (scale, scale)
     rows, cols = arguments.size("scale_or_size", scale_or_size)
     return (rows, cols), (rows / shape[0], cols / shape[1])

@@ -1,4 +1,4 @@
-"""What a picture's file holds beside its pixels: profile, EXIF, XMP, IPTC, resolution, texts."""
+"""Metadata of pictures: colour profile, EXIF, XMP, IPTC, resolution, texts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 _EXIF, _GPS = int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
-"""Tags with the picture's size, of EXIF's first and second directory."""
+"""Tags of the picture's size, in the first directory and in that of EXIF."""
 _ORIENTATION = 0x0112
 _RESOLUTION, _UNIT, _XMP = (282, 283), 296, 700
-"""TIFF's tags of what is metadata elsewhere."""
+"""TIFF's tags of what other formats keep outside EXIF."""
 _XMP_ORIENTATION = rb'tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>'
 _IPTC_SEGMENT = b"Photoshop 3.0\0"
 _OF_THE_FILE = {
@@ -25,33 +25,33 @@ _OF_THE_FILE = {
     *(296, 297, 317, 320, 322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514),
     *(529, 530, 531, 532, 700, 33723, 34377, 34675),
 }
-"""TIFF tags that tell how the pixels lie in the file, or that are carried apart (700 and on)."""
+"""TIFF's tags of the pixels' layout, and of what is kept outside EXIF (700 and on)."""
 _BROKEN = (SyntaxError, ValueError, KeyError, TypeError, OSError, OverflowError, struct.error)
-"""What Pillow raises for EXIF that is damaged."""
+"""What Pillow raises for damaged EXIF."""
 _TEXTS = 1 << 20
-"""Characters that a picture's texts may have; longer ones are left behind."""
+"""Characters of a text; longer ones are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What travels with a picture from file to file, as far as formats can hold it."""
+    """Metadata that output files keep, as far as their format can hold it."""
 
     icc: bytes | None = None
-    """The colour profile, of the colours that the pixels have."""
+    """The colour profile of the pixels."""
     exif: bytes | None = None
-    """EXIF with its prefix, without orientation and preview."""
+    """With its prefix; without orientation and preview."""
     xmp: bytes | None = None
     iptc: bytes | None = None
-    """The JPEG segment that holds it (APP13's content)."""
+    """Content of JPEG's segment APP13."""
     dpi: tuple[float, float] | None = None
-    """Pixels for each inch, horizontally and vertically."""
+    """Pixels per inch, horizontally and vertically."""
     text: dict[str, str] = field(default_factory=dict)
-    """PNG's texts; `Comment` is JPEG's comment too."""
+    """PNG's texts; `Comment` is also JPEG's comment."""
     png: tuple[tuple[bytes, bytes], ...] = ()
-    """PNG's chunks that say which colours its values are, each with its name."""
+    """Names and contents of PNG's chunks that define the colours of its values."""
 
     def tags(self) -> Image.Exif:
-        """EXIF to read from."""
+        """EXIF, parsed."""
         exif = Image.Exif()
         if self.exif is not None:
             exif.load(self.exif)
@@ -59,7 +59,7 @@ class Metadata:
 
 
 def orientation(image: Image.Image) -> int:
-    """How EXIF says that the picture is to be turned, 1 to 8."""
+    """EXIF's orientation, 1 to 8."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except _BROKEN:
@@ -68,7 +68,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Pixels (H, W, C) upright, by EXIF's number."""
+    """Pixels (H, W, C) turned upright, from EXIF's orientation."""
     if orientation >= 5:  # rows and columns are exchanged
         pixels = np.swapaxes(pixels, 0, 1)
     if orientation in (3, 4, 7, 8):
@@ -81,25 +81,29 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 def of(
     image: Image.Image, *, icc: bytes | None, png: tuple[tuple[bytes, bytes], ...] = ()
 ) -> Metadata:
-    """The metadata of a picture that is loaded, for when it has been turned upright.
+    """The metadata of a loaded picture, for when it has been turned upright.
 
     Parameters
     ----------
     icc
-        Its profile, where that still holds.
+        Its colour profile, if it fits the pixels.
     png
-        What `png_colours` found.
+        The chunks that `png_colours` finds.
     """
     dpi, xmp = image.info.get("dpi"), image.info.get("xmp")
     if image.format == "TIFF" and _RESOLUTION[0] not in getattr(image, "tag_v2", {}):
-        dpi = None  # Pillow makes it 1 where the file says nothing
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
+        dpi = None  # Pillow's default is 1
+    try:
+        exif = _bytes(image.getexif(), whole_file=image.format == "TIFF")
+    except _BROKEN:
+        exif = None  # damaged EXIF is no reason to refuse the picture
+    segments = getattr(image, "applist", ())
+    iptc = (bytes(c) for name, c in segments if name == "APP13" and c.startswith(_IPTC_SEGMENT))
     return Metadata(
         icc=icc,
-        exif=_exif(image),
-        xmp=re.sub(_XMP_ORIENTATION, b"", xmp) if xmp else None,
-        iptc=_iptc(image),
+        exif=exif,
+        xmp=_upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
+        iptc=next(iptc, None),
         dpi=_valid((float(dpi[0]), float(dpi[1]))) if dpi else None,
         text=_texts(image),
         png=png,
@@ -109,35 +113,26 @@ def of(
 def of_tiff(data: bytes, *, icc: bytes | None) -> tuple[int, Metadata]:
     """Orientation and metadata of a TIFF file that Pillow cannot open, from its tags.
 
-    Of one above 4 GB (BigTIFF), whose directories Pillow's EXIF does not read, there is only the
-    profile.
+    Of a BigTIFF, whose directories Pillow's EXIF cannot read, only the profile.
     """
     exif = Image.Exif()
     try:
         exif.load(data)
-        turn, xmp = exif.get(_ORIENTATION, 1), exif.get(_XMP)
-        dpi = _dpi(exif)
+        turn, xmp, dpi = exif.get(_ORIENTATION, 1), exif.get(_XMP), _dpi(exif)
         _read_directories(exif)
     except _BROKEN:
         return 1, Metadata(icc=icc)
-    about = Metadata(
-        icc=icc,
-        exif=_bytes(exif, whole_file=True),
-        xmp=re.sub(_XMP_ORIENTATION, b"", xmp) if isinstance(xmp, bytes) else None,
-        dpi=dpi,
-    )
+    xmp = _upright_xmp(xmp) if isinstance(xmp, bytes) else None
+    about = Metadata(icc=icc, exif=_bytes(exif, whole_file=True), xmp=xmp, dpi=dpi)
     return (turn if turn in range(1, 9) else 1), about
 
 
-def _read_directories(exif: Image.Exif) -> None:
-    """Read the directories of EXIF and GPS, whose offsets hold in this file alone."""
-    for directory in (_EXIF, _GPS):
-        if directory in exif:
-            exif.get_ifd(directory)
+def _upright_xmp(xmp: bytes | None) -> bytes | None:
+    return re.sub(_XMP_ORIENTATION, b"", xmp) if xmp else None
 
 
 def _dpi(exif: Image.Exif) -> tuple[float, float] | None:
-    """TIFF's resolution, for each inch; None where it has no unit."""
+    """TIFF's resolution in pixels per inch; None where it has no unit."""
     unit = {2: 1.0, 3: 2.54}.get(exif.get(_UNIT, 2))
     across, down = (exif.get(tag) for tag in _RESOLUTION)
     numbers = (int, float, TiffImagePlugin.IFDRational)
@@ -150,15 +145,15 @@ def _valid(dpi: tuple[float, float]) -> tuple[float, float] | None:
     return dpi if all(0 < d < inf for d in dpi) else None
 
 
-def _exif(image: Image.Image) -> bytes | None:
-    try:
-        return _bytes(image.getexif(), whole_file=image.format == "TIFF")
-    except _BROKEN:
-        return None  # damaged EXIF is no reason to refuse the picture
+def _read_directories(exif: Image.Exif) -> None:
+    """Read the directories of EXIF and GPS, whose offsets hold in this file alone."""
+    for directory in (_EXIF, _GPS):
+        if directory in exif:
+            exif.get_ifd(directory)
 
 
 def _bytes(exif: Image.Exif, *, whole_file: bool) -> bytes | None:
-    """EXIF for another file; of a TIFF it is what the whole file has."""
+    """EXIF for another file; that of a TIFF holds all tags of the file."""
     try:
         for tag in (_ORIENTATION, *(_OF_THE_FILE if whole_file else ())):
             exif.pop(tag, None)
@@ -171,7 +166,7 @@ def _bytes(exif: Image.Exif, *, whole_file: bool) -> bytes | None:
 
 
 def resized(metadata: Metadata, size: tuple[int, int]) -> Metadata:
-    """The same with the new size (rows, cols) where EXIF tells one."""
+    """The metadata with the new size (rows, cols), where EXIF has one."""
     if metadata.exif is None:
         return metadata
     try:
@@ -185,13 +180,6 @@ def resized(metadata: Metadata, size: tuple[int, int]) -> Metadata:
     except _BROKEN:
         return metadata
     return replace(metadata, exif=data)
-
-
-def _iptc(image: Image.Image) -> bytes | None:
-    for marker, content in getattr(image, "applist", ()):
-        if marker == "APP13" and content.startswith(_IPTC_SEGMENT):
-            return bytes(content)
-    return None
 
 
 def _texts(image: Image.Image) -> dict[str, str]:

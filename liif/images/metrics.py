@@ -1,4 +1,4 @@
-"""PSNR and SSIM, with the channel and the border said explicitly.
+"""PSNR and SSIM, with explicit channel and border.
 
 DIV2K's convention: channel "rgb", border scale + 6. The benchmarks' (Set5, Set14, B100,
 Urban100): channel "y", border scale.
@@ -20,13 +20,13 @@ Channel = Literal["rgb", "y"]
 Border = int | Literal["scale", "scale+6"]
 
 _LUMA = np.array([65.738, 129.057, 25.064]) / 256
-"""Of RGB, as the published evaluations of LIIF and its peers have it."""
+"""Weights of RGB, as in the published evaluations of LIIF and its peers."""
 _WINDOW = 11
 """Side of SSIM's Gaussian window."""
 
 
 class Quality(NamedTuple):
-    """How near a picture is to the truth."""
+    """Similarity of a picture to its reference."""
 
     psnr: float
     """In dB; infinite for equal pictures."""
@@ -35,14 +35,14 @@ class Quality(NamedTuple):
 
 
 def parse_channel(text: str) -> Channel:
-    """A channel by its name."""
+    """The channel of that name."""
     if text not in ("rgb", "y"):
         raise UserError(f"channel `{text}` must be rgb or y")
     return cast(Channel, text)
 
 
 def parse_border(text: str) -> Border:
-    """A border by its name or its width."""
+    """The border of that name or width."""
     if text in ("scale", "scale+6"):
         return cast(Border, text)
     if not text.isdecimal():
@@ -58,7 +58,7 @@ def border_width(border: Border, scale: float) -> int:
 
 
 def quality(truth: Pixels, picture: Pixels, *, channel: Channel, border: int) -> Quality:
-    """PSNR and SSIM of a picture against the truth.
+    """PSNR and SSIM of a picture against its reference.
 
     Parameters
     ----------

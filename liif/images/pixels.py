@@ -32,7 +32,7 @@ def image_array(image: object, *, channels: int | None = None) -> NDArray[Any]:
     TypeError
         Not an array of uint8, uint16 or floating point.
     ValueError
-        The shape is not that of a picture.
+        Not the shape of a picture.
     """
     if not isinstance(image, np.ndarray):
         raise TypeError(
@@ -55,7 +55,7 @@ def channels_of(image: Image.Image) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        The mode is of no such kind: CMYK, LAB, HSV, 32 bits.
+        The mode is another: CMYK, LAB, HSV, 32 bits.
     """
     scale_transparency(image)
     if image.mode.startswith("I;16"):
@@ -75,10 +75,9 @@ def channels_of(image: Image.Image) -> NDArray[Any]:
 
 
 def scale_transparency(image: Image.Image) -> None:
-    """Put right which grey of a PNG of 2 or 4 bits is transparent, before it is loaded.
+    """Scale the transparent grey of a PNG of 2 or 4 bits to 8 bits, before it is loaded.
 
-    Pillow scales the pixels to 8 bits and leaves this value as it is in the file; once the
-    pixels are there, nothing tells how many bits they had.
+    Pillow scales only the pixels, and forgets how many bits they had.
     """
     value, tiles = image.info.get("transparency"), getattr(image, "tile", None)
     if image.format != "PNG" or not isinstance(value, int) or not tiles:
@@ -86,18 +85,18 @@ def scale_transparency(image: Image.Image) -> None:
     factor = {"L;2": 85, "L;4": 17}.get(tiles[0].args)
     if factor is not None:
         image.info["transparency"] = min(255, value * factor)
-        image.load()  # so that it is not done twice
+        image.load()  # lest it be scaled twice
 
 
 def like(image: Image.Image, channels: NDArray[Any]) -> Image.Image:
-    """A PIL picture of these channels, with what else the other one holds (profile, EXIF …)."""
+    """A PIL picture of these channels, with the other picture's profile, EXIF and the like."""
     made = to_image(channels)
     made.info = {k: v for k, v in image.info.items() if k != "transparency"}
     return made
 
 
 def to_image(channels: NDArray[Any]) -> Image.Image:
-    """A PIL picture from (H, W, C); of 16 bits only grey."""
+    """A PIL picture of (H, W, C); with 16 bits only grey."""
     return Image.fromarray(channels[..., 0] if channels.shape[2] == 1 else channels)
 
 

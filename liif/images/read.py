@@ -1,4 +1,4 @@
-"""Reading pictures of any kind, and writing the workflow's PNGs."""
+"""Reading pictures of any kind."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from liif.images.png import png_colours
 from liif.system.errors import PictureError, UserError
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
-"""Endings of files that count as pictures."""
+"""File endings of pictures."""
 
 MAX_PIXELS = 250_000_000
-"""Above this a picture is taken for a bomb: a small file that fills all memory."""
+"""Larger pictures are refused as decompression bombs: small files that fill all memory."""
 MAX_PIXELS_VARIABLE = "LIIF_MAX_PIXELS"
-"""The variable that sets another number."""
+"""The environment variable that sets another number."""
 
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError),
@@ -38,13 +38,13 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it is to be seen: its orientation applied."""
+    """A picture, turned upright."""
 
     pixels: NDArray[Any]
     """(H, W, C) uint8 or uint16; C is 1 for grey, 2 with alpha, 3 for RGB, 4 with alpha."""
     metadata: Metadata = field(default_factory=Metadata)
     frames: int = 1
-    """How many pictures the file has, of which this is the first."""
+    """Number of pictures in the file, of which this is the first."""
 
     @property
     def rgb(self) -> RGB8:
@@ -66,15 +66,20 @@ def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def read_picture(source: Path | BytesIO, name: str | None = None) -> Picture:
-    """Read a picture of any kind that Pillow knows, and those of 16 bits a channel.
+    """Read a picture of any kind that Pillow knows, with up to 16 bits a channel.
 
-    A palette becomes RGB; CMYK and LAB are converted to sRGB, by the file's profile.
+    Palettes become RGB; CMYK and LAB are converted to sRGB, by the file's profile.
+
+    Parameters
+    ----------
+    name
+        The picture's name in messages.
 
     Raises
     ------
     PictureError
-        The file is missing, no picture, cut short or damaged, or has values whose range is not
-        known (32 bits); `name` is what it is called.
+        The file is missing, no picture, cut short or damaged, or of 32 bits, whose range is
+        unknown.
     """
     name, limit = name or str(source), max_pixels()
     try:
@@ -101,16 +106,15 @@ def read_picture(source: Path | BytesIO, name: str | None = None) -> Picture:
 
 
 def max_bytes() -> int:
-    """Above so many bytes a file cannot be a picture of few enough pixels.
+    """Size of the largest file that can hold a picture of `max_pixels`.
 
-    That many pixels of four channels of 16 bits, not compressed, with as much metadata as the
-    formats hold.
+    Four uncompressed channels of 16 bits, and 64 MiB of metadata.
     """
     return 8 * max_pixels() + (64 << 20)
 
 
 def max_pixels() -> int:
-    """Above so many pixels a picture is refused."""
+    """The largest number of pixels that a picture may have."""
     text = os.environ.get(MAX_PIXELS_VARIABLE, str(MAX_PIXELS))
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"{MAX_PIXELS_VARIABLE} (={text}) must be a number of pixels")
@@ -136,7 +140,7 @@ _OPENING = Lock()
 
 def _convert(image: Image.Image, data: bytes) -> Picture:
     scale_transparency(image)
-    # Asked before Pillow, in loading a TIFF, turns it upright and forgets that it did.
+    # Read before Pillow, in loading a TIFF, turns it upright and drops the tag.
     turn = metadata.orientation(image) if image.format == "TIFF" else 1
     image.load()
     icc = image.info.get("icc_profile")
@@ -155,25 +159,21 @@ def _convert(image: Image.Image, data: bytes) -> Picture:
 
 
 def _fitting(icc: bytes | None, pixels: NDArray[Any]) -> bytes | None:
-    """The profile, unless it is of values that are gone, or of others than these."""
+    """The profile, if it fits these channels."""
     space = b"GRAY" if pixels.shape[2] <= 2 else b"RGB "
     return icc if icc is not None and icc[16:20] == space else None
 
 
 def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """CMYK or LAB by its profile; CMYK without one by the plain complement."""
-    srgb = ImageCms.createProfile("sRGB")
+    """Convert CMYK or LAB by its profile; CMYK without one by the plain complement."""
+    if icc is None and image.mode != "LAB":
+        return image.convert("RGB")
     try:
-        if image.mode == "LAB":
-            source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        elif icc is None:
-            return image.convert("RGB")
-        else:
-            source = ImageCms.ImageCmsProfile(BytesIO(icc))
+        lab = image.mode == "LAB"
         converted = ImageCms.profileToProfile(
             image,
-            source,
-            srgb,
+            ImageCms.createProfile("LAB") if lab else ImageCms.ImageCmsProfile(BytesIO(icc or b"")),
+            ImageCms.createProfile("sRGB"),
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             outputMode="RGB",
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,

@@ -1,8 +1,10 @@
-"""Pixels of 16 bits a channel, of which Pillow keeps 8 where there is more than grey."""
+"""Reading 16 bits a channel, of which Pillow keeps 8 where there is more than grey."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -17,13 +19,13 @@ _GREY, _WHITE_IS_ZERO, _RGB = 1, 0, 2
 _ICC = 34675
 """TIFF's tag of a colour profile."""
 _BROKEN = (RuntimeError, ValueError, IndexError, KeyError, TypeError, struct.error)
-"""What tifffile raises for damaged files, beside its own."""
+"""What tifffile raises for damaged files, besides its own errors."""
 _PREMULTIPLIED = 1
 """TIFF's kind of extra sample."""
 
 
 class Unknown(NamedTuple):
-    """A picture that Pillow does not know, as it lies in its file."""
+    """A picture that Pillow cannot read, as stored."""
 
     pixels: NDArray[np.uint16]
     """(H, W, C), not turned upright."""
@@ -32,16 +34,16 @@ class Unknown(NamedTuple):
 
 
 def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | None:
-    """(H, W, C) uint16 of a picture whose file has 16 bits a channel; None of all others.
+    """(H, W, C) uint16 of a picture whose file has 16 bits a channel; None for others.
 
     Parameters
     ----------
     image
-        The picture as Pillow loaded it: a TIFF upright, all others as they lie in the file.
+        The picture as Pillow loaded it: a TIFF upright, all others as stored.
     data
         Its file.
     turn
-        A TIFF's orientation, 1 to 8, from before it was loaded.
+        A TIFF's orientation, 1 to 8, read before it was loaded.
 
     Raises
     ------
@@ -50,10 +52,22 @@ def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | Non
     """
     if image.format == "PPM" and image.mode == "I":  # grey of more than 8 bits, scaled to 16
         return np.asarray(image).astype(np.uint16)[..., None]
+    tags: Any = getattr(image, "tag_v2", {})
     if image.format == "PNG" and data[24:25] == b"\x10":
-        pixels = _png(data)
-    elif image.format == "TIFF" and _bits(image) == {16} and _is_plain(image):
-        pixels = turned(_tiff(data), turn)  # as Pillow has turned its own
+        from imagecodecs import PngError, png_decode
+
+        try:
+            pixels = np.asarray(png_decode(data))
+        except PngError as error:
+            raise ValueError(str(error)) from None
+    elif (
+        image.format == "TIFF"
+        and set(tags.get(258, ())) == {16}
+        and tags.get(262) in (_GREY, _WHITE_IS_ZERO, _RGB)
+        and set(tags.get(339, (1,))) == {1}  # unsigned integers
+    ):
+        with _tiff(data) as file:
+            pixels = turned(_pixels(file.pages.first), turn)  # as Pillow has turned its own
     elif image.mode.startswith("I;16"):
         pixels = np.asarray(image).astype(np.uint16)
     else:
@@ -65,66 +79,43 @@ def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | Non
     return pixels
 
 
-def _png(data: bytes) -> NDArray[np.uint16]:
-    from imagecodecs import PngError, png_decode
-
-    try:
-        pixels: NDArray[np.uint16] = np.asarray(png_decode(data))
-    except PngError as error:
-        raise ValueError(str(error)) from None
-    return pixels
-
-
-def _bits(image: Image.Image) -> set[int]:
-    tags: Any = getattr(image, "tag_v2", {})
-    return set(tags.get(258, ()))
-
-
-def _is_plain(image: Image.Image) -> bool:
-    """Grey or RGB, as unsigned integers."""
-    tags: Any = getattr(image, "tag_v2", {})
-    kinds = set(tags.get(339, (1,)))
-    return tags.get(262) in (_GREY, _WHITE_IS_ZERO, _RGB) and kinds == {1}
-
-
 def read_unknown(data: bytes, max_pixels: int) -> Unknown | None:
-    """A TIFF of 16 bits that Pillow does not know, such as grey with transparency.
+    """A TIFF of 16 bits that Pillow cannot read, such as grey with transparency.
 
     Raises
     ------
     ValueError
         It is damaged.
     """
-    import tifffile
-
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
-    try:
-        with tifffile.TiffFile(BytesIO(data)) as file:
-            page = file.pages.first
-            known = page.dtype == np.uint16 and int(page.photometric) in (_GREY, _WHITE_IS_ZERO)
-            if not known:
-                return None
-            if page.imagewidth * page.imagelength > max_pixels:
-                raise Image.DecompressionBombError
-            profile, frames = page.tags.valueof(_ICC), len(file.pages)
-    except (tifffile.TiffFileError, *_BROKEN) as error:
-        raise ValueError(str(error)) from None
-    return Unknown(_tiff(data), profile if isinstance(profile, bytes) else None, frames)
+    with _tiff(data) as file:
+        page = file.pages.first
+        if page.dtype != np.uint16 or int(page.photometric) not in (_GREY, _WHITE_IS_ZERO):
+            return None
+        if page.imagewidth * page.imagelength > max_pixels:
+            raise Image.DecompressionBombError
+        profile, frames = page.tags.valueof(_ICC), len(file.pages)
+        return Unknown(_pixels(page), profile if isinstance(profile, bytes) else None, frames)
 
 
-def _tiff(data: bytes) -> NDArray[np.uint16]:
+@contextmanager
+def _tiff(data: bytes) -> Iterator[Any]:
+    """The file opened by tifffile, whose errors within the block become a ValueError."""
     import tifffile
 
     try:
         with tifffile.TiffFile(BytesIO(data)) as file:
-            page = file.pages.first
-            pixels = np.asarray(page.asarray())
-            separate = int(page.planarconfig) == 2 and pixels.ndim == 3
-            kind, extra = int(page.photometric), [int(e) for e in page.extrasamples]
+            yield file
     except (tifffile.TiffFileError, *_BROKEN) as error:
         raise ValueError(str(error)) from None
-    if separate:
+
+
+def _pixels(page: Any) -> NDArray[np.uint16]:
+    """(H, W, C) of a page: white is 65535, and colours are not multiplied by transparency."""
+    pixels = np.asarray(page.asarray())
+    kind, extra = int(page.photometric), [int(e) for e in page.extrasamples]
+    if int(page.planarconfig) == 2 and pixels.ndim == 3:  # plane by plane
         pixels = np.moveaxis(pixels, 0, 2)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -1,4 +1,4 @@
-"""Writing pictures of any size as PNG, JPEG, WebP, TIFF or BMP, with their metadata."""
+"""Writing pictures as PNG, JPEG, WebP, TIFF or BMP, with their metadata."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ FORMATS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-"""What can be written, by the file's ending."""
+"""Formats that can be written, by file ending."""
 
 _LONGEST = {"JPEG": 65535, "WebP": 16383}
+"""Pixels a side."""
 _DEEP = {"PNG", "TIFF"}
 """Formats of 16 bits."""
 _TRANSPARENT = {"PNG", "WebP", "TIFF"}
@@ -42,7 +43,7 @@ def format_of(path: Path) -> str:
     Raises
     ------
     PictureError
-        None is written under such an ending.
+        No format has this ending.
     """
     try:
         return FORMATS[path.suffix.lower()]
@@ -52,8 +53,13 @@ def format_of(path: Path) -> str:
         ) from None
 
 
-def check(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-    """Refuse what the format or the memory cannot hold, before the work is done."""
+def check(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[str]:
+    """Refuse a picture that the format or the memory cannot hold, before any work.
+
+    Returns
+    -------
+    What the format loses of the pixels.
+    """
     kind = format_of(path)
     height, width, channels = shape
     if max(height, width) > _LONGEST.get(kind, 1 << 30):
@@ -61,23 +67,18 @@ def check(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None
             f"{path}: {width}x{height} is more than {kind} can hold ({_LONGEST[kind]} pixels a "
             "side); write .png or .tif"
         )
-    # Beside the pixels, Pillow's own copy, which is of four bytes a pixel.
+    # The pixels, and Pillow's own copy with four bytes a pixel.
     needed = height * width * (channels * dtype.itemsize + 4)
     if kind != "TIFF" and needed > (have := memory.available()):
         raise PictureError(
             f"{path}: {width}x{height} takes {needed / 1e9:.1f} GB of memory as {kind}, "
-            f"{have / 1e9:.1f} are free; write .tif, which needs a band at a time"
+            f"{have / 1e9:.1f} are free; write .tif, which needs one band at a time"
         )
-
-
-def losses(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list[str]:
-    """What the format cannot keep of a picture's pixels."""
-    kind = format_of(path)
     lost = []
-    if shape[2] in (2, 4) and kind not in _TRANSPARENT:
-        lost.append(f"{kind} has no transparency; it is laid on white")
+    if channels in (2, 4) and kind not in _TRANSPARENT:
+        lost.append(f"{kind} has no transparency; the picture is laid on white")
     if dtype == np.uint16 and kind not in _DEEP:
-        lost.append(f"{kind} has 8 bits; 16 are reduced to them")
+        lost.append(f"{kind} has 8 bits; the picture's 16 are reduced")
     return lost
 
 
@@ -101,10 +102,10 @@ def write(
         The format cannot hold the picture.
     """
     kind, channels, dtype = format_of(path), picture.shape[2], picture.dtype
-    metadata = replace(picture.metadata, text={**picture.metadata.text, **(text or {})})
-    metadata, lost = _fitting_metadata(metadata, kind, np.zeros((1, 1, channels), dtype))
+    metadata, lost = _fitting_metadata(picture.metadata, kind, np.zeros((1, 1, channels), dtype))
     if lost:
         log(f"{path}: {kind} cannot hold the picture's {', '.join(lost)}; left out")
+    metadata = replace(metadata, text={**metadata.text, **(text or {})})
     with atomic_write(path) as part, part.open("w+b") as file:
         try:
             if kind == "TIFF":

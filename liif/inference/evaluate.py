@@ -1,4 +1,4 @@
-"""Evaluation: pictures against the truth → PSNR and SSIM, for each picture and on average."""
+"""Evaluation: PSNR and SSIM of upscaled pictures, for each picture and on average."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from itertools import groupby
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from liif.config import Border, Channel
 from liif.data.collection import Collection, open_collection
 from liif.data.manifests import bucket_files
-from liif.images.metrics import Quality, border_width, quality
+from liif.images.metrics import Border, Channel, Quality, border_width, quality
 from liif.images.pixels import RGB8, Pixels
 from liif.inference.upscaler import Upscaler
 from liif.system.errors import UserError
@@ -21,7 +21,7 @@ from liif.system.files import write_json, write_text
 from liif.system.progress import Progress
 
 Result = dict[str, Any]
-"""What `evaluate` returns and the JSON files hold."""
+"""Return value of `evaluate` and content of the JSON files."""
 
 
 def evaluate(
@@ -37,30 +37,30 @@ def evaluate(
     set_name: str = "set",
     names: Iterable[str] | None = None,
 ) -> Result:
-    """Measure a model on pairs of HR and LR pictures, or pictures that are enlarged already.
+    """Measure an upscaler on pairs of HR and LR pictures, or pictures upscaled before.
 
     Parameters
     ----------
     hr, lr, sr
-        Folders or archives. Give `lr` with an upscaler, or `sr`. LR and SR pictures are named as
-        the HR ones, or with the benchmarks' suffix (`babyx4` for `baby`).
+        Folders or archives; either `lr` and an upscaler, or `sr`. LR and SR pictures have the
+        names of the HR ones, or those with the benchmarks' suffix (`babyx4` for `baby`).
     scale
         HR is cropped (top left kept) to `scale` times the LR size.
     channel, border
         "rgb" and "scale+6" are DIV2K's convention, "y" and "scale" the benchmarks'.
     names
-        Only these; all that `hr` has when not given.
+        Only these; all of `hr` by default.
 
     Returns
     -------
     {"model", "set", "scale", "channel", "border", "psnr", "ssim", "pictures": {name: {"psnr",
-    "ssim"}}}. The average PSNR is that of the pictures' PSNRs. A model's output is clipped but
-    not rounded to grey levels. PSNR is null for equal pictures, SSIM for very small ones.
+    "ssim"}}}. The average PSNR is the mean of the pictures' PSNRs. A model's output is clipped
+    but not rounded to levels. PSNR is null for equal pictures, SSIM for very small ones.
 
     Raises
     ------
     UserError
-        A picture that is missing, unreadable or of the wrong size.
+        A picture is missing, unreadable or of the wrong size.
     """
     chosen = None if names is None else sorted(names)
     width = border_width(border, scale)
@@ -68,23 +68,24 @@ def evaluate(
     if chosen == []:  # an empty bucket, whose folder may not even exist
         return {**head, "psnr": None, "ssim": None, "pictures": {}}
     truths = open_collection(hr)
-    others = open_collection(sr if sr is not None else _given(lr))
+    if (other := sr or lr) is None or (sr is None and upscaler is None):
+        raise ValueError("give either `lr` with an upscaler, or `sr`")
+    others = open_collection(other)
     chosen = chosen or truths.names
     progress = Progress(
         f"evaluating {model} on {set_name} ×{scale:g}", len(chosen), unit="pictures"
     )
     pictures: dict[str, Quality] = {}
     for name in chosen:
-        other = others.read(_partner(name, others, scale))
+        picture: Pixels = others.read(_partner(name, others, scale))
         truth = truths.read(name)
         try:
-            if sr is None:
-                assert upscaler is not None
-                truth = _crop(truth, other, scale)
-                other_big: Pixels = upscaler.to_size(other, truth.shape[:2])
+            if upscaler is None or sr is not None:
+                truth, picture = _common(truth, picture, scale)
             else:
-                truth, other_big = _common(truth, other, scale)
-            pictures[name] = quality(truth, other_big, channel=channel, border=width)
+                truth = _crop(truth, picture, scale)
+                picture = upscaler.to_size(picture, truth.shape[:2])
+            pictures[name] = quality(truth, picture, channel=channel, border=width)
         except ValueError as error:
             raise UserError(f"{truths.label(name)}: {error}") from None
         progress.advance()
@@ -95,14 +96,8 @@ def evaluate(
     }
 
 
-def _given(lr: Path | None) -> Path:
-    if lr is None:
-        raise ValueError("give either `lr` with an upscaler, or `sr`")
-    return lr
-
-
 def _partner(name: str, others: Collection, scale: float) -> str:
-    """The name of the LR or SR picture of a truth."""
+    """The name of the LR or SR picture of an HR one."""
     for candidate in (name, f"{name}x{scale:g}"):
         if candidate in others.names:
             return candidate
@@ -110,18 +105,18 @@ def _partner(name: str, others: Collection, scale: float) -> str:
 
 
 def _common(truth: RGB8, sr: RGB8, scale: float) -> tuple[RGB8, RGB8]:
-    """What both show; sizes may differ by less than an LR pixel, as fractional scales bring."""
-    if any(abs(a - b) >= scale for a, b in zip(truth.shape[:2], sr.shape[:2], strict=True)):
+    """The common part; with fractional scales, sizes may differ by less than an LR pixel."""
+    (h, w), (rows, cols) = truth.shape[:2], sr.shape[:2]
+    if max(abs(h - rows), abs(w - cols)) >= scale:
         raise ValueError(
-            f"is {truth.shape[0]}×{truth.shape[1]}, the enlarged picture {sr.shape[0]}×"
-            f"{sr.shape[1]}: not the same picture at scale {scale:g}"
+            f"is {h}×{w}, the upscaled picture {rows}×{cols}: not the same picture at scale "
+            f"{scale:g}"
         )
-    rows, cols = (min(a, b) for a, b in zip(truth.shape[:2], sr.shape[:2], strict=True))
-    return truth[:rows, :cols], sr[:rows, :cols]
+    return truth[:rows, :cols], sr[:h, :w]
 
 
 def _crop(truth: RGB8, lr: RGB8, scale: float) -> RGB8:
-    """The part of the truth that the LR picture shows."""
+    """The part of the HR picture that the LR picture shows."""
     sizes = []
     for have, small in zip(truth.shape[:2], lr.shape[:2], strict=True):
         want = round(small * scale) if float(scale).is_integer() else have
@@ -149,9 +144,9 @@ def _json(psnr: float, ssim: float | None) -> dict[str, float | None]:
 
 
 def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
-    """Results of several jobs, the buckets of one (model, set, scale) put together.
+    """Join the results of several jobs, with the buckets of one (model, set, scale) in one.
 
-    A part is a file, or a folder of so many buckets, 0.json and so on.
+    A part is a file, or a folder of `count` buckets: 0.json and so on.
     """
     merged: dict[tuple[str, str, float], Result] = {}
     for path in bucket_files(parts, count):
@@ -161,7 +156,7 @@ def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
             whole = merged.setdefault(key, part)
             whole["pictures"] |= part["pictures"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: is no evaluation; delete it and run the same again") from None
+            raise UserError(f"{path}: is no evaluation; delete it and rerun the command") from None
     for whole in merged.values():
         pictures = whole["pictures"] = dict(sorted(whole["pictures"].items()))
         whole |= _average(
@@ -175,10 +170,8 @@ def write_tables(
 ) -> None:
     """Write `metrics/<model>.json` for each model, one CSV table of all, and a summary."""
     for model in {r["model"]: None for r in results}:
-        write_json(
-            metrics / f"{model}.json",
-            {"model": model, "results": [r for r in results if r["model"] == model]},
-        )
+        own = [r for r in results if r["model"] == model]
+        write_json(metrics / f"{model}.json", {"model": model, "results": own})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["set", "scale", "model", "pictures", "psnr", "ssim"])
@@ -199,26 +192,25 @@ def _figures(result: Result) -> list[str]:
 
 
 def _ordered(results: list[Result]) -> list[Result]:
-    """By set and scale; the models as they came."""
-    return sorted(results, key=lambda r: (r["set"], r["scale"]))
+    """By set and scale; models stay in their order."""
+    return sorted(results, key=_set_and_scale)
+
+
+def _set_and_scale(result: Result) -> tuple[str, float]:
+    return result["set"], result["scale"]
 
 
 def print_table(results: list[Result]) -> None:
-    """Print results for people."""
+    """Print results as a table."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table()
-    for column in ("set", "scale", "model"):
-        table.add_column(column)
-    for column in ("pictures", "PSNR (dB)", "SSIM"):
-        table.add_column(column, justify="right")
-    before = None
-    for r in _ordered(results):
-        here = (r["set"], f"×{r['scale']:g}")
-        if before is not None and here != before:
-            table.add_section()
-        shown = here if here != before else ("", "")
-        table.add_row(*shown, r["model"], str(len(r["pictures"])), *_figures(r))
-        before = here
+    numbers = [Column(name, justify="right") for name in ("pictures", "PSNR (dB)", "SSIM")]
+    table = Table("set", "scale", "model", *numbers)
+    for key, group in groupby(_ordered(results), _set_and_scale):
+        head = (key[0], f"×{key[1]:g}")
+        for r in group:
+            table.add_row(*head, r["model"], str(len(r["pictures"])), *_figures(r))
+            head = ("", "")
+        table.add_section()
     Console().print(table)

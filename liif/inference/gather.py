@@ -7,28 +7,24 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from liif.data import manifests as buckets
-from liif.data.manifests import Manifest
+from liif.data.manifests import Manifest, bucket_files, read_manifests
 from liif.system.errors import UserError
 from liif.system.files import atomic_write
 
 
 def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manifest]:
-    """Manifests named MODEL/BUCKET.json (or folders of so many), put together for each model."""
+    """Join manifests MODEL/BUCKET.json (or folders of so many buckets) to one for each model."""
     by_model: dict[str, list[Path]] = {}
-    for path in buckets.bucket_files(paths, count):
+    for path in bucket_files(paths, count):
         by_model.setdefault(path.parent.name, []).append(path)
-    return {model: buckets.read_manifests(found) for model, found in by_model.items()}
+    return {model: read_manifests(found) for model, found in by_model.items()}
 
 
 def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:
-    """Put the pictures of several models side by side: `out/<model>/<name>.png`, by hard links.
-
-    `out` is replaced whole.
-    """
-    strange = [p for p in out.rglob("*") if p.is_file() and p.suffix != ".png"]
-    if strange:
-        raise UserError(f"{out}: would be replaced, but holds {strange[0]}; give another folder")
+    """Link `upscaled/<model>/<name>.png` as `out/<model>/<name>.png`; `out` is replaced whole."""
+    foreign = [p for p in out.rglob("*") if p.is_file() and p.suffix != ".png"]
+    if foreign:
+        raise UserError(f"{out}: would be replaced, but holds {foreign[0]}; give another folder")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:

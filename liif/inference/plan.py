@@ -55,17 +55,11 @@ class Task(NamedTuple):
 
     pictures: Collection
     name: str
+    label: str
+    """The picture's name in messages."""
+    file: Path | None
+    """The picture's file; None within an archive."""
     target: Path
-
-    @property
-    def label(self) -> str:
-        """The picture's name in messages."""
-        return self.pictures.label(self.name)
-
-    @property
-    def file(self) -> Path | None:
-        """The picture's file; None within an archive."""
-        return self.pictures.file(self.name)
 
 
 _Identity = tuple[int, int]
@@ -105,10 +99,11 @@ class Plan:
             if not marked:
                 self._inputs[identity] = file
         for name in names or [n for n in pictures.names if n in job.bucket]:
-            if pictures.has(name):
-                self.tasks.append(Task(pictures, name, _target(source, name, out, job)))
-            else:
+            if not pictures.has(name):
                 self.problems.append(PictureError(f"{source}: has no picture {name}"))
+                continue
+            label, target = pictures.label(name), _target(source, name, out, job)
+            self.tasks.append(Task(pictures, name, label, pictures.file(name), target))
 
     def check(self, out: Path | None, overwrite: bool) -> None:
         """Drop earlier results and repeated inputs, and refuse targets that must not be written."""

@@ -136,8 +136,7 @@ def _upscale_one(task: Task, job: Job, progress: Progress, outcome: _Outcome) ->
         if abs(size[0] * width / (size[1] * height) - 1) > max(0.01, 1 / height, 1 / width):
             log(f"{label}: {width}x{height} is stretched to {size[1]}x{size[0]}")
         shape, dtype = (*size, channels), picture.pixels.dtype
-        write.check(out, shape, dtype)
-        for loss in write.losses(out, shape, dtype):
+        for loss in write.check(out, shape, dtype):
             log(f"{out}: {loss}")
         bands = upscale_bands(picture.pixels, size, job.upscaler.bands)
         name = f"{PurePosixPath(label).name} to {size[1]}x{size[0]}"

@@ -1,4 +1,4 @@
-"""Ways of enlarging pictures: a model, or MATLAB's bicubic."""
+"""Upscalers: a model, or MATLAB's bicubic."""
 
 from __future__ import annotations
 
@@ -9,34 +9,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from liif.images.channels import BandUpscaler
+from liif.images.channels import BandUpscaler, join_bands
 from liif.images.imresize import imresize
 from liif.images.pixels import RGB8, Pixels, white_level
 from liif.system.files import file_sha256
 from liif.system.progress import log
 
 BICUBIC = "bicubic"
-"""What to give as weights for MATLAB's bicubic imresize, the baseline."""
+"""In place of weights: MATLAB's bicubic imresize, the baseline."""
 
 Unit = NDArray[np.float32]
 
 
 class Upscaler(NamedTuple):
-    """A way of enlarging pictures."""
+    """A model or bicubic, ready to upscale RGB."""
 
     identity: str
-    """What tells it from all others: the hash of its weights, and how they are used."""
+    """The hash of its weights, and how they are used; equal identities give equal pictures."""
     bands: BandUpscaler
-    """RGB (h, w, 3) and the size asked for (rows, cols) → bands of rows in 0..1."""
+    """RGB (h, w, 3) and output size (rows, cols) → bands of rows in 0..1."""
     whole: bool = False
     """The first band is the whole picture."""
 
     def to_size(self, lr: RGB8, size: tuple[int, int]) -> Unit:
-        """LR (h, w, 3) and the size asked for (rows, cols) → (H, W, 3) in 0..1, not rounded."""
-        out = np.empty((*size, 3), dtype=np.float32)
-        for rows, band in self.bands(lr, size):
-            out[rows] = band
-        return out
+        """LR (h, w, 3) and output size (rows, cols) → (H, W, 3) in 0..1, not rounded."""
+        return join_bands(self.bands(lr, size), (*size, 3), np.dtype(np.float32))
 
 
 def open_upscaler(
@@ -46,11 +43,11 @@ def open_upscaler(
     max_memory: int | None = None,
     self_ensemble: bool = False,
 ) -> Upscaler:
-    """An upscaler from weights (`bundled`, a known name, or a file) or `bicubic`.
+    """An upscaler from weights (`bundled`, a catalog name, or a file) or `bicubic`.
 
-    `max_memory` in bytes bounds what features and encoding take; half of what is free when not
-    given. `self_ensemble` is the mean over the eight flips and transpositions. Bicubic heeds none
-    of these, and says so.
+    `max_memory` in bytes bounds features and encoding; by default half of the free memory.
+    `self_ensemble` is the mean over the eight flips and transpositions. Bicubic ignores all
+    options, and logs so.
     """
     if str(weights) == BICUBIC:
         options = {
@@ -64,12 +61,12 @@ def open_upscaler(
 
     from liif.checkpoints.catalog import locate
     from liif.checkpoints.load import load
-    from liif.network import device as devices
+    from liif.network.device import choose, keep_freed_memory, use_threads
 
-    devices.use_threads(threads)
-    devices.keep_freed_memory()
+    use_threads(threads)
+    keep_freed_memory()
     path = locate(weights)
-    model = load(path, device=devices.choose(device))
+    model = load(path, device=choose(device))
 
     def bands(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:
         return model.upscale_bands(lr, size, max_memory=max_memory, self_ensemble=self_ensemble)
@@ -79,6 +76,6 @@ def open_upscaler(
 
 
 def _bicubic(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:
-    """Rounded to the levels of the picture, as the published bicubic results are."""
+    """Bicubic, rounded to the picture's levels as the published results are."""
     big = imresize(lr, size).astype(np.float32) / np.float32(white_level(lr.dtype))
     yield slice(0, size[0]), big

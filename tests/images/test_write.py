@@ -1,4 +1,4 @@
-"""Round trips: files by Pillow and tifffile, enlarged, and read by these again."""
+"""Round trips: files by Pillow and tifffile, upscaled, and read by these again."""
 
 import random
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from samples import photograph
 
 from liif import imresize
-from liif.images import write as writing
+from liif.images import write
 from liif.images.channels import Upscaled
 from liif.images.metadata import Metadata
 from liif.images.read import read_picture
@@ -281,14 +281,14 @@ def test_lab_is_converted(tmp_path: Path) -> None:
     assert np.abs(found - np.asarray(rgb)).mean() < 3
 
 
-def test_damaged_metadata_does_not_keep_the_picture(tmp_path: Path) -> None:
+def test_damaged_metadata_is_left_out(tmp_path: Path) -> None:
     broken = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x01" * 40
     Image.fromarray(photograph(9, 7)).save(tmp_path / "a.jpg", exif=broken, icc_profile=b"junk")
     with Image.open(enlarged(tmp_path / "a.jpg", tmp_path / "b.jpg")) as image:
         assert image.size == (14, 18)
 
 
-def test_what_a_format_cannot_hold(
+def test_limits_of_formats(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.fromarray(photograph(3, 1000)).save(tmp_path / "long.png")
@@ -301,7 +301,10 @@ def test_what_a_format_cannot_hold(
     )
     white = read_picture(enlarged(tmp_path / "clear.png", tmp_path / "white.jpg")).rgb
     assert (white >= 254).all()
-    assert "white.jpg: JPEG has no transparency; it is laid on white" in capsys.readouterr().err
+    assert (
+        "white.jpg: JPEG has no transparency; the picture is laid on white"
+        in capsys.readouterr().err
+    )
     monkeypatch.setattr(memory, "available", lambda: 1000)
     with pytest.raises(UserError, match=r"takes 0\.0 GB of memory as PNG.*write \.tif"):
         enlarged(tmp_path / "clear.png", tmp_path / "large.png")
@@ -351,7 +354,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
                 strips = iter([(slice(0, rows), picture.pixels)])
                 shape, dtype = picture.pixels.shape, picture.pixels.dtype
                 big = Upscaled(bands=strips, shape=shape, dtype=dtype, metadata=picture.metadata)
-                writing.write(tmp_path / f"a{ending}", big)
+                write.write(tmp_path / f"a{ending}", big)
     assert read > 100
 
 
@@ -383,10 +386,10 @@ def test_metadata_of_a_picture_without_any() -> None:
     Image.fromarray(photograph(2, 2)).save(png, format="PNG")
     png.seek(0)
     assert read_picture(png, "a").metadata == Metadata()
-    assert writing.FORMATS[".tiff"] == "TIFF"
+    assert write.FORMATS[".tiff"] == "TIFF"
 
 
-def test_a_tiff_says_no_resolution_that_nobody_gave(tmp_path: Path) -> None:
+def test_no_resolution_stays_none(tmp_path: Path) -> None:
     Image.fromarray(photograph(2, 2)).save(tmp_path / "a.png")
     out = enlarged(tmp_path / "a.png", tmp_path / "out.tif")
     with Image.open(out) as image:
@@ -399,7 +402,7 @@ def test_a_tiff_says_no_resolution_that_nobody_gave(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_what_a_png_says_of_its_colours_stays(tmp_path: Path, deep: bool) -> None:
+def test_colour_chunks_of_a_png_are_kept(tmp_path: Path, deep: bool) -> None:
     colours = {b"gAMA": (100_000).to_bytes(4, "big"), b"cHRM": bytes(range(32))}
     info = PngInfo()
     for name, content in colours.items():
@@ -427,7 +430,7 @@ def test_an_absurd_resolution_is_left_out(
     exif[0x0128], exif[0x013B] = 2, "Somebody"
     Image.fromarray(photograph(9, 7)).save(tmp_path / "a.jpg", exif=exif)
     out = enlarged(tmp_path / "a.jpg", tmp_path / f"out{target}")
-    left_out = f"{out}: {writing.format_of(out)} cannot hold the picture's resolution; left out"
+    left_out = f"{out}: {write.format_of(out)} cannot hold the picture's resolution; left out"
     assert (left_out in capsys.readouterr().err) == (target != ".tif")
     with Image.open(out) as image:
         assert image.size == (14, 18)
@@ -459,7 +462,7 @@ def test_metadata_that_cannot_be_written_is_left_out(
         dtype=pixels.dtype,
         metadata=broken,
     )
-    writing.write(tmp_path / f"a{target}", big)
+    write.write(tmp_path / f"a{target}", big)
     err = capsys.readouterr().err
     assert ("EXIF" in err, "IPTC" in err) == (target == ".tif", target == ".jpg")
     assert read_picture(tmp_path / f"a{target}").metadata.icc == SRGB

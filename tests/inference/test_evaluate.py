@@ -67,14 +67,14 @@ def test_bicubic_is_rounded_imresize(hr: Path, tmp_path: Path) -> None:
     assert (result["channel"], result["border"]) == ("rgb", 8)
 
 
-def test_pictures_enlarged_already(hr: Path, tmp_path: Path) -> None:
+def test_pictures_upscaled_before(hr: Path, tmp_path: Path) -> None:
     write_png(tmp_path / "sr" / "a.png", photograph(50, 61))
     result = evaluate(hr, sr=tmp_path / "sr", scale=2, border=0, names=["a"])
     assert result["psnr"] is None  # equal
     assert result["ssim"] == pytest.approx(1)
 
 
-def test_what_does_not_fit_is_named(hr: Path, tmp_path: Path) -> None:
+def test_misfits_are_named(hr: Path, tmp_path: Path) -> None:
     degrade(hr, tmp_path / "lr", scale=2)
     bicubic = open_upscaler("bicubic")
     with pytest.raises(UserError, match=r"a\.png: is 50×61, .* LR picture of 25×30 at scale 4"):
@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_named(hr: Path, tmp_path: Path) -> None:
 
 def test_pictures_that_are_not_the_same_are_refused(hr: Path, tmp_path: Path) -> None:
     write_png(tmp_path / "sr" / "a.png", photograph(12, 15))
-    with pytest.raises(UserError, match=r"a\.png: is 50×61, the enlarged picture 12×15"):
+    with pytest.raises(UserError, match=r"a\.png: is 50×61, the upscaled picture 12×15"):
         evaluate(hr, sr=tmp_path / "sr", scale=4, names=["a"])
 
 

@@ -25,7 +25,7 @@ def test_gathered_by_hard_links_and_replaced_whole(folder: Folder, tmp_path: Pat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["lr", "sr_800", "up"]
 
 
-def test_manifests_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+def test_manifests_are_grouped_by_folder(tmp_path: Path) -> None:
     from liif.data.manifests import write_manifest
 
     for model in ("m", "n"):

@@ -1,4 +1,4 @@
-"""What is made from what: no original is replaced, no result is enlarged again unasked."""
+"""Planned outputs: no original is replaced, no result is upscaled again unasked."""
 
 import os
 from dataclasses import replace
@@ -72,7 +72,7 @@ def test_formats_without_a_mark_are_not_replaced_there(
     upscale([source], tmp_path / "out", replace(job, overwrite=True))
 
 
-def test_results_beside_pictures_are_not_enlarged_again(
+def test_results_beside_pictures_are_not_upscaled_again(
     folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = folder("lr", a=(4, 4), b=(4, 4))
@@ -94,7 +94,7 @@ def test_results_beside_pictures_are_not_enlarged_again(
     assert (source / "a_x2_x2.png").is_file()
 
 
-def test_folders_of_results_are_not_enlarged_again(folder: Folder, tmp_path: Path) -> None:
+def test_folders_of_results_are_not_upscaled_again(folder: Folder, tmp_path: Path) -> None:
     folder("in/pics", a=(4, 4))
     for _ in range(3):
         upscale(sorted((tmp_path / "in").iterdir()), None, JOB)
@@ -144,7 +144,7 @@ def test_a_folder_that_another_process_makes_meanwhile(
     require_place(tmp_path)
 
 
-def test_names_that_are_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("out.txt", "out.heic", "a.tar.gz", "a.json"):
         with pytest.raises(UserError, match=rf"{name}: no picture of that name can .*create it"):

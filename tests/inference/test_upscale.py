@@ -55,7 +55,7 @@ def test_bicubic_is_imresize(folder: Folder, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(tmp_path / "sr" / "a.png").rgb, expected)
 
 
-def test_here_and_folders_with_dots(
+def test_the_current_folder_and_dots_in_its_name(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = folder("trip.2023", a=(4, 4))
@@ -80,7 +80,7 @@ def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_bad_picture_does_not_keep_the_others(
+def test_a_bad_picture_affects_no_other(
     folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = folder("lr", a=(4, 4), c=(4, 4), e=(4, 4)), tmp_path / "sr"
@@ -99,7 +99,7 @@ def test_a_bad_picture_does_not_keep_the_others(
     assert capsys.readouterr().err.count("; continuing with the others") == 3
 
 
-def test_what_is_there_is_left_alone(
+def test_existing_output_is_skipped(
     folder: Folder, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = folder("lr", a=(6, 6)), tmp_path / "sr" / "a.png"
@@ -133,7 +133,7 @@ def test_results_of_an_older_version_are_replaced(
     assert png_text(out)["liif"] not in ("", tag)
 
 
-def test_one_bad_input_does_not_keep_the_others(
+def test_a_bad_input_affects_no_other(
     folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = folder("lr", a=(4, 4)), tmp_path / "sr"
@@ -161,7 +161,7 @@ def test_one_bad_input_does_not_keep_the_others(
         assert "\n" not in str(caught.value)
 
 
-def test_a_bad_target_does_not_keep_the_others(
+def test_a_bad_target_affects_no_other(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     longest = "n" * 251  # with its ending all that a name may have
@@ -183,7 +183,7 @@ def test_a_bad_target_does_not_keep_the_others(
     assert (source / "c_x2.png").is_file()
 
 
-def test_a_folder_that_takes_nothing_does_not_keep_the_others(
+def test_a_read_only_folder_affects_no_other(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = folder("a", x=(4, 4)), folder("b", y=(4, 4))
@@ -216,7 +216,7 @@ def test_a_full_disk_stops_at_once(
     assert len(tried) == 1
 
 
-def test_running_out_of_memory_is_told_as_it_is(
+def test_running_out_of_memory_is_reported(
     folder: Folder, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = folder("lr", a=(4, 4))
@@ -231,14 +231,14 @@ def test_running_out_of_memory_is_told_as_it_is(
         upscale([source], tmp_path / "sr", job(weights))
 
 
-def test_bicubic_tells_what_it_does_not_heed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bicubic_logs_ignored_options(capsys: pytest.CaptureFixture[str]) -> None:
     open_upscaler("bicubic", threads=1)
     assert capsys.readouterr().err == ""
     open_upscaler("bicubic", "cpu", self_ensemble=True)
     assert "without effect: --device, --self-ensemble" in capsys.readouterr().err
 
 
-def test_where_pictures_go(folder: Folder, tmp_path: Path) -> None:
+def test_output_files(folder: Folder, tmp_path: Path) -> None:
     source = folder("lr", a=(4, 4), b=(4, 4))
     folder("lr/inner", a=(4, 4))
     bicubic = job("bicubic")
@@ -290,7 +290,7 @@ def test_any_size_at_any_scale(
     assert big.shape == (ceil(shape[0] * scale), ceil(shape[1] * scale), 3)
 
 
-def test_sizes_asked_for() -> None:
+def test_sizes() -> None:
     assert parse_size(None, None, None, None) == Size(scale=8)
     assert parse_size(None, "1920x1080", None, None).of((100, 100)) == (1080, 1920)
     assert parse_size(None, None, 300, None).of((100, 200)) == (150, 300)
@@ -314,7 +314,7 @@ def test_sizes_asked_for() -> None:
         parse_format("webp", Path("a.jpg"))
 
 
-def test_what_is_smaller_than_the_picture_is_refused(folder: Folder, tmp_path: Path) -> None:
+def test_sizes_below_the_picture_are_refused(folder: Folder, tmp_path: Path) -> None:
     source = folder("lr", a=(4, 9), b=(4, 6))
     narrow = replace(job("bicubic"), size=Size(width=8))
     with pytest.raises(
@@ -324,7 +324,7 @@ def test_what_is_smaller_than_the_picture_is_refused(folder: Folder, tmp_path: P
     assert read_picture(tmp_path / "sr" / "b.png").rgb.shape == (5, 8, 3)
 
 
-def test_other_proportions_are_told(
+def test_other_proportions_are_reported(
     folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stretched = replace(job("bicubic"), size=Size(width=400, height=100))
