@@ -352,6 +352,7 @@ def test_only_the_first_of_several_frames(
     assert "has 2 frames; only the first is upscaled" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fifty_pictures_killed_in_the_middle(folder: Folder, tmp_path: Path, weights: Path) -> None:
     source, out = folder("lr", **{f"p{i}": (24, 24) for i in range(50)}), tmp_path / "sr"
     words = ["upscale", str(source), "-o", str(out), "--weights", str(weights), "--threads", "1"]

@@ -130,6 +130,7 @@ def test_other_losses_and_optimizers_train_too(run: Train) -> None:
     assert 0 < float(other[-1]["loss"]) < float(base[-1]["loss"])  # errors below 1, squared
 
 
+@pytest.mark.slow
 def test_bf16_learns_as_float32_does(run: Train) -> None:
     longer = {**SETTINGS["train"], "epochs": 10}
     exact = history(run("a", train=longer))[-1]
@@ -466,6 +467,7 @@ def saved(base: Path) -> list[tuple[str, int]]:
     return [(str(p), p.stat().st_mtime_ns) for p in base.glob("**/state.safetensors")]
 
 
+@pytest.mark.slow
 def test_a_job_whose_workflow_was_killed_is_asked_to_stop(
     packs: tuple[Path, Path], tmp_path: Path
 ) -> None:

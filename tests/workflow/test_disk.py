@@ -61,7 +61,13 @@ def whole(command: Command, folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("name", "kilobytes"),
-    [("train", 130), ("pack", 1000), ("degrade", 500), ("upscale", 200), ("download", 400)],
+    [
+        pytest.param("train", 130, marks=pytest.mark.slow),
+        ("pack", 1000),
+        ("degrade", 500),
+        pytest.param("upscale", 200, marks=pytest.mark.slow),
+        ("download", 400),
+    ],
 )
 def test_a_full_disk(
     name: str,

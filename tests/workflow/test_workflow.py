@@ -159,6 +159,8 @@ def check_report(project: Project) -> None:
 
 @pytest.mark.slow
 def test_only_dependent_jobs_are_rerun(project: Project) -> None:
+    trained = {name: TINY["models"][name] for name in ("small-edsr", "small-rdn")}
+    project.configure(models=trained)
     project.run()
     test_picture = project.path / "data" / "test" / "house.png"
     before = {p: p.stat().st_mtime_ns for p in project.file("upscaled").rglob("*.png")}
@@ -174,12 +176,11 @@ def test_only_dependent_jobs_are_rerun(project: Project) -> None:
     changed = {p.name for p, t in before.items() if p.stat().st_mtime_ns != t}
     assert changed == {"house.png"}
 
-    models = {**TINY["models"], "small-edsr": {**TINY["models"]["small-edsr"], "hidden": [8]}}
-    project.configure(models=models)
+    project.configure(models={**trained, "small-edsr": {**trained["small-edsr"], "hidden": [8]}})
     jobs = project.jobs()
     assert jobs["train"] == 1
     assert jobs["evaluate_valid"] == 2
-    project.configure()
+    project.configure(models=trained)
     assert project.jobs() == {}
 
     # Deleted results are restored from the finished training.
@@ -242,7 +243,11 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.is_file()}
 
 
-@pytest.mark.parametrize("words", LOOKS, ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [LOOKS[0], *(pytest.param(words, marks=pytest.mark.slow) for words in LOOKS[1:])],
+    ids=" ".join,
+)
 def test_looking_changes_nothing_and_takes_no_lock(project: Project, words: list[str]) -> None:
     """Even where pictures were deleted, and while the workflow runs."""
     manifest = project.file("manifests/degrade/test/x8/0.json")
@@ -295,7 +300,7 @@ def test_changed_scales_lost_pictures_and_many_buckets(
     project: Project,
 ) -> None:
     given = {"given": {"weights": "data/given.pth", "scales": []}}
-    quick: dict[str, Any] = {"models": given, "evaluate": {"scales": []}, "buckets": 5}
+    quick: dict[str, Any] = {"models": given, "evaluate": {"scales": []}, "buckets": 3}
     tables = []
     for scale in (8, 3.3, 8):
         project.configure(**quick, scale=scale)
@@ -320,6 +325,8 @@ def test_upscaling_alone(project: Project, folder: Folder) -> None:
 
 @pytest.mark.slow
 def test_a_second_workflow_in_the_folder_is_refused(project: Project) -> None:
+    given = {"given": {"weights": "data/given.pth", "scales": []}}
+    project.configure(models=given, evaluate={"scales": []})
     first = project.start("results/sr_800")
     while not (project.path / ".snakemake" / "liif.lock").exists():
         assert first.poll() is None
