@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import NoReturn
 
-from liif.cli import pictures, weights
-from liif.cli import workflow as stages
+from liif.cli import pictures, weights, workflow  # isort: skip (the order of the help)
+from liif.cli import results  # isort: skip
 from liif.cli.app import app
 from liif.cli.tracking import mark_killed_runs
 from liif.system import processes, progress
@@ -20,7 +20,7 @@ from liif.system.errors import UserError
 from liif.system.progress import log
 from liif.system.signals import Interrupted, Stopped, raise_on_stop
 
-__all__ = ["app", "main", "pictures", "stages", "weights"]
+__all__ = ["app", "main", "pictures", "results", "weights", "workflow"]
 
 
 def main() -> None:

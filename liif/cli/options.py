@@ -32,43 +32,39 @@ Memory = Annotated[
     typer.Option(
         "--max-memory",
         min=0,
-        help="GB that features and encoding may take; half of what is free.",
+        help="GB for features and encoding; default half of what is free.",
         rich_help_panel=MACHINE,
     ),
 ]
 BucketOption = Annotated[
-    str,
-    typer.Option(
-        "--bucket",
-        help="Only this part of the pictures, as 0/4.",
-        metavar="I/N",
-        rich_help_panel=JOBS,
-    ),
+    str, typer.Option("--bucket", help="One part, as 0/4.", metavar="I/N", rich_help_panel=JOBS)
 ]
 Manifests = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--only",
-        help="Only the pictures that these manifests list.",
-        metavar="MANIFEST",
-        rich_help_panel=JOBS,
-    ),
+    typer.Option("--only", help="Its pictures only.", metavar="MANIFEST", rich_help_panel=JOBS),
 ]
 Track = Annotated[
-    bool,
-    typer.Option("--track/--no-track", envvar=TRACKING, help="Put it on record in MLflow."),
+    bool, typer.Option("--track/--no-track", envvar=TRACKING, help="Record it in MLflow.")
 ]
-OptionalPath = Path | None
+Scale = Annotated[float, typer.Option(min=1, max=100, help="HR is SCALE times LR.")]
+Partial = Annotated[
+    Path | None, typer.Option(help="Folder for unfinished files; default .partial beside them.")
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(help="Write the names and hashes of the output as JSON.", rich_help_panel=JOBS),
+]
+BucketCount = Annotated[int, typer.Option("--buckets", min=1, help="Files in each folder.")]
+ModelsFolder = Annotated[Path, typer.Option(help="The models' weights, which identify their runs.")]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="Version and source of a set.", metavar="SET=HASH@PATH"),
+]
+MODELS = Path("results/models")
 
 
 def to_bytes(gigabytes: float | None) -> int | None:
-    """What `--max-memory` says, in bytes.
-
-    Raises
-    ------
-    UserError
-        It is endless, or no number.
-    """
+    """`--max-memory` in bytes; refused unless it is finite."""
     if gigabytes is None:
         return None
     if not isfinite(gigabytes):
@@ -77,46 +73,37 @@ def to_bytes(gigabytes: float | None) -> int | None:
 
 
 def a_path(word: str) -> Path:
-    """A path; an empty word is none, which Python would take for the current folder.
-
-    Raises
-    ------
-    UserError
-        The word is empty.
-    """
+    """A path; an empty word, which Python takes for the current folder, is refused."""
     if not word:
         raise UserError("an empty word is given for a path (a variable that is not set?)")
     return Path(word)
 
 
 def require_extra(extra: str, *modules: str) -> None:
-    """Check that the modules of an optional extra are installed.
-
-    Raises
-    ------
-    UserError
-        Some are missing; the message names the extra to install.
-    """
+    """Refuse missing modules of an optional extra, and name the extra to install."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise UserError(f"{', '.join(missing)} not installed: pip install 'liif[{extra}]'")
 
 
 def known_weights(incomplete: str) -> list[str]:
-    """What a shell may complete to."""
+    """Weights for the completion of a shell."""
     from liif.checkpoints.catalog import CATALOG
 
     return [name for name in ("bundled", *CATALOG) if name.startswith(incomplete)]
 
 
-def parse_sources(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Source and version of each set, from `SET=HASH@PATH`.
+WeightsArgument = Annotated[
+    str,
+    typer.Argument(
+        help="`bundled`, a name of `liif weights`, or a file: ours, the authors', mmagic's.",
+        autocompletion=known_weights,
+    ),
+]
 
-    Raises
-    ------
-    UserError
-        A text has another form.
-    """
+
+def parse_sources(texts: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Source and version of each set, from `SET=HASH@PATH`."""
     sources = {}
     for text in texts:
         name, _, rest = text.partition("=")

@@ -1,4 +1,4 @@
-"""Subcommands for one's own pictures and for weights: parse, build the settings, call.
+"""Subcommands for your own pictures: parse, build the settings, call.
 
 Everything heavy is imported within the commands, so that `liif --help` answers at once.
 """
@@ -13,12 +13,11 @@ import typer
 
 from liif.cli.app import PICTURES, app
 from liif.cli.options import (
-    JOBS,
     BucketOption,
     Device,
+    Manifest,
     Manifests,
     Memory,
-    OptionalPath,
     Threads,
     a_path,
     known_weights,
@@ -36,7 +35,7 @@ def upscale(
         typer.Argument(help="Pictures, folders or archives of them.", parser=a_path),
     ],
     out: Annotated[
-        OptionalPath,
+        Path | None,
         typer.Option(
             *("--out", "-o"),
             help="Folder; or a file, for one picture. Default beside each.",
@@ -49,7 +48,7 @@ def upscale(
         typer.Option("--scale", "-s", min=1, max=100, help="Any number from 1 up; default 8."),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Just this many pixels, as 1920x1080.", metavar="WxH")
+        str | None, typer.Option(help="Exactly these pixels, as 1920x1080.", metavar="WxH")
     ] = None,
     width: Annotated[
         int | None, typer.Option(min=1, help="Pixels across; the height follows.")
@@ -77,10 +76,10 @@ def upscale(
         typer.Option(min=1, max=100, help="Of JPEG and WebP; 100 is WebP without loss."),
     ] = 95,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Folders within folders too.")
+        bool, typer.Option("--recursive", "-r", help="Also folders within folders.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what is there already.")
+        bool, typer.Option("--overwrite", help="Replace existing output.")
     ] = False,
     self_ensemble: Annotated[
         bool,
@@ -88,21 +87,15 @@ def upscale(
             "--self-ensemble", help="Mean over 8 flips and rotations: slower, a little better."
         ),
     ] = False,
-    name: Annotated[str, typer.Option(help="What to call the job.", hidden=True)] = "upscaling",
+    name: Annotated[str, typer.Option(help="Name of the job.", hidden=True)] = "upscaling",
     only: Manifests = None,
     bucket: BucketOption = "0/1",
-    manifest: Annotated[
-        OptionalPath,
-        typer.Option(
-            help="JSON list of what was made; pictures are told by their names alone then.",
-            rich_help_panel=JOBS,
-        ),
-    ] = None,
+    manifest: Manifest = None,
     device: Device = "auto",
     threads: Threads = None,
     max_memory: Memory = None,
 ) -> None:
-    """Enlarge pictures of any kind and size. What is there already is not made again.
+    """Upscale pictures of any kind and size; existing output is kept.
 
     liif upscale photo.jpg  [dim](makes photo_x8.png beside it)[/dim]
 
@@ -147,11 +140,10 @@ def compare(
         "compare.html"
     ),
     truth: Annotated[
-        OptionalPath,
-        typer.Option(help="The one that PSNR, SSIM and differences are taken to."),
+        Path | None, typer.Option(help="Reference for PSNR, SSIM and difference maps.")
     ] = None,
 ) -> None:
-    """Write a page that shows pictures against each other: divider, zoom, differences."""
+    """Write a page that compares pictures by a divider, zoom and difference maps."""
     require_extra("report", "jinja2")
     from liif.report.compare import compare as compare_pictures
 

@@ -11,12 +11,7 @@ from typing import Annotated
 import typer
 
 from liif.cli.app import WEIGHTS, app
-from liif.cli.options import (
-    OptionalPath,
-    Track,
-    known_weights,
-    require_extra,
-)
+from liif.cli.options import Partial, Track, WeightsArgument, known_weights, require_extra
 from liif.cli.tracking import job_tracker
 from liif.system.errors import UserError
 from liif.system.files import require_writable
@@ -30,13 +25,8 @@ def import_(
         typer.Argument(help="`bundled`, a name of `liif weights`, a file of any format, or a URL."),
     ],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
-    sha256: Annotated[
-        str | None,
-        typer.Option(help="What a URL's file must be."),
-    ] = None,
-    partial: Annotated[
-        OptionalPath, typer.Option(help="Folder for unfinished files; default beside OUT.")
-    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="Checksum of a URL's file.")] = None,
+    partial: Partial = None,
     track: Track = False,
 ) -> None:
     """Convert weights to our format; nothing in the file is executed."""
@@ -52,16 +42,10 @@ def import_(
 
 @app.command(rich_help_panel=WEIGHTS)
 def info(
-    weights: Annotated[
-        str,
-        typer.Argument(
-            help="`bundled`, a name of `liif weights`, or a file: ours, the authors', mmagic's.",
-            autocompletion=known_weights,
-        ),
-    ],
+    weights: WeightsArgument,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """Tell what a checkpoint is: network, origin, training, metrics."""
+    """Describe a checkpoint: network, origin, training, metrics."""
     import json
 
     from liif.checkpoints.describe import describe
@@ -83,7 +67,7 @@ app.add_typer(weights_app, name="weights", rich_help_panel=WEIGHTS)
 
 @weights_app.command(name="list")
 def list_() -> None:
-    """List the weights that can be had by name."""
+    """List the weights that are available by name."""
     from liif.checkpoints.catalog import CACHE, CATALOG, folder, local_path
 
     columns = [("name", "network", "from", "sha256", "here")]
@@ -100,11 +84,9 @@ def list_() -> None:
 @weights_app.command()
 def fetch(
     name: Annotated[
-        str, typer.Argument(help="As `liif weights list` has it.", autocompletion=known_weights)
+        str, typer.Argument(help="As in `liif weights list`.", autocompletion=known_weights)
     ],
-    sha256: Annotated[
-        str | None, typer.Option(help="What the file must be, where none was published.")
-    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="Its checksum, if none was published.")] = None,
 ) -> None:
     """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
     from liif.checkpoints import catalog, convert
@@ -117,16 +99,10 @@ def fetch(
 
 @app.command(rich_help_panel=WEIGHTS)
 def export(
-    weights: Annotated[
-        str,
-        typer.Argument(
-            help="`bundled`, a name of `liif weights`, or a file: ours, the authors', mmagic's.",
-            autocompletion=known_weights,
-        ),
-    ],
+    weights: WeightsArgument,
     onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the only format so far.")] = False,
     out: Annotated[
-        OptionalPath,
+        Path | None,
         typer.Option(
             "--out", "-o", help="Names without ending, or a folder; default the weights' name here."
         ),

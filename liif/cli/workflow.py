@@ -15,13 +15,12 @@ from liif.cli.options import (
     MACHINE,
     BucketOption,
     Device,
+    Manifest,
     Manifests,
     Memory,
-    OptionalPath,
+    Partial,
+    Scale,
     Threads,
-    Track,
-    parse_sources,
-    require_extra,
     to_bytes,
 )
 from liif.cli.tracking import job_tracker
@@ -39,9 +38,7 @@ def download(
         str, typer.Argument(help="DIV2K_train_HR, DIV2K_valid_HR, or photographs (bundled ones).")
     ],
     to: Annotated[Path, typer.Option(help="Folder for the finished archive or photographs.")],
-    partial: Annotated[
-        OptionalPath, typer.Option(help="Folder for unfinished files; default TO/.partial.")
-    ] = None,
+    partial: Partial = None,
 ) -> None:
     """Download one of DIV2K's archives, checked and resumable; or copy the bundled photographs."""
     from liif.data import download as stage
@@ -81,16 +78,13 @@ def pack(
 def degrade(
     source: Annotated[Path, typer.Argument(help="Folder or archive of HR photographs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the LR pictures.")],
-    scale: Annotated[float, typer.Option(min=1, max=100, help="LR is 1/SCALE of HR.")],
+    scale: Scale,
     crop: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cut this centred square out of each photograph first."),
+        int | None, typer.Option(min=1, help="First crop each photograph to this centred square.")
     ] = None,
-    truth: Annotated[
-        OptionalPath, typer.Option(help="Folder for the HR pictures that LR was made from.")
-    ] = None,
+    truth: Annotated[Path | None, typer.Option(help="Folder for the HR pictures.")] = None,
     bucket: BucketOption = "0/1",
-    manifest: Annotated[OptionalPath, typer.Option(help="JSON list of what was made.")] = None,
+    manifest: Manifest = None,
 ) -> None:
     """Make LR pictures by MATLAB's bicubic imresize."""
     from liif.data import degrade as stage
@@ -111,27 +105,25 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The weights file to write.")],
     settings: Annotated[
         str,
-        typer.Option(help="YAML or JSON, or a file of it; the documented recipe when not given."),
+        typer.Option(help="YAML or JSON, or a file of it; default the documented recipe."),
     ] = "{}",
-    name: Annotated[str | None, typer.Option(help="What to call it; default OUT's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default OUT's.")] = None,
     state: Annotated[
-        OptionalPath,
-        typer.Option(help="Folder for going on after interruptions; default OUT.state."),
+        Path | None, typer.Option(help="Folder of the state to resume from; default OUT.state.")
     ] = None,
     store: Annotated[
-        OptionalPath, typer.Option(help="Folder of finished trainings; default STATE/finished.")
+        Path | None, typer.Option(help="Folder of finished trainings; default STATE/finished.")
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
     workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that load; by the threads when not given."),
+        int | None, typer.Option(min=0, help="Data-loader workers; default derived from --threads.")
     ] = None,
     processes: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Processes that share each step, on a GPU each where there are any; for several "
+            help="Processes that share each step, each on a GPU if there are any; for several "
             "machines use torchrun.",
             rich_help_panel=MACHINE,
         ),
@@ -142,11 +134,11 @@ def train(
         typer.Option(
             "--track/--no-track",
             envvar=TRACKING,
-            help="Put it on record in MLflow; default if that is installed.",
+            help="Record it in MLflow; default if that is installed.",
         ),
     ] = None,
 ) -> None:
-    """Train a model; the same command goes on after any interruption."""
+    """Train a model; the same command resumes after any interruption."""
     from liif import config
     from liif.checkpoints.outputs import Outputs, name_of
     from liif.network import device as devices
@@ -192,28 +184,22 @@ def train(
 
 @app.command(rich_help_panel=STAGES)
 def evaluate(
-    hr: Annotated[Path, typer.Option(help="Folder or archive of HR pictures, the truth.")],
-    scale: Annotated[float, typer.Option(min=1, max=100, help="HR is SCALE times LR.")],
+    hr: Annotated[Path, typer.Option(help="Folder or archive of HR pictures, the ground truth.")],
+    scale: Scale,
     weights: Annotated[
-        str | None,
-        typer.Option(help="`bundled`, a file, or `bicubic` for the baseline."),
+        str | None, typer.Option(help="`bundled`, a file, or `bicubic` for the baseline.")
     ] = None,
-    lr: Annotated[
-        OptionalPath, typer.Option(help="LR pictures, named as HR or with xSCALE after it.")
-    ] = None,
+    lr: Annotated[Path | None, typer.Option(help="LR pictures, named as HR or NAMExSCALE.")] = None,
     sr: Annotated[
-        OptionalPath, typer.Option(help="Pictures enlarged already, in place of weights and LR.")
+        Path | None, typer.Option(help="Upscaled pictures, instead of --weights and --lr.")
     ] = None,
     channel: Annotated[str, typer.Option(help="rgb (DIV2K's) or y (the benchmarks').")] = "rgb",
     border: Annotated[
         str, typer.Option(help="Pixels left out: a number, scale (benchmarks), scale+6 (DIV2K).")
     ] = "scale+6",
-    json: Annotated[OptionalPath, typer.Option(help="Write the result as JSON too.")] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="What to call the model."),
-    ] = None,
-    set_name: Annotated[str, typer.Option("--set", help="What to call the pictures.")] = "set",
+    json: Annotated[Path | None, typer.Option(help="Also write the result as JSON.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    set_name: Annotated[str, typer.Option("--set", help="Name of the set of pictures.")] = "set",
     only: Manifests = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -231,12 +217,11 @@ def evaluate(
         raise UserError("give either --weights with --lr, or --sr")
     if json is not None:
         require_writable(json)
+    memory = to_bytes(max_memory)
     result = stage.evaluate(
         hr,
         lr=lr,
-        upscaler=None
-        if weights is None
-        else open_upscaler(weights, device, threads, to_bytes(max_memory)),
+        upscaler=None if weights is None else open_upscaler(weights, device, threads, memory),
         sr=sr,
         scale=scale,
         channel=metrics.parse_channel(channel),
@@ -248,104 +233,3 @@ def evaluate(
     if json is not None:
         write_json(json, result)
     stage.print_table([result])
-
-
-@app.command(rich_help_panel=STAGES)
-def table(
-    metrics: Annotated[Path, typer.Option(help="Folder for one JSON file for each model.")],
-    csv: Annotated[Path, typer.Option(help="The table of all.")],
-    parts: Annotated[
-        list[Path] | None,
-        typer.Argument(help="JSON files of `liif evaluate`, or folders of buckets of them."),
-    ] = None,
-    count: Annotated[int, typer.Option("--buckets", min=1, help="Files in each folder.")] = 1,
-    note: Annotated[str, typer.Option(help="A line to print below the table.")] = "",
-    summary: Annotated[
-        OptionalPath, typer.Option(help="The averages as JSON, by set, scale and model.")
-    ] = None,
-    models: Annotated[
-        Path, typer.Option(help="Folder of the models' weights, to tell their runs by.")
-    ] = Path("results/models"),
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Version and source of a set, for the record.", metavar="SET=HASH@PATH"),
-    ] = None,
-    track: Track = False,
-) -> None:
-    """Put evaluations together into one table."""
-    from liif.cli.entries import log_evaluation
-    from liif.inference import evaluate as stage
-
-    sources = parse_sources(data or [])
-    require_writable(*[place for place in (metrics, csv, summary) if place is not None])
-    results = stage.merge(parts or [], count)
-    stage.write_tables(results, metrics, csv, summary)
-    stage.print_table(results)
-    if note:
-        typer.echo(note)
-    with job_tracker(track) as tracker:
-        log_evaluation(tracker, results, models=models, metrics=metrics, table=csv, data=sources)
-
-
-@app.command(rich_help_panel=STAGES)
-def gather(
-    upscaled: Annotated[Path, typer.Argument(help="Folder with a folder for each model.")],
-    manifests: Annotated[
-        list[Path], typer.Argument(help="Manifests, as MODEL/BUCKET.json, or MODEL.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],
-    count: Annotated[int, typer.Option("--buckets", min=1, help="Manifests of each MODEL.")] = 1,
-    models: Annotated[
-        Path, typer.Option(help="Folder of the models' weights, to tell their runs by.")
-    ] = Path("results/models"),
-    track: Track = False,
-) -> None:
-    """Put the upscaled pictures of all models side by side, by hard links."""
-    from liif.cli.entries import log_samples
-    from liif.inference import gather as stage
-
-    require_writable(out)
-    by_model = stage.manifests_by_model(manifests, count)
-    stage.gather(by_model, upscaled, out)
-    with job_tracker(track) as tracker:
-        log_samples(tracker, by_model, weights=models, upscaled=upscaled)
-
-
-@app.command(rich_help_panel=STAGES)
-def report(
-    results: Annotated[Path, typer.Argument(help="A results folder.")] = Path("results"),
-    settings: Annotated[
-        OptionalPath, typer.Option(help="The experiment's configuration file, to show.")
-    ] = None,
-    resolved: Annotated[str, typer.Option(hidden=True)] = "",
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Version and source of a set, to show.", metavar="SET=HASH@PATH"),
-    ] = None,
-    snakefile: Annotated[
-        OptionalPath, typer.Option(help="The workflow, for the graph of its rules.")
-    ] = None,
-) -> None:
-    """Write RESULTS/report.html: pictures, numbers, and how they were made."""
-    require_extra("report", "jinja2", "matplotlib", "networkx")
-    from liif import config
-    from liif.config_file import read_yaml
-    from liif.report import build
-
-    require_writable(results)
-    text = resolved or str(settings or "")
-    experiment = config.experiment(read_yaml(text)) if text else None
-    sources = parse_sources(data or [])
-    build.report(results, project(), experiment, sources=sources, snakefile=snakefile)
-
-
-@app.command(rich_help_panel=STAGES)
-def deliver() -> None:
-    """Deliver the records that MLflow could not take when they were made."""
-    from liif.tracking.tracker import Tracker, installed
-
-    if not installed():
-        raise UserError("MLflow is not installed: pip install mlflow")
-    tracker = Tracker(project())
-    count = tracker.deliver()
-    typer.echo(f"{count} records delivered" if count else "nothing waits to be delivered")

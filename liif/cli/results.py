@@ -1,0 +1,111 @@
+"""Subcommands for the results of the workflow: table, pictures side by side, report, records.
+
+Everything heavy is imported within the commands, so that `liif --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liif.cli.app import STAGES, app
+from liif.cli.options import (
+    MODELS,
+    BucketCount,
+    ModelsFolder,
+    Sources,
+    Track,
+    parse_sources,
+    require_extra,
+)
+from liif.cli.tracking import job_tracker
+from liif.system.errors import UserError
+from liif.system.files import require_writable
+from liif.system.project import project
+
+
+@app.command(rich_help_panel=STAGES)
+def table(
+    metrics: Annotated[Path, typer.Option(help="Folder for one JSON file for each model.")],
+    csv: Annotated[Path, typer.Option(help="The table of all.")],
+    parts: Annotated[
+        list[Path] | None,
+        typer.Argument(help="JSON files of `liif evaluate`, or folders of their buckets."),
+    ] = None,
+    count: BucketCount = 1,
+    note: Annotated[str, typer.Option(help="A line to print below the table.")] = "",
+    summary: Annotated[Path | None, typer.Option(help="The averages as one JSON file.")] = None,
+    models: ModelsFolder = MODELS,
+    data: Sources = None,
+    track: Track = False,
+) -> None:
+    """Put evaluations together into one table."""
+    from liif.cli.entries import log_evaluation
+    from liif.inference import evaluate as stage
+
+    sources = parse_sources(data or [])
+    require_writable(*[place for place in (metrics, csv, summary) if place is not None])
+    results = stage.merge(parts or [], count)
+    stage.write_tables(results, metrics, csv, summary)
+    stage.print_table(results)
+    if note:
+        typer.echo(note)
+    with job_tracker(track) as tracker:
+        log_evaluation(tracker, results, models=models, metrics=metrics, table=csv, data=sources)
+
+
+@app.command(rich_help_panel=STAGES)
+def gather(
+    upscaled: Annotated[Path, typer.Argument(help="Folder with a folder for each model.")],
+    manifests: Annotated[
+        list[Path], typer.Argument(help="Manifests, as MODEL/BUCKET.json, or MODEL.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],
+    count: BucketCount = 1,
+    models: ModelsFolder = MODELS,
+    track: Track = False,
+) -> None:
+    """Put the upscaled pictures of all models side by side, by hard links."""
+    from liif.cli.entries import log_samples
+    from liif.inference import gather as stage
+
+    require_writable(out)
+    by_model = stage.manifests_by_model(manifests, count)
+    stage.gather(by_model, upscaled, out)
+    with job_tracker(track) as tracker:
+        log_samples(tracker, by_model, weights=models, upscaled=upscaled)
+
+
+@app.command(rich_help_panel=STAGES)
+def report(
+    results: Annotated[Path, typer.Argument(help="A results folder.")] = Path("results"),
+    settings: Annotated[Path | None, typer.Option(help="The experiment's configuration.")] = None,
+    resolved: Annotated[str, typer.Option(hidden=True)] = "",
+    data: Sources = None,
+    snakefile: Annotated[Path | None, typer.Option(help="For the graph of the rules.")] = None,
+) -> None:
+    """Write RESULTS/report.html: pictures, numbers, and how they were made."""
+    require_extra("report", "jinja2", "matplotlib", "networkx")
+    from liif import config
+    from liif.config_file import read_yaml
+    from liif.report import build
+
+    require_writable(results)
+    text = resolved or str(settings or "")
+    experiment = config.experiment(read_yaml(text)) if text else None
+    sources = parse_sources(data or [])
+    build.report(results, project(), experiment, sources=sources, snakefile=snakefile)
+
+
+@app.command(rich_help_panel=STAGES)
+def deliver() -> None:
+    """Deliver the records that MLflow could not take when they were made."""
+    from liif.tracking.tracker import Tracker, installed
+
+    if not installed():
+        raise UserError("MLflow is not installed: pip install mlflow")
+    tracker = Tracker(project())
+    count = tracker.deliver()
+    typer.echo(f"{count} records delivered" if count else "nothing waits to be delivered")
