@@ -30,7 +30,7 @@ class EncoderSettings(Settings):
     """Settings of an encoder, named like its module's arguments, and other facts about it."""
 
     path: ClassVar[str]
-    """Where its module is: `liif.network.edsr.EDSR`."""
+    """Import path of its module: `liif.network.edsr.EDSR`."""
     description: ClassVar[str]
     """Name and sizes except the channels, as a format string of the settings."""
     name: str
@@ -171,7 +171,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """How many different numbers follow the prefix in the keys."""
+    """Number of different numbers after the prefix in the keys."""
     return len({key[len(prefix) :].split(".")[0] for key in tensors if key.startswith(prefix)})
 
 

@@ -24,7 +24,7 @@ class Encoder(nn.Module):
     bytes_per_pixel: int
     """Memory that encoding takes per pixel of a tile (measured, rounded up)."""
     fixed_bytes: int = 0
-    """Memory that encoding takes besides that."""
+    """Memory that encoding takes for any tile, in addition."""
 
 
 def encode(

@@ -47,5 +47,5 @@ def spans(texts: tuple[str, str], tag: str = "span") -> Markup:
 
 
 def _code(text: str) -> Markup:
-    """A text with what stands in `backticks` as code."""
+    """A text whose parts in `backticks` are code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
