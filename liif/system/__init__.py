@@ -1,1 +1,1 @@
-"""Errors, files, locks, signals and progress: the parts that know nothing of pictures."""
+"""Errors, files, locks, signals, progress and HTTP: independent of pictures."""

@@ -1,4 +1,4 @@
-"""Checks of what the Python functions are given: each mistake names the argument and its value."""
+"""Checks of arguments; each error names the argument and its value."""
 
 from __future__ import annotations
 
@@ -9,19 +9,11 @@ import numpy as np
 from PIL import Image
 
 _SHOWN = 60
-"""Characters of a value that a message has."""
+"""Longest value in a message, in characters."""
 
 
 def number(name: str, value: object, *, others: str = "") -> float:
-    """A finite number; `others` is what else may be given, for the message.
-
-    Raises
-    ------
-    TypeError
-        It is none.
-    ValueError
-        It is infinite, or not a number.
-    """
+    """A finite number; `others` names in the message what else is allowed."""
     if isinstance(value, bool | np.bool_) or not isinstance(
         value, int | float | np.integer | np.floating
     ):
@@ -36,13 +28,7 @@ def number(name: str, value: object, *, others: str = "") -> float:
 
 
 def size(name: str, value: object) -> tuple[int, int]:
-    """Rows and columns, both at least 1; from a pair of any kind of whole numbers.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no pair, or of other numbers.
-    """
+    """Rows and columns, both at least 1, from any pair of whole numbers."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
         raise TypeError(f"`{name}` must be two whole numbers (rows, columns), not {shown(value)}")
     if len(np.shape(value)) != 1 or len(value) != 2 or not all(map(_is_whole, value)):
@@ -54,13 +40,7 @@ def size(name: str, value: object) -> tuple[int, int]:
 
 
 def max_memory(value: object) -> int | None:
-    """Bytes that may be taken; None where nothing is said.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no whole number, or below 0.
-    """
+    """A number of bytes from 0 up, or None."""
     if value is None:
         return None
     if not _is_whole(value):
@@ -76,7 +56,7 @@ def _is_whole(value: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value as messages show it, with its kind where that tells more."""
+    """A value for a message; only its type if that says more."""
     if value is None:
         return "None"
     if isinstance(value, np.ndarray):

@@ -1,18 +1,18 @@
-"""The errors that are meant for the user's eyes."""
+"""Errors that are shown to the user."""
 
 
 class UserError(Exception):
-    """A mistake or a limit that the user can mend: one line naming the thing and the remedy.
+    """A mistake or limit that the user can resolve: one line that names it and the remedy.
 
     The command line prints it without a traceback and exits with 1.
     """
 
 
 class PictureError(UserError):
-    """What is wrong with one picture, so that a job over many can go on with the others."""
+    """An error of one picture; a job over many continues with the others."""
 
 
 def printable(name: object) -> str:
-    """A name from a file as messages show it: without line ends and what steers terminals."""
+    """A name from a file for a message, without line ends and control characters."""
     text = str(name)
     return text if text.isprintable() else repr(text)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -19,14 +19,12 @@ _DENIED = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
     errno.ENAMETOOLONG,
 }
-
-
 _LONGEST_NAME = 250
 """Bytes of a temporary file's name; common file systems allow 255, and `.lock` is appended."""
 
 
 class DiskFull(UserError):
-    """No file that is written after this one will do better."""
+    """The disk is full, so that writing further files is useless."""
 
 
 @contextmanager
@@ -67,7 +65,7 @@ def _temporary(path: Path) -> str:
 
 
 def cannot_write(path: Path, error: OSError) -> Exception:
-    """What to raise when writing failed: a line for the user where the reason is the disk."""
+    """The error to raise when writing failed; one line if the disk is the reason."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"{path}: the disk is full; make room and run it again")
     if error.errno in _DENIED:
@@ -76,13 +74,7 @@ def cannot_write(path: Path, error: OSError) -> Exception:
 
 
 def require_writable(*places: Path) -> None:
-    """Refuse places for files or folders where nothing can be written, before any work is done.
-
-    Raises
-    ------
-    UserError
-        The nearest folder that exists takes no file: it is read-only, another's, full, or a file.
-    """
+    """Refuse, before any work, files or folders whose nearest existing folder takes no file."""
     for place in places:
         folder = place.absolute()
         try:
@@ -99,20 +91,17 @@ def require_writable(*places: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
+    """Write a text file."""
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole: sorted, so that equal values are equal bytes."""
+    """Write a JSON file; equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def file_sha256(path: Path) -> str:
     """The sha256 of a file's bytes."""
-    digest = sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return file_digest(file, "sha256").hexdigest()

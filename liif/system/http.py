@@ -1,4 +1,4 @@
-"""Downloads over HTTP: resumable, checked, from the first mirror that has the file."""
+"""Downloads over HTTP: resumable, verified, from the first mirror that has the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT = (15, 60)
 """Seconds to connect, and between two blocks of data."""
 RETRY = Retry(
     total=3,
-    connect=2,  # without a network the user should hear of it soon
+    connect=2,  # report a missing network soon
     status_forcelist=(408, 425, 429, *range(500, 600)),
     backoff_factor=2,
     raise_on_status=False,
@@ -28,9 +28,9 @@ RETRY = Retry(
 )
 """For requests that fail before any data arrives."""
 _TRIES = 4
-"""Interruptions without new data after which a mirror is given up."""
+"""Interruptions in a row without new data before the next mirror is tried."""
 _LARGEST = 16 << 30
-"""Bytes of any file, so that no server fills the disk."""
+"""Most bytes of a file, so that no server fills the disk."""
 _REASONS = {
     requests.Timeout: "no answer in time",
     requests.exceptions.ChunkedEncodingError: "the connection was cut",
@@ -59,13 +59,6 @@ def fetch(
         Folder of the unfinished file; `out` only ever holds the complete one.
     digest
         The file's sha256 or the beginning of it; empty if none was published.
-
-    Raises
-    ------
-    DownloadFailed
-        No mirror delivers a file with that sha256.
-    UserError
-        It cannot be written.
     """
     partial.mkdir(parents=True, exist_ok=True)
     part = partial_file(partial, digest or sha256(urls[0].encode()).hexdigest())
@@ -85,12 +78,12 @@ def fetch(
 
 
 def partial_file(partial: Path, digest: str) -> Path:
-    """The unfinished file, named by its hash: another version never continues it."""
+    """The unfinished file, named by its hash, so that another version does not continue it."""
     return partial / f"{digest[:16]}.part"
 
 
 def _complete(session: requests.Session, url: str, part: Path, size: int | None) -> None:
-    """Request the missing bytes again for as long as new ones arrive."""
+    """Request the missing bytes until the file is complete, while new ones arrive."""
     failures = 0
     while (have := _size(part)) != size:  # a file of the right size is left to its checksum
         try:

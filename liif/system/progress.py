@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,46 +13,32 @@ if TYPE_CHECKING:
 
 
 quiet = False
-"""Whether nothing is said, since another process of the same work does."""
+"""Whether nothing is logged, as in all ranks of a training but rank 0."""
 
 
 def log(text: str) -> None:
-    """A line for the user, at once; work goes on when nobody reads it any more.
-
-    Be it that a pipe was closed, a terminal is gone, or the disk of a log is full.
-    """
-    if quiet:
-        return
-    with suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+    """Log a line for the user at once."""
+    if not quiet:
+        with suppress(OSError, ValueError):  # a closed pipe or terminal, or a full disk
+            print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
     """A length of time for people: 42 s, 3 min 20 s, 5 h 12 min, 3 d 4 h."""
     seconds = max(0, round(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    for limit, large, small, names in (
-        (3600, 60, 1, ("min", "s")),
-        (86400, 3600, 60, ("h", "min")),
-        (float("inf"), 86400, 3600, ("d", "h")),
-    ):
-        if seconds < limit:
-            first, rest = divmod(seconds, large)
-            return f"{first} {names[0]}" + (f" {rest // small} {names[1]}" if rest // small else "")
-    raise AssertionError
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for (large, of_large), (small, of_small) in pairwise(units):
+        if seconds >= of_large:
+            count, rest = divmod(seconds, of_large)
+            return f"{count} {large}" + (f" {rest // of_small} {small}" if rest >= of_small else "")
+    return f"{seconds} s"
 
 
 class Progress:
-    """Counts what is done and says so with the time left.
+    """Counts what is done and logs it with the time left, ever more rarely.
 
-    In plain lines, soon at first, then ever more rarely; as bars where used with ``with`` on a
-    terminal, one for the whole and one for the current piece.
-
-    Parameters
-    ----------
-    closing
-        Say at the end how many there were; otherwise whoever counts says more of them.
+    Within ``with`` on a terminal it shows bars instead, one for the whole and one for the current
+    piece. `closing` logs the number and the time at the end.
     """
 
     def __init__(self, title: str, total: int, *, unit: str, closing: bool = True) -> None:
@@ -76,11 +63,11 @@ class Progress:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the start."""
         return time.monotonic() - self._start
 
     def within(self, piece: str, fraction: float) -> None:
-        """How far the current piece is, from 0 to 1."""
+        """Show the progress of the current piece, from 0 to 1."""
         if self._bars is not None:
             self._bars.update(
                 self._piece, description=piece, completed=fraction, visible=fraction < 1
@@ -89,10 +76,10 @@ class Progress:
             return
         elapsed = time.monotonic() - self._start
         if elapsed >= self._next and 0 < fraction < 1:
-            self._say(elapsed, fraction, f" ({piece}: {fraction:.0%})")
+            self._log(elapsed, fraction, f" ({piece}: {fraction:.0%})")
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one more."""
         self.done += 1
         elapsed = time.monotonic() - self._start
         if self._bars is not None:
@@ -102,9 +89,9 @@ class Progress:
             if self.closing:
                 log(f"{self.title}: {self.total} {self.unit} in {duration(elapsed)}")
         elif elapsed >= self._next and self._bars is None:
-            self._say(elapsed, 0, "")
+            self._log(elapsed, 0, "")
 
-    def _say(self, elapsed: float, fraction: float, piece: str) -> None:
+    def _log(self, elapsed: float, fraction: float, piece: str) -> None:
         done = self.done + fraction
         left = elapsed / done * (self.total - done)
         counted = f"{self.done}/{self.total} {self.unit}{piece}"

@@ -1,4 +1,4 @@
-"""The project: the folder that a job works in, and what the workflow tells its jobs of it."""
+"""The project: the folder that a job works in."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 from pathlib import Path
 
 PROJECT = "LIIF_PROJECT"
-"""Environment variable in which the workflow says to its jobs which folder it works in."""
+"""Environment variable by which the workflow passes its folder to its jobs."""
 
 TRACKING = "LIIF_TRACKING"
-"""Environment variable that stands in for --track (true) or --no-track (false)."""
+"""Environment variable for --track (true) or --no-track (false)."""
 
 
 def project() -> Path:
     """The project's folder, where `mlflow ui` shows its records.
 
-    The workflow says which it is. For a command by hand it is the nearest folder at or above
-    the current one with records or a Snakefile, else the current one.
+    In the workflow its folder; else the nearest one, from the current one up, that has records or
+    a Snakefile; else the current one.
     """
-    if said := os.environ.get(PROJECT):
-        return Path(said).absolute()
+    if given := os.environ.get(PROJECT):
+        return Path(given).absolute()
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "mlflow.db").is_file() or (folder / "Snakefile").is_file():
@@ -28,5 +28,5 @@ def project() -> Path:
 
 
 def records_folder(folder: Path) -> Path:
-    """Where a project's records of its runs are."""
+    """The folder of a project's records."""
     return folder / "results" / "tracking"
