@@ -36,12 +36,8 @@ def upscale_bands(pixels: Pixels, size: tuple[int, int], rgb: BandUpscaler) -> I
     Integers are rounded to the nearest level. Grey pictures are upscaled as RGB and averaged.
     Colours under full transparency, which are undefined, are replaced by the nearest visible
     ones, so that none of them shows at the edges. Transparency is upscaled as grey is, but stays
-    exact where the surrounding pixels are equally transparent.
-
-    Parameters
-    ----------
-    size
-        (rows, cols), not below the picture's.
+    exact where the surrounding pixels are equally transparent. The size (rows, cols) is not below
+    the picture's.
     """
     white, channels = white_level(pixels.dtype), pixels.shape[2]
     alpha = pixels[..., -1] if channels in (2, 4) else None

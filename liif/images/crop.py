@@ -9,13 +9,7 @@ from liif.images.pixels import RGB8
 
 
 def centre_crop(picture: RGB8, side: int | None) -> RGB8:
-    """The centred square of that side; the whole picture for None.
-
-    Raises
-    ------
-    ValueError
-        The picture is smaller.
-    """
+    """The centred square of that side; the whole picture for None."""
     if side is None:
         return picture
     height, width = picture.shape[:2]
@@ -29,13 +23,7 @@ def centre_crop(picture: RGB8, side: int | None) -> RGB8:
 
 
 def crop_to_multiple(picture: RGB8, scale: float) -> RGB8:
-    """Crop to a multiple of an integer scale, keeping the top left; other scales crop nothing.
-
-    Raises
-    ------
-    ValueError
-        The picture is smaller than the scale.
-    """
+    """Crop to a multiple of an integer scale, keeping the top left; other scales crop nothing."""
     height, width = picture.shape[:2]
     if min(height, width) < scale:
         raise ValueError(f"is {height}×{width}, too small to be reduced by {scale:g}")

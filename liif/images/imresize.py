@@ -123,12 +123,8 @@ def target_size(
 ) -> tuple[int, int]:
     """Rows and columns of an upscaled picture, from either `scale` or `size` (rows, cols).
 
-    Scales are exact to six decimals of a pixel: 1.1 times 100 is 110, not 111.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Both or neither are given, they are not numbers, or the output is below the picture's size.
+    Scales are exact to six decimals of a pixel: 1.1 times 100 is 110, not 111. Anything below the
+    picture's size is a ValueError.
     """
     if (scale is None) == (size is None):
         raise ValueError("give either `scale` or `size`")

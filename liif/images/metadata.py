@@ -81,15 +81,7 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 def of(
     image: Image.Image, *, icc: bytes | None, png: tuple[tuple[bytes, bytes], ...] = ()
 ) -> Metadata:
-    """The metadata of a loaded picture, for when it has been turned upright.
-
-    Parameters
-    ----------
-    icc
-        Its colour profile, if it fits the pixels.
-    png
-        The chunks that `png_colours` finds.
-    """
+    """The metadata of a loaded picture for its upright pixels, with its fitting profile."""
     dpi, xmp = image.info.get("dpi"), image.info.get("xmp")
     if image.format == "TIFF" and _RESOLUTION[0] not in getattr(image, "tag_v2", {}):
         dpi = None  # Pillow's default is 1

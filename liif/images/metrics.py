@@ -73,11 +73,6 @@ def quality(truth: Pixels, picture: Pixels, *, channel: Channel, border: int) ->
     SSIM has MATLAB's settings: Gaussian window 11×11 with σ = 1.5, K = (0.01, 0.03), population
     covariance; for RGB the mean over the channels. Z. Wang et al., "Image quality assessment: from
     error visibility to structural similarity", 2004.
-
-    Raises
-    ------
-    ValueError
-        The sizes differ, or the border leaves nothing.
     """
     if truth.shape != picture.shape:
         raise ValueError(f"sizes differ: truth {truth.shape}, picture {picture.shape}")

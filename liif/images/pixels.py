@@ -26,13 +26,6 @@ def image_array(image: object, *, channels: int | None = None) -> NDArray[Any]:
     ----------
     channels
         Largest number of channels; None allows any.
-
-    Raises
-    ------
-    TypeError
-        Not an array of uint8, uint16 or floating point.
-    ValueError
-        Not the shape of a picture.
     """
     if not isinstance(image, np.ndarray):
         raise TypeError(
@@ -50,13 +43,7 @@ def image_array(image: object, *, channels: int | None = None) -> NDArray[Any]:
 
 
 def channels_of(image: Image.Image) -> NDArray[Any]:
-    """(H, W, C): C is 1 for grey, 2 with alpha, 3 for RGB, 4 with alpha; uint8 or uint16.
-
-    Raises
-    ------
-    ValueError
-        The mode is another: CMYK, LAB, HSV, 32 bits.
-    """
+    """(H, W, C): C is 1 for grey, 2 with alpha, 3 for RGB, 4 with alpha; uint8 or uint16."""
     scale_transparency(image)
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[..., None]
@@ -86,6 +73,13 @@ def scale_transparency(image: Image.Image) -> None:
     if factor is not None:
         image.info["transparency"] = min(255, value * factor)
         image.load()  # lest it be scaled twice
+
+
+def eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Integer pixels as uint8."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return np.floor(pixels / 257 + 0.5).astype(np.uint8)
 
 
 def like(image: Image.Image, channels: NDArray[Any]) -> Image.Image:

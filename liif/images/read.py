@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from liif.images import metadata, sixteen_bit
 from liif.images.metadata import Metadata, turned
-from liif.images.pixels import RGB8, channels_of, scale_transparency
+from liif.images.pixels import RGB8, channels_of, eight_bits, scale_transparency
 from liif.images.png import png_colours
 from liif.system.errors import PictureError, UserError
 
@@ -49,20 +49,14 @@ class Picture:
     @property
     def rgb(self) -> RGB8:
         """(H, W, 3) in 0..255, whatever the depth; without transparency."""
-        eight = _eight_bits(self.pixels)
+        eight = eight_bits(self.pixels)
         colour = eight[..., :-1] if eight.shape[2] in (2, 4) else eight
         return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
 
     @property
     def alpha(self) -> RGB8 | None:
         """(H, W) in 0..255, where there is transparency."""
-        return _eight_bits(self.pixels[..., -1]) if self.pixels.shape[2] in (2, 4) else None
-
-
-def _eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    if pixels.dtype == np.uint8:
-        return pixels
-    return np.floor(pixels / 257 + 0.5).astype(np.uint8)
+        return eight_bits(self.pixels[..., -1]) if self.pixels.shape[2] in (2, 4) else None
 
 
 def read_picture(source: Path | BytesIO, name: str | None = None) -> Picture:

@@ -36,19 +36,8 @@ class Unknown(NamedTuple):
 def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | None:
     """(H, W, C) uint16 of a picture whose file has 16 bits a channel; None for others.
 
-    Parameters
-    ----------
-    image
-        The picture as Pillow loaded it: a TIFF upright, all others as stored.
-    data
-        Its file.
-    turn
-        A TIFF's orientation, 1 to 8, read before it was loaded.
-
-    Raises
-    ------
-    ValueError
-        The file is damaged.
+    `image` is the picture as Pillow loads it, a TIFF upright and all others as stored; `turn` a
+    TIFF's orientation, read before that. Damage is a ValueError.
     """
     if image.format == "PPM" and image.mode == "I":  # grey of more than 8 bits, scaled to 16
         return np.asarray(image).astype(np.uint16)[..., None]
@@ -80,13 +69,7 @@ def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | Non
 
 
 def read_unknown(data: bytes, max_pixels: int) -> Unknown | None:
-    """A TIFF of 16 bits that Pillow cannot read, such as grey with transparency.
-
-    Raises
-    ------
-    ValueError
-        It is damaged.
-    """
+    """A TIFF of 16 bits that Pillow cannot read, such as grey with transparency."""
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
     with _tiff(data) as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import fields, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +13,7 @@ import numpy as np
 from liif.images import png, tiff
 from liif.images.channels import Upscaled, join_bands
 from liif.images.metadata import Metadata
-from liif.images.pixels import Pixels, to_image
+from liif.images.pixels import Pixels, eight_bits, to_image
 from liif.system import memory
 from liif.system.errors import PictureError
 from liif.system.files import atomic_write
@@ -38,13 +38,7 @@ _TRANSPARENT = {"PNG", "WebP", "TIFF"}
 
 
 def format_of(path: Path) -> str:
-    """The format of a file of that name.
-
-    Raises
-    ------
-    PictureError
-        No format has this ending.
-    """
+    """The format of a file of that name."""
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:
@@ -95,11 +89,6 @@ def write(
         1 to 100, of JPEG and WebP; 100 is WebP without loss.
     text
         More texts for a PNG.
-
-    Raises
-    ------
-    PictureError
-        The format cannot hold the picture.
     """
     kind, channels, dtype = format_of(path), picture.shape[2], picture.dtype
     metadata, lost = _fitting_metadata(picture.metadata, kind, np.zeros((1, 1, channels), dtype))
@@ -143,11 +132,14 @@ def _fitting_metadata(m: Metadata, kind: str, pixel: Pixels) -> tuple[Metadata, 
 
     if fits(m):
         return m, []
-    nothing = Metadata()
-    present = [f for f in fields(m) if getattr(m, f.name) != getattr(nothing, f.name)]
-    lost = [f.name for f in present if not fits(replace(nothing, **{f.name: getattr(m, f.name)}))]
-    kept = replace(m, **{name: getattr(nothing, name) for name in lost})
-    return kept, [_NAMES[name] for name in lost]
+    kept, lost = Metadata(), []
+    for field, name in _NAMES.items():
+        more = replace(kept, **{field: getattr(m, field)})
+        if fits(more):
+            kept = more
+        else:
+            lost.append(name)
+    return kept, lost
 
 
 _NAMES = {
@@ -163,8 +155,8 @@ _NAMES = {
 
 def _encode(file: BinaryIO | BytesIO, kind: str, pixels: Pixels, m: Metadata, quality: int) -> None:
     """Write pixels (H, W, C) in a format other than TIFF, converted to what it can hold."""
-    if pixels.dtype == np.uint16 and kind not in _DEEP:
-        pixels = np.floor(pixels / 257 + 0.5).astype(np.uint8)
+    if kind not in _DEEP:
+        pixels = eight_bits(pixels)
     if pixels.shape[2] in (2, 4) and kind not in _TRANSPARENT:
         alpha = pixels[..., -1:].astype(np.float64) / 255
         on_white = pixels[..., :-1] * alpha + 255 * (1 - alpha)

@@ -154,11 +154,6 @@ def plan(inputs: Iterable[Path], out: Path | None, job: Job) -> Plan:
     Files that exist are skipped later, or replaced with `overwrite`. No input picture is written
     over, by whatever name. Pictures with our mark are not upscaled again where this call puts its
     own.
-
-    Raises
-    ------
-    UserError
-        Nothing at all can be written to `out`.
     """
     if out is not None:
         require_place(out)
@@ -250,13 +245,7 @@ def require_place(out: Path) -> None:
 
 
 def parse_format(text: str, out: Path | None = None) -> str:
-    """The file ending of a format by name.
-
-    Raises
-    ------
-    UserError
-        There is no such format, or the ending of the file `out` is another's.
-    """
+    """The file ending of a format by name."""
     suffix = f".{text.lower().lstrip('.')}"
     if suffix not in FORMATS:
         raise UserError(f"format `{text}` is none of {', '.join(s[1:] for s in FORMATS)}")

@@ -27,13 +27,7 @@ class Size:
         return f"w{self.width}" if self.width is not None else f"h{self.height}"
 
     def of(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Size (rows, cols) of the output for a picture of that shape (rows, cols).
-
-        Raises
-        ------
-        ValueError
-            It is below the picture's.
-        """
+        """Size (rows, cols) of the output for a picture of that shape (rows, cols)."""
         if self.scale is not None:
             return target_size(shape, self.scale)
         rows, cols = shape
@@ -45,13 +39,7 @@ class Size:
 def parse_size(
     scale: float | None, size: str | None, width: int | None, height: int | None
 ) -> Size:
-    """The size from the options of the command line; by default 8 times.
-
-    Raises
-    ------
-    UserError
-        The options exclude each other, or `size` is malformed.
-    """
+    """The size from the options of the command line; by default 8 times."""
     if (scale is not None) + (size is not None) + (width is not None or height is not None) > 1:
         raise UserError("give one of --scale, --size, and --width or --height")
     if size is not None:
