@@ -321,18 +321,18 @@ def tracking_row() -> Row:
     """A training tracked in MLflow, compared with the same without tracking."""
     pairs = [(measure("tracking", "ours"), measure("tracking", "plain")) for _ in range(RUNS)]
     ours, plain = (statistics.median(pair[i]["epoch_seconds"] for pair in pairs) for i in range(2))
-    courier, end = (
+    delivery, end = (
         statistics.median(pair[0][key] for pair in pairs)
-        for key in ("courier_seconds", "end_seconds")
+        for key in ("delivery_seconds", "end_seconds")
     )
     return {
         "what": "Demo's EDSR-LIIF, an epoch tracked in MLflow",
         "ours": f"{ours:.2f} s",
         "plain": f"{plain:.2f} s",
         "ratio": round(plain / ours, 3),
-        "notes": f"tracking takes {courier:.1f} s of CPU time in all (with the import of MLflow "
+        "notes": f"tracking takes {delivery:.1f} s of CPU time in all (with the import of MLflow "
         f"and the creation of its database), {end:.1f} s of it after the training",
-        "courier_seconds": round(courier, 2),
+        "delivery_seconds": round(delivery, 2),
         "end_seconds": round(end, 2),
     }
 

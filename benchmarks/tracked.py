@@ -50,5 +50,5 @@ def measure_tracking(who: str) -> dict[str, Any]:
         return {
             "epoch_seconds": statistics.median(epochs),
             "end_seconds": time.perf_counter() - start,
-            "courier_seconds": tracker.cpu_seconds if isinstance(tracker, Tracker) else 0.0,
+            "delivery_seconds": tracker.cpu_seconds if isinstance(tracker, Tracker) else 0.0,
         }

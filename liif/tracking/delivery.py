@@ -37,17 +37,10 @@ _SPARE = 1 << 20
 
 
 def deliver(record: Record, store: Store) -> tuple[int, Exception | None]:
-    """Deliver what is pending in a record.
+    """Deliver what is pending in a record; returns the number of events and the first problem.
 
-    Returns
-    -------
-    The number of events delivered, and what kept some from it: a file is tried again the next
-    time, a value that MLflow refuses for good is left out.
-
-    Raises
-    ------
-    Exception
-        Whatever MLflow raises when it cannot be reached.
+    A file that cannot be stored is tried again the next time, a value that MLflow refuses for
+    good is left out. Raises whatever MLflow raises when it cannot be reached.
     """
     held = locks.attempt(record.folder / "delivery.lock")
     if held is None:
@@ -107,7 +100,8 @@ class _Delivery:
         try:
             self._log(batch)
         except self.store.mlflow.MlflowException as error:
-            if error.error_code != _REFUSAL or self._is_deleted():
+            info = self.client.get_run(self.run_id).info
+            if error.error_code != _REFUSAL or info.lifecycle_stage != "active":
                 raise
             parts = batch
             if len(batch) == 1:
@@ -120,11 +114,8 @@ class _Delivery:
             self.refusal = self.refusal or error
         self.count += len([e for e in batch if "file" not in e])
 
-    def _is_deleted(self) -> bool:
-        return bool(self.client.get_run(self.run_id).info.lifecycle_stage != "active")
-
     def _log(self, batch: list[Event]) -> None:
-        from mlflow.entities import DatasetInput, InputTag, Param, RunTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 
         def merged(kind: str) -> dict[str, Any]:
             return {k: v for e in batch if e["kind"] == kind for k, v in e["values"].items()}
@@ -147,9 +138,16 @@ class _Delivery:
                 )
         for event in batch:
             if event["kind"] == "dataset":
-                tags = [InputTag("mlflow.data.context", event["data"]["context"])]
-                inputs = [DatasetInput(_dataset(event["data"]), tags)]
-                self.client.log_inputs(self.run_id, inputs)
+                data = event["data"]
+                dataset = Dataset(
+                    name=data["name"],
+                    digest=data["digest"][:_DIGEST],
+                    source_type="local",
+                    source=json.dumps({"uri": data["source"]}),
+                    profile=json.dumps({**data["counts"], "version": data["digest"]}),
+                )
+                tags = [InputTag("mlflow.data.context", data["context"])]
+                self.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
             elif event["kind"] == "status" and event["status"] == "RUNNING":
                 self.client.update_run(self.run_id, status="RUNNING")
             elif event["kind"] == "status":
@@ -219,15 +217,3 @@ def _metrics(event: Event, model: str | None = None) -> list[Any]:
         )
         for key, value in event["values"].items()
     ]
-
-
-def _dataset(data: dict[str, Any]) -> Any:
-    from mlflow.entities import Dataset
-
-    return Dataset(
-        name=data["name"],
-        digest=data["digest"][:_DIGEST],
-        source_type="local",
-        source=json.dumps({"uri": data["source"]}),
-        profile=json.dumps({**data["counts"], "version": data["digest"]}),
-    )

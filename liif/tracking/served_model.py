@@ -82,7 +82,7 @@ def _log_model(client: Any, model: Any, run: str, step: int, weights: Path) -> N
             artifacts={"weights": str(folder / weights.name)},
             pip_requirements=_requirements(),
             signature=ModelSignature(picture, picture, scale),
-            input_example=_example(),
+            input_example=np.full((12, 16, 3), 128, np.uint8),
         )
         client.log_model_artifacts(model.model_id, str(folder / "model"))
         outputs = client.get_run(run).outputs
@@ -98,12 +98,6 @@ def _requirements() -> list[str]:
     needed = [Requirement(text) for text in requires("liif") or []]
     names = [r.name for r in needed if r.marker is None]
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]
-
-
-def _example() -> NDArray[np.uint8]:
-    """A small picture (12, 16, 3) of colour gradients."""
-    rows, cols = np.mgrid[0:12, 0:16]
-    return np.stack([rows * 20, cols * 15, 255 - rows * 10], axis=-1).astype(np.uint8)
 
 
 class Upscaling:

@@ -47,17 +47,7 @@ def system_monitor() -> Any:
 
 
 class Store:
-    """An experiment in MLflow, created if it is missing.
-
-    Parameters
-    ----------
-    project
-        Folder of the database and artifacts, when `uri` is None.
-    uri
-        MLflow's address.
-    experiment
-        The experiment's name.
-    """
+    """An experiment in MLflow, created if it is missing; without `uri`, in the project's folder."""
 
     def __init__(self, project: Path, uri: str | None, experiment: str) -> None:
         from filelock import FileLock

@@ -105,13 +105,7 @@ class Tracker(NoTracker):
                 self.report_problem(TimeoutError("takes too long to respond"))
 
     def deliver(self) -> int:
-        """Deliver everything pending now; returns the number of events.
-
-        Raises
-        ------
-        UserError
-            Something could not be delivered.
-        """
+        """Deliver everything pending now, or raise a `UserError`; returns the number of events."""
         try:
             count = self._round()
         except Exception as error:

@@ -356,6 +356,22 @@ def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     assert (other.data.params, other.data.tags["b"]) == ({"a": "1"}, "2")
 
 
+def test_records_of_version_0_1_are_delivered(tmp_path: Path) -> None:
+    """That version listed the offsets of files that it could not store."""
+    tracker = Tracker(tmp_path)
+    tracker.run("small", "key").log_image("validation/c", photograph(8, 8), step=1)
+    record = tracker.records.of("small", "key")
+    state: dict[str, Any] = dict.fromkeys(("store", "run", "model", "version"))
+    state |= {"experiment": "sr_800", "offset": record.path.stat().st_size, "later": [0]}
+    (record.folder / "delivered.json").write_text(json.dumps(state))
+    assert record.is_pending()
+    assert tracker.deliver() == 1
+    assert not record.is_pending()
+    known = here(tmp_path)
+    (run,) = known.runs().values()
+    assert known.images(run) == [("validation/c", 1)]
+
+
 @pytest.mark.parametrize("during_a_delivery", [False, True])
 def test_a_run_that_is_deleted_meanwhile_is_made_again(
     tmp_path: Path, during_a_delivery: bool, monkeypatch: pytest.MonkeyPatch

@@ -52,7 +52,7 @@ def test_whatever_goes_wrong_is_said_once_and_the_rest_is_kept(
     assert len([r for r in tracker.records.all() if r.is_pending()]) == 2
 
 
-def test_closing_wakes_the_courier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_wakes_the_delivery_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also in the instant when it has looked and not yet slept."""
     looked, go_on = threading.Event(), threading.Event()
 
@@ -73,7 +73,9 @@ def test_closing_wakes_the_courier(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not closing.is_alive()
 
 
-def test_a_courier_that_died_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delivery_thread_that_died_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracker = Tracker(tmp_path)
     dead = threading.Thread(target=lambda: None)
     dead.start()
