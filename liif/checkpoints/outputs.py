@@ -17,6 +17,13 @@ def name_of(weights: Path) -> str:
     return weights.stem if known else weights.name
 
 
+_COLUMNS = (
+    *("epoch", "step", "loss", "valid_psnr", "learning_rate", "patches_per_second"),
+    "timestamp",
+)
+"""Of the history, whichever order its rows were saved in."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
     """Paths of a training's results."""
@@ -72,7 +79,7 @@ class Outputs:
 def history_csv(rows: list[dict[str, float]]) -> str:
     """The history as CSV text, a row per epoch."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(
         {k: v if isinstance(v, int) else f"{v:.10g}" for k, v in row.items()}

@@ -169,6 +169,7 @@ def test_resumed_training_is_byte_for_byte_the_same(
     assert file_sha256(resumed.best) == file_sha256(undisturbed.best)
     columns = ["epoch", "step", "loss", "valid_psnr", "learning_rate"]
     a, b = history(undisturbed), history(resumed)
+    assert list(a[0]) == list(b[0]) == [*columns, "patches_per_second", "timestamp"]
     assert [[r[c] for c in columns] for r in a] == [[r[c] for c in columns] for r in b]
 
 
