@@ -42,6 +42,12 @@ def log_training_start(
         photographs = data["training"][1]
         log_origin(run, photographs.data_version)
         run.set_tags({"data.fingerprint": photographs.fingerprint, "model.kind": "trained"})
+    log_data(run, data)
+
+
+def log_data(run: Run, data: dict[str, tuple[str, Pack]]) -> None:
+    """Log the photographs of a training, as for `log_training_start`."""
+    with never_failing(run.report_problem):
         for context, (source, photographs) in data.items():
             pixels = sum(entry.height * entry.width for entry in photographs.entries)
             run.log_dataset(

@@ -15,7 +15,7 @@ from liif.recipe import Recipe
 from liif.system.locks import lock
 from liif.system.progress import log
 from liif.tracking.tracker import NoTracker
-from liif.training.entries import log_training_end, log_training_start
+from liif.training.entries import log_data, log_training_end, log_training_start
 from liif.training.group import Group
 from liif.training.state import report_others
 from liif.training.trainer import Limits, Trainer
@@ -72,7 +72,7 @@ def train(
     )
     finished = Outputs(weights=store / f"{key}.safetensors", validation=validation.fingerprint)
     folder = state / key[:16]
-
+    sets = {"training": (str(data), photographs), "validation": (str(valid), validation)}
     tracked_run = partial(tracker.run, name, key, validation=validation.fingerprint)
 
     def is_finished() -> bool:
@@ -84,7 +84,9 @@ def train(
         # Without the lock it was unfinished; another process may have finished it just now.
         if found or group.on_rank0(is_finished):
             log(f"{name}: these settings and data are trained already; no step is needed")
-            log_training_end(tracked_run(), recipe, finished)
+            run = tracked_run()
+            log_data(run, sets)
+            log_training_end(run, recipe, finished)
         else:
             trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
             from_scratch = trainer.state.step == 0
@@ -97,7 +99,7 @@ def train(
                 parameters=sum(p.numel() for p in trainer.parameters.values()),
                 device=str(limits.device),
                 threads=torch.get_num_threads(),
-                data={"training": (str(data), photographs), "validation": (str(valid), validation)},
+                data=sets,
             )
             with run.active():
                 trainer.run(finished, run, tracker.start)

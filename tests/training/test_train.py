@@ -27,7 +27,10 @@ from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.locks import lock
 from liif.system.processes import this_workflow
+from liif.system.project import records_folder
 from liif.system.signals import Interrupted
+from liif.tracking.records import Records
+from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train, trainer
 from liif.training.replica import Replica
 from liif.training.step import train_step
@@ -55,7 +58,9 @@ def packs(folder: Folder, tmp_path: Path) -> tuple[Path, Path]:
 def run(packs: tuple[Path, Path], tmp_path: Path) -> Train:
     """Trains into the folder of that name, with settings changed."""
 
-    def call(where: str, limits: Limits = CPU, **changes: Any) -> Outputs:
+    def call(
+        where: str, limits: Limits = CPU, tracker: NoTracker = train.NO_TRACKER, **changes: Any
+    ) -> Outputs:
         recipe = Recipe.model_validate({**SETTINGS, **changes})
         base = tmp_path / where
         return train.train(
@@ -67,6 +72,7 @@ def run(packs: tuple[Path, Path], tmp_path: Path) -> Train:
             state=base / "state",
             store=base / "store",
             limits=limits,
+            tracker=tracker,
         )
 
     return call
@@ -230,6 +236,31 @@ def test_a_resumed_training_compares_no_psnr_of_other_photographs(
     undisturbed = run("b")
     for ours, theirs in zip(rows, history(undisturbed)[1:], strict=True):
         assert (ours["loss"], ours["valid_psnr"]) == (theirs["loss"], theirs["valid_psnr"])
+
+
+def test_runs_of_other_validation_photographs_are_apart(
+    run: Train,
+    folder: Folder,
+    packs: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Trained, found with another set, and found again with the first."""
+    monkeypatch.setattr(Tracker, "start", lambda _: None)  # nothing is delivered
+    first = packs[1].read_bytes()
+    for step in range(3):
+        if step == 1:
+            other_validation(folder, packs)
+        if step == 2:
+            packs[1].write_bytes(first)
+        run("a", tracker=Tracker(tmp_path))
+    records = sorted(Records(records_folder(tmp_path)).all(), key=lambda record: record.folder)
+    epochs = [
+        [event["step"] for *_, event in record.events(0) if event["kind"] == "epoch"]
+        for record in records
+    ]
+    assert epochs == [[1, 2, 3, 4], [4]]
+    assert len({record.validation for record in records}) == 2
 
 
 def make_unmarked(base: Path) -> None:
