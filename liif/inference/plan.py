@@ -166,21 +166,9 @@ def plan(inputs: Iterable[Path], out: Path | None, job: Job) -> Plan:
         except OSError as error:
             found.problems.append(UserError(f"{source}: cannot be read: {error.strerror or error}"))
     found.check(out, job.overwrite)
-    _require_writable_targets(found)
+    if out is not None and found.tasks:
+        require_writable(out.parent if is_picture(out) else out)
     return found
-
-
-def _require_writable_targets(found: Plan) -> None:
-    denied, folders = {}, {task.target.parent: None for task in found.tasks}
-    for folder in folders:
-        try:
-            require_writable(folder)
-        except UserError as error:
-            denied[folder] = error
-    if denied and len(denied) == len(folders):
-        raise next(iter(denied.values()))
-    found.problems += [denied[t.target.parent] for t in found.tasks if t.target.parent in denied]
-    found.tasks = [task for task in found.tasks if task.target.parent not in denied]
 
 
 def _identity(path: Path | None) -> _Identity | None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from hashlib import sha256
 from math import ceil
@@ -188,11 +189,12 @@ def test_a_read_only_folder_affects_no_other(
 ) -> None:
     a, b = folder("a", x=(4, 4)), folder("b", y=(4, 4))
 
-    def denied(*places: Path) -> None:
-        if a in places:
+    def denied(path: Path) -> AbstractContextManager[Path]:
+        if path.parent == a:
             raise UserError(f"{a}: cannot be written")
+        return atomic_write(path)
 
-    monkeypatch.setattr("liif.inference.plan.require_writable", denied)
+    monkeypatch.setattr("liif.images.write.atomic_write", denied)
     with pytest.raises(UserError, match="1 of 2 pictures failed"):
         upscale([a / "x.png", b / "y.png"], None, job("bicubic"))
     assert (b / "y_x2.png").is_file()
