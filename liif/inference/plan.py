@@ -166,8 +166,11 @@ def plan(inputs: Iterable[Path], out: Path | None, job: Job) -> Plan:
         except OSError as error:
             found.problems.append(UserError(f"{source}: cannot be read: {error.strerror or error}"))
     found.check(out, job.overwrite)
+    folders = {task.target.parent for task in found.tasks}
     if out is not None and found.tasks:
-        require_writable(out.parent if is_picture(out) else out)
+        folders = {out.parent if is_picture(out) else out}
+    if len(folders) == 1:  # of several, some may be writable
+        require_writable(*folders)
     return found
 
 

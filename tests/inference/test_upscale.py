@@ -202,6 +202,19 @@ def test_a_read_only_folder_affects_no_other(
         upscale([a / "x.png"], None, job("bicubic"))
 
 
+def test_the_only_folder_that_is_read_only_is_reported_once(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = folder("a", x=(4, 4), y=(4, 4))
+
+    def denied(*places: Path) -> None:
+        raise UserError(f"{places[0]}: cannot be written")
+
+    monkeypatch.setattr("liif.inference.plan.require_writable", denied)
+    with pytest.raises(UserError, match=f"^{a}: cannot be written$"):
+        upscale([a / "x.png", a / "y.png"], None, job("bicubic"))
+
+
 def test_a_full_disk_stops_at_once(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
