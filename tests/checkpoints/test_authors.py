@@ -240,21 +240,21 @@ def test_the_models_own_normalisation_has_precedence(small: LIIF, tmp_path: Path
         read_checkpoint(tmp_path / "b.pth")
 
 
-@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("stated", [True, False])
 def test_import_logs_the_basis_of_the_normalisation(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: bool
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stated: bool
 ) -> None:
     model = build(SMALL["edsr"])
-    cfg = "res_scale=0.5, mean=[114.444, 111.4605, 103.02], std=[255, 255, 255]" if said else ""
+    cfg = "res_scale=0.5, mean=[114.444, 111.4605, 103.02], std=[255, 255, 255]" if stated else ""
     content = {"meta": {"cfg": cfg}, "state_dict": as_mmagic_names(model)}
     torch.save(content, tmp_path / "a.pth")
     out = tmp_path / "a.safetensors"
     convert_weights(str(tmp_path / "a.pth"), out, sha256=None, partial=tmp_path)
     line = capsys.readouterr().err
     assert "mean 0.4488/0.4371/0.404, std 1/1/1" in line
-    assert ("assumed" in line) == (not said)
-    assert ("(as the file says)" in line) == said
-    assert ("residual scaling 0.5 folded" in line) == said
+    assert ("assumed" in line) == (not stated)
+    assert ("(as the file says)" in line) == stated
+    assert ("residual scaling 0.5 folded" in line) == stated
 
 
 def test_a_small_file_cannot_claim_gigabytes(tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ def mistake(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 1
-    said = capsys.readouterr().err.splitlines()
-    assert [line.startswith("liif: ") for line in said] == [False] * (len(said) - 1) + [True]
-    assert not any("Traceback" in line for line in said)
-    return said[-1]
+    printed = capsys.readouterr().err.splitlines()
+    assert [line.startswith("liif: ") for line in printed] == [False] * (len(printed) - 1) + [True]
+    assert not any("Traceback" in line for line in printed)
+    return printed[-1]
 
 
 Capture = pytest.CaptureFixture[str]
@@ -148,7 +148,7 @@ def test_no_picture_is_written_for_a_mistake(
     assert sorted(p.name for p in (tmp_path / "lr").iterdir()) == ["a.png", "b.png"]
 
 
-def test_threads_are_followed(
+def test_the_number_of_threads_is_respected(
     folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
 ) -> None:
     before = torch.get_num_threads()
@@ -169,7 +169,7 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", [[], *commands()], ids=" ".join)
-def test_help_says_what_each_option_does(words: list[str]) -> None:
+def test_every_option_has_a_help_text(words: list[str]) -> None:
     shown = CliRunner().invoke(cli.app, [*words, "--help"], terminal_width=100)
     assert shown.exit_code == 0
     assert f"liif {' '.join(words)}".strip() in shown.output.replace("root", "liif")
@@ -183,7 +183,7 @@ def test_help_says_what_each_option_does(words: list[str]) -> None:
         assert getattr(parameter, "help", None), parameter.name
 
 
-def test_nothing_given_shows_the_help() -> None:
+def test_no_arguments_show_the_help() -> None:
     bare = CliRunner().invoke(cli.app, [])
     assert bare.output.rstrip() == CliRunner().invoke(cli.app, ["--help"]).output.rstrip()
     for panel in ("Your pictures", "Weights", "Stages of the workflow"):
@@ -226,7 +226,7 @@ def test_options_that_exclude_each_other(capsys: Capture, monkeypatch: Patch) ->
     assert "none of png, jpg" in mistake(capsys, monkeypatch, *words)
 
 
-def test_words_of_upscale_that_are_mistakes(
+def test_invalid_arguments_of_upscale(
     folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
 ) -> None:
     a = folder("lr", a=(4, 4)) / "a.png"

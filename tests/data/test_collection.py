@@ -33,7 +33,7 @@ def test_folder_and_archives_read_alike(folder: Folder) -> None:
         assert pictures.digest("a") == open_collection(path).digest("a")
 
 
-def test_folders_within_are_searched(folder: Folder) -> None:
+def test_subfolders_are_searched(folder: Folder) -> None:
     path = folder("set/inner", a=(4, 4))
     assert open_collection(path.parent).names == ["a"]
 

@@ -37,7 +37,7 @@ def test_centre_crop_and_truth(folder: Folder, tmp_path: Path) -> None:
     np.testing.assert_array_equal(rgb(lr / "a.png"), imresize(truth, 1 / 8))
 
 
-def test_only_what_changed_is_made_again(folder: Folder, tmp_path: Path) -> None:
+def test_only_changes_are_degraded_again(folder: Folder, tmp_path: Path) -> None:
     source, lr = folder("hr", a=(20, 20), b=(20, 20)), tmp_path / "lr"
     first = degrade(source, lr, scale=2)
     times = {n: (lr / f"{n}.png").stat().st_mtime_ns for n in "ab"}

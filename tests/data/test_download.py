@@ -165,13 +165,13 @@ def test_without_a_network_the_message_says_what_to_do(
     archive = Archive(("http://a/x.zip", "http://b/x.zip"), 10**9, DIGEST)
     with pytest.raises(UserError, match=r"no connection.*Put the file at .*x\.zip by hand"):
         download("x", archive, tmp_path / "x.zip", tmp_path / "partial")
-    said = capsys.readouterr().err
-    assert "academic research only" in said
-    assert "1.00 GB to download" in said
-    assert "GB free on this disk" in said
+    printed = capsys.readouterr().err
+    assert "academic research only" in printed
+    assert "1.00 GB to download" in printed
+    assert "GB free on this disk" in printed
 
 
-def test_a_file_put_there_by_hand_is_checked(server: Server, tmp_path: Path) -> None:
+def test_a_file_downloaded_by_hand_is_verified(server: Server, tmp_path: Path) -> None:
     archive = Archive((server.url("good"),), len(DATA), DIGEST)
     out = tmp_path / "x.zip"
     out.write_bytes(DATA)

@@ -13,7 +13,7 @@ from liif.data.manifests import (
 from liif.system.errors import UserError
 
 
-def test_every_name_is_in_just_one_bucket() -> None:
+def test_every_name_is_in_exactly_one_bucket() -> None:
     names = [f"{i:04d}" for i in range(1000)]
     counts = [sum(name in Bucket(i, 4) for name in names) for i in range(4)]
     assert sum(counts) == 1000
@@ -32,7 +32,7 @@ def test_parsing() -> None:
             parse_bucket(text)
 
 
-def test_tags_tell_everything_apart() -> None:
+def test_tags_differ_for_every_input() -> None:
     assert len({tag_of("a", 1), tag_of("a", 2), tag_of("a1"), tag_of("a", "1", None)}) == 4
 
 

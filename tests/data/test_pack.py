@@ -10,7 +10,7 @@ from liif.data.pack import Pack, pack
 from liif.system.errors import UserError
 
 
-def test_pixels_come_back(folder: Folder, tmp_path: Path) -> None:
+def test_a_pack_returns_the_same_pixels(folder: Folder, tmp_path: Path) -> None:
     packed = pack(folder("set", b=(5, 6), a=(7, 3)), tmp_path / "set.pack")
     assert [e.name for e in packed.entries] == ["a", "b"]
     np.testing.assert_array_equal(packed.photograph(0), photograph(7, 3, seed=1))
@@ -31,7 +31,7 @@ def test_fingerprint_is_of_pixels_and_names(folder: Folder, tmp_path: Path) -> N
     assert pack(same, tmp_path / "3.pack").fingerprint != a
 
 
-def test_a_bad_picture_leaves_nothing(folder: Folder, tmp_path: Path) -> None:
+def test_a_bad_picture_leaves_no_pack(folder: Folder, tmp_path: Path) -> None:
     path = folder("set", a=(5, 5))
     (path / "b.png").write_text("no picture")
     with pytest.raises(UserError, match=r"b\.png: is no picture"):

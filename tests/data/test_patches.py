@@ -121,7 +121,7 @@ def test_validation_is_the_same_every_time(packed: Pack) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_shares_of_processes_are_the_whole(packed: Pack, size: int) -> None:
+def test_shares_of_processes_make_up_the_batch(packed: Pack, size: int) -> None:
     whole = TrainingBatches(packed, settings())
     shares = [TrainingBatches(packed, settings(), (rank, size)) for rank in range(size)]
     for step in (0, 4):

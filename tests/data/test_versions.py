@@ -11,7 +11,7 @@ from liif.data.div2k import ARCHIVES
 from liif.data.versions import fingerprint
 
 
-def test_contents_decide_not_times(folder: Folder, tmp_path: Path) -> None:
+def test_contents_count_not_modification_times(folder: Folder, tmp_path: Path) -> None:
     path, cache = folder("set", a=(4, 4), b=(5, 5)), tmp_path / "cache.json"
     first = fingerprint(path, cache)
     os.utime(path / "a.png", (1, 1))
@@ -53,7 +53,7 @@ def test_missing_archives_have_their_published_version(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "other.zip", tmp_path / "cache.json") == "missing"
 
 
-def test_a_damaged_cache_is_made_anew(folder: Folder, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_replaced(folder: Folder, tmp_path: Path) -> None:
     path, cache = folder("set", a=(4, 4)), tmp_path / "cache.json"
     first = fingerprint(path, cache)
     cache.write_text("{")
@@ -75,6 +75,6 @@ def test_several_processes_at_once(folder: Folder, tmp_path: Path) -> None:
         assert job.stdin is not None
         job.stdin.write("go\n")
         job.stdin.flush()
-    said = {job.communicate()[0] for job in jobs}
+    printed = {job.communicate()[0] for job in jobs}
     assert {job.returncode for job in jobs} == {0}
-    assert said == {f"{fingerprint(path, cache)}\n"}
+    assert printed == {f"{fingerprint(path, cache)}\n"}

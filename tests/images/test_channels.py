@@ -13,7 +13,7 @@ from liif.network.model import LIIF
 
 
 def bicubic(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """In strips of five rows, in floating point."""
+    """In bands of five rows, in floating point."""
     unit = lr / (np.iinfo(lr.dtype).max if lr.dtype.kind == "u" else 1)
     big = np.clip(imresize(unit.astype(np.float64), size), 0, 1).astype(np.float32)
     for top in range(0, size[0], 5):
@@ -57,7 +57,7 @@ def test_hidden_colours_leave_no_fringe() -> None:
     assert np.abs(plain.astype(int) - [200, 20, 10]).max() > 60
 
 
-def test_nothing_stays_nothing_and_solid_stays_solid() -> None:
+def test_transparent_and_opaque_pictures_stay_so() -> None:
     small = disc(7)
     big = made(small)
     nothing = np.kron(small[..., 3] == 0, np.ones((4, 4))).astype(bool)
@@ -69,8 +69,8 @@ def test_nothing_stays_nothing_and_solid_stays_solid() -> None:
     assert 0 < (big[..., 3] % 255 > 0).mean() < 0.2  # the edge
 
 
-def test_ringing_makes_no_haze() -> None:
-    """Whatever the network says, transparency stays within that of the four pixels around."""
+def test_ringing_does_not_leak_into_transparency() -> None:
+    """Transparency stays within that of the four pixels around."""
 
     def grey(_: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         yield slice(0, size[0]), np.full((*size, 3), 0.5, dtype=np.float32)
@@ -85,7 +85,7 @@ def test_ringing_makes_no_haze() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0, 90, 255])
-def test_even_transparency_costs_nothing(alpha: int) -> None:
+def test_uniform_transparency_stays_exact(alpha: int) -> None:
     pixels = np.dstack([photograph(6, 6), np.full((6, 6), alpha, dtype=np.uint8)])
     big = made(pixels)
     assert (big[..., 3] == alpha).all()

@@ -24,7 +24,7 @@ def test_unit_floats_and_bytes_agree() -> None:
     assert floats.ssim == pytest.approx(bytes_.ssim)
 
 
-def test_border_is_left_out() -> None:
+def test_the_border_is_excluded() -> None:
     truth = photograph(40, 40)
     other = truth.copy()
     other[:6] = 0
@@ -59,7 +59,7 @@ def test_equal_and_tiny_pictures() -> None:
     assert psnr_of_error(0.01) == pytest.approx(20)
 
 
-def test_unfitting_pictures_are_refused() -> None:
+def test_pictures_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="sizes differ"):
         quality(photograph(5, 6), photograph(6, 5), channel="rgb", border=0)
     with pytest.raises(ValueError, match="leaves nothing"):

@@ -109,7 +109,7 @@ def grey_png(bits: int, rows: list[bytes], transparent: int) -> bytes:
 def test_a_transparent_grey_of_any_depth(
     bits: int, row: bytes, transparent: int, grey: tuple[int, int]
 ) -> None:
-    """By Pillow alone that of 2 and 4 bits is lost, and that of 1 bit is by its conversion."""
+    """Pillow alone loses it at 2 and 4 bits, and its conversion at 1 bit."""
     data = grey_png(bits, [row] * 2, transparent)
     expected = np.repeat([[grey[0], 0], [grey[1], 255]], 4, axis=0)[None].repeat(2, axis=0)
     np.testing.assert_array_equal(read_picture(BytesIO(data), "a").pixels, expected)

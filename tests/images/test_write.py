@@ -351,9 +351,9 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
             read += 1
             rows, _, _ = picture.pixels.shape
             for ending in (".png", ".jpg", ".webp", ".tif"):
-                strips = iter([(slice(0, rows), picture.pixels)])
+                bands = iter([(slice(0, rows), picture.pixels)])
                 shape, dtype = picture.pixels.shape, picture.pixels.dtype
-                big = Upscaled(bands=strips, shape=shape, dtype=dtype, metadata=picture.metadata)
+                big = Upscaled(bands=bands, shape=shape, dtype=dtype, metadata=picture.metadata)
                 write.write(tmp_path / f"a{ending}", big)
     assert read > 100
 
@@ -381,7 +381,7 @@ def _files() -> Iterator[bytes]:
         yield file.getvalue()
 
 
-def test_metadata_of_a_picture_without_any() -> None:
+def test_no_metadata_stays_none() -> None:
     png = BytesIO()
     Image.fromarray(photograph(2, 2)).save(png, format="PNG")
     png.seek(0)

@@ -101,7 +101,7 @@ def test_folders_of_results_are_not_upscaled_again(folder: Folder, tmp_path: Pat
     assert sorted(contents(tmp_path)) == ["in/pics/a.png", "in/pics_x2/a.png"]
 
 
-def test_a_picture_of_such_a_name_that_is_not_ours(folder: Folder) -> None:
+def test_a_picture_without_our_mark_is_upscaled(folder: Folder) -> None:
     source = folder("lr", a=(4, 4), a_x2=(5, 5))
     before = contents(source)
     with pytest.raises(UserError, match=r"1 of 2 .*\n.*a\.png: would replace .*a_x2\.png"):
@@ -111,7 +111,7 @@ def test_a_picture_of_such_a_name_that_is_not_ours(folder: Folder) -> None:
     assert after == before
 
 
-def test_the_same_picture_twice_is_one(
+def test_a_picture_given_twice_is_upscaled_once(
     folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = folder("lr", a=(4, 4)), tmp_path / "out"
@@ -144,7 +144,7 @@ def test_a_folder_that_another_process_makes_meanwhile(
     require_place(tmp_path)
 
 
-def test_names_that_are_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_output_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("out.txt", "out.heic", "a.tar.gz", "a.json"):
         with pytest.raises(UserError, match=rf"{name}: no picture of that name can .*create it"):

@@ -271,7 +271,7 @@ def test_output_files(folder: Folder, tmp_path: Path) -> None:
             upscale([source / "a.png"], tmp_path / f"a.{ending}", bicubic)
 
 
-def test_folders_within_on_request(folder: Folder, tmp_path: Path) -> None:
+def test_subfolders_are_upscaled_on_request(folder: Folder, tmp_path: Path) -> None:
     source = folder("lr", a=(4, 4))
     folder("lr/inner/deep", a=(4, 4))
     out = source / "enlarged"

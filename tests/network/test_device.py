@@ -30,7 +30,7 @@ def test_jobs_take_free_gpus_in_turn() -> None:
         file.close()
 
 
-def test_without_a_gpu_it_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_device_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device.choose() == torch.device("cpu")
     assert device.loader_workers(torch.device("cpu")) == 0

@@ -1,4 +1,4 @@
-"""Mistakes in what the Python functions are given are told by the argument's name and value."""
+"""Errors of the Python functions name the argument and its value."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ def _as_users_call() -> Iterator[None]:
         (BIG.astype(complex), "not complex128"),
     ],
 )
-def test_what_is_no_picture(small: LIIF, image: Any, message: str) -> None:
+def test_other_values_are_no_pictures(small: LIIF, image: Any, message: str) -> None:
     with pytest.raises(TypeError, match=f"`image` must be .*{message}"):
         small.upscale(image, scale=2)
     with pytest.raises(TypeError, match=f"`image` must be .*{message}"):
@@ -63,7 +63,7 @@ def test_what_is_no_picture(small: LIIF, image: Any, message: str) -> None:
         ((), ValueError),
     ],
 )
-def test_what_is_no_size(small: LIIF, size: Any, kind: type[Exception]) -> None:
+def test_other_values_are_no_sizes(small: LIIF, size: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="`size`"):
         small.upscale(BIG, size=size)
     if kind is ValueError:
@@ -72,7 +72,7 @@ def test_what_is_no_size(small: LIIF, size: Any, kind: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize("scale", ["2", None, True, 1j, b"2"])
-def test_what_is_no_scale(small: LIIF, scale: Any) -> None:
+def test_other_values_are_no_scales(small: LIIF, scale: Any) -> None:
     with pytest.raises(TypeError, match="`scale_or_size` must be a number or two"):
         liif.imresize(BIG, scale)
     if scale is not None:
@@ -81,7 +81,7 @@ def test_what_is_no_scale(small: LIIF, scale: Any) -> None:
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf"), 10**400, np.float32("nan")])
-def test_what_is_no_finite_scale(small: LIIF, scale: Any) -> None:
+def test_scales_must_be_finite(small: LIIF, scale: Any) -> None:
     with pytest.raises(ValueError, match=r"`scale` \(=.*must be a finite number"):
         small.upscale(BIG, scale=scale)
     with pytest.raises(ValueError, match=r"`scale_or_size` \(=.*must be a finite number"):

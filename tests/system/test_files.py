@@ -32,19 +32,19 @@ def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     full = Path("/dev/full")  # every write to it fails as on a full disk
     with pytest.raises(UserError, match="disk is full"), atomic_write(tmp_path / "x"):
         full.write_text("x" * 100_000)
 
 
-def test_a_folder_in_the_way_is_said(tmp_path: Path) -> None:
+def test_a_folder_of_that_name_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"), atomic_write(tmp_path / "file" / "x"):
         pass
 
 
-def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+def test_the_longest_possible_name(tmp_path: Path) -> None:
     """The temporary file's is no longer."""
     for name in ("n" * 251 + ".png", "ü" * 125 + ".webp"):
         with atomic_write(tmp_path / name) as part:

@@ -16,7 +16,7 @@ from liif.system.files import atomic_write
 from liif.system.locks import hold, lock, lock_path
 
 
-def test_a_second_holder_is_refused_with_the_first_ones_number(tmp_path: Path) -> None:
+def test_a_second_holder_is_refused_naming_the_first(tmp_path: Path) -> None:
     with lock(tmp_path / "lock", "the work"):
         code = (
             "from pathlib import Path; from liif.system.locks import lock\n"

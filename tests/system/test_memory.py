@@ -1,4 +1,4 @@
-"""Running out of memory, for real where the kernel gives a process only so much."""
+"""Running out of memory, in processes with a real limit."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ from liif.system.errors import PictureError, UserError
         RuntimeError("std::bad_alloc"),
     ],
 )
-def test_what_wants_of_memory_look_like(error: Exception) -> None:
+def test_errors_of_exhausted_memory(error: Exception) -> None:
     with (
         pytest.raises(PictureError, match="x: there is not enough memory; lower y"),
         memory.explain("x", "lower y", PictureError),
@@ -31,7 +31,7 @@ def test_what_wants_of_memory_look_like(error: Exception) -> None:
         raise error
 
 
-def test_other_errors_stay_themselves() -> None:
+def test_other_errors_are_unchanged() -> None:
     for error in (RuntimeError("shapes do not fit"), UserError("a mistake")):
         with pytest.raises(type(error), match=str(error)), memory.explain("x", "lower y"):
             raise error
@@ -113,7 +113,7 @@ def photographs(tmp_path: Path) -> Path:
     return path
 
 
-def test_training_says_what_to_lower(photographs: Path, tmp_path: Path) -> None:
+def test_training_names_the_setting_to_lower(photographs: Path, tmp_path: Path) -> None:
     settings = {"train": {"patch": 20, "queries": 400, "scales": [1, 1], "batch": 4096}}
     (photographs / "small.png").unlink()
     words = [
@@ -128,7 +128,7 @@ def test_training_says_what_to_lower(photographs: Path, tmp_path: Path) -> None:
     assert line.startswith("liif: m: training: there is not enough memory; lower `batch` (=4096)")
 
 
-def test_enlarging_goes_on_with_the_others(photographs: Path, tmp_path: Path) -> None:
+def test_upscaling_continues_with_the_others(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["upscale", str(photographs), "-o", str(out), "--threads", "1", "--scale", "2"]
     done = with_little_memory(350, [*words, "--max-memory", "2"])
@@ -139,7 +139,7 @@ def test_enlarging_goes_on_with_the_others(photographs: Path, tmp_path: Path) ->
     assert [p.name for p in out.iterdir()] == ["small.png"]
 
 
-def test_any_command_says_it(photographs: Path, tmp_path: Path) -> None:
+def test_any_command_reports_it(photographs: Path, tmp_path: Path) -> None:
     words = ["degrade", str(photographs), "-o", str(tmp_path / "lr"), "--scale", "2"]
     done = with_little_memory(5, words)
     assert done.returncode == 1

@@ -58,7 +58,7 @@ def test_a_zombie_does_not_keep_other_jobs_from_stopping(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("error", [psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied])
-def test_a_job_that_vanishes_meanwhile_does_not_either(
+def test_a_job_that_exits_meanwhile_does_not_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[psutil.Error]
 ) -> None:
     real = psutil.Process.cmdline
@@ -96,7 +96,7 @@ def test_sigterm_to_a_workflow_stops_its_jobs(tmp_path: Path) -> None:
             parent.kill()
 
 
-def test_what_is_known_of_other_processes() -> None:
+def test_facts_of_other_processes() -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     this = processes.this_workflow()

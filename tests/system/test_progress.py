@@ -10,11 +10,11 @@ from liif.system import progress
     ("seconds", "text"),
     [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (18720, "5 h 12 min"), (273600, "3 d 4 h")],
 )
-def test_durations_are_for_people(seconds: float, text: str) -> None:
+def test_durations_are_readable(seconds: float, text: str) -> None:
     assert progress.duration(seconds) == text
 
 
-def test_work_goes_on_when_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_continues_when_standard_error_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Closed:
         def write(self, _: str) -> None:
             raise BrokenPipeError
@@ -23,7 +23,7 @@ def test_work_goes_on_when_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None
     progress.log("unheard")
 
 
-def test_progress_says_the_rest(
+def test_progress_shows_the_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 10))

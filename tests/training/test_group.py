@@ -121,7 +121,7 @@ def test_several_processes_end_in_the_weights_of_one(training: Training, process
 
 
 @pytest.mark.slow
-def test_rdn_and_bf16_and_batches_made_ahead(training: Training) -> None:
+def test_rdn_bf16_and_data_loader_workers(training: Training) -> None:
     train = {**SETTINGS["train"], "epochs": 1}
     changes: dict[str, Any] = {"encoder": RDN, "skip": "bicubic", "train": train}
     training.run("rdn", **changes)
@@ -304,7 +304,7 @@ def test_machines_with_other_photographs_are_refused(training: Training) -> None
     assert not (training.base / "other" / "m.safetensors").exists()
 
 
-def test_alone_nothing_is_exchanged() -> None:
+def test_a_single_process_exchanges_nothing() -> None:
     group = distributed.ALONE
     assert group.sum(1.5, True) == [1.5, True]
     assert group.on_rank0(lambda: "mine") == "mine"

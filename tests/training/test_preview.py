@@ -25,14 +25,14 @@ def test_the_same_crops_every_time(
     first = Preview("name", photographs, settings).draw(small)
     second = Preview("name", photographs, settings).draw(small)
     assert list(first) == ["validation/a", "validation/c", "validation/d"]
-    for key, strip in first.items():
-        np.testing.assert_array_equal(strip, second[key])
-        assert strip.shape == (side + 16, 4 * side + 3 * 4, 3)
+    for key, preview in first.items():
+        np.testing.assert_array_equal(preview, second[key])
+        assert preview.shape == (side + 16, 4 * side + 3 * 4, 3)
 
 
 def test_panels_are_lr_bicubic_model_and_hr(small: LIIF, photographs: Pack) -> None:
-    strip = Preview("name", photographs, Training(scales=(1, 4))).draw(small)["validation/a"]
-    panels = [strip[16:, i * 164 : i * 164 + 160] for i in range(4)]
+    preview = Preview("name", photographs, Training(scales=(1, 4))).draw(small)["validation/a"]
+    panels = [preview[16:, i * 164 : i * 164 + 160] for i in range(4)]
     whole = photographs.photograph(0)
     hr = whole[most_detailed_square(whole, 160)]
     np.testing.assert_array_equal(panels[3], hr)
@@ -45,10 +45,10 @@ def test_panels_are_lr_bicubic_model_and_hr(small: LIIF, photographs: Pack) -> N
 
 def test_labels_fit_their_panels() -> None:
     black = np.zeros((40, 60, 3), np.uint8)
-    strip = side_by_side([("a-very-long-name-indeed 25.00 dB", black), ("b", black)])
-    assert strip.shape == (56, 124, 3)
-    assert (strip[:16, :60] < 128).any()
-    assert (strip[:16, 60:64] == 255).all()
+    preview = side_by_side([("a-very-long-name-indeed 25.00 dB", black), ("b", black)])
+    assert preview.shape == (56, 124, 3)
+    assert (preview[:16, :60] < 128).any()
+    assert (preview[:16, 60:64] == 255).all()
 
 
 def test_the_crop_with_most_detail() -> None:
@@ -58,7 +58,7 @@ def test_the_crop_with_most_detail() -> None:
     assert picture[most_detailed_square(picture, 100)].shape == (100, 100, 3)
 
 
-def test_names_that_mlflow_takes(small: LIIF, folder: Folder, tmp_path: Path) -> None:
+def test_names_are_valid_in_mlflow(small: LIIF, folder: Folder, tmp_path: Path) -> None:
     source = folder("odd", **{"é+x": (30, 30)})
-    strips = Preview("m", pack(source, tmp_path / "odd.pack"), Training(scales=(1, 1), patch=24))
-    assert list(strips.draw(small)) == ["validation/__x"]
+    previews = Preview("m", pack(source, tmp_path / "odd.pack"), Training(scales=(1, 1), patch=24))
+    assert list(previews.draw(small)) == ["validation/__x"]

@@ -28,8 +28,8 @@ def test_rate_and_time_left(clock: list[float], capsys: pytest.CaptureFixture[st
     assert pace.lap() == 15
     clock[0] = 20
     assert pace.lap() == 5
-    said = list(lines(capsys))
-    assert said[0] == "m: epoch 1/2, step 7/20, loss 0.2500, 1.3 patches/s, 39 s left"
+    printed = list(lines(capsys))
+    assert printed[0] == "m: epoch 1/2, step 7/20, loss 0.2500, 1.3 patches/s, 39 s left"
     pace.log(0.5, 31.234)
     (line,) = lines(capsys)
     assert "epoch 1/2, step 10/20, loss 0.5000, validation 31.23 dB" in line
@@ -44,6 +44,6 @@ def test_long_trainings_are_announced_once(
             clock[0] = 0.5 * (i + 1)
             pace.step(0.25)
         clock[0] = 0
-        said = list(lines(capsys))
-        assert len(said) == on_cpu
-        assert not on_cpu or "takes about 5 d 18 h, by its first steps" in said[0]
+        printed = list(lines(capsys))
+        assert len(printed) == on_cpu
+        assert not on_cpu or "takes about 5 d 18 h, by its first steps" in printed[0]

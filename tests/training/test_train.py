@@ -78,7 +78,7 @@ def run(packs: tuple[Path, Path], tmp_path: Path) -> Train:
     return call
 
 
-def test_training_learns_and_keeps_its_records(run: Train) -> None:
+def test_training_learns_and_writes_its_history(run: Train) -> None:
     longer = {**SETTINGS["train"], "epochs": 15, "learning_rate": 3e-3}
     outputs = run("a", train=longer)
     rows = history(outputs)
@@ -147,7 +147,7 @@ def test_bf16_learns_as_float32_does(run: Train) -> None:
 
 
 def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """The process dies at its so many-th step, as far as the files can tell."""
+    """Raise at that step, so that the files are those of a killed process."""
     real, count = train_step, iter(range(1, 10**6))
 
     def step_or_crash(*args: Any) -> float:
@@ -398,9 +398,9 @@ def test_an_unfinished_training_with_other_settings_is_pointed_out(
     interrupted(run, "a")
     (folder,) = (tmp_path / "a" / "state").iterdir()
     run("a", train={**SETTINGS["train"], "batch": 6})
-    said = capsys.readouterr().err
-    assert f"an unfinished training is kept in {folder} (step 6); this one is another" in said
-    assert "by train.batch (6, there 4)" in said
+    printed = capsys.readouterr().err
+    assert f"an unfinished training is kept in {folder} (step 6); this one is another" in printed
+    assert "by train.batch (6, there 4)" in printed
     run("a")  # the first one resumes unaffected
     assert "resuming after step 6 of 24" in capsys.readouterr().err
 
@@ -512,9 +512,9 @@ def test_a_job_whose_workflow_was_killed_is_asked_to_stop(
         assert orphan.poll() is None
         time.sleep(0.01)
     heir = subprocess.Popen(long, stderr=subprocess.PIPE, text=True)
-    _, said = orphan.communicate(timeout=60)
+    _, printed = orphan.communicate(timeout=60)
     assert orphan.returncode == 128 + signal.SIGTERM
-    assert "stopped and saved at step" in said
+    assert "stopped and saved at step" in printed
     assert heir.stderr is not None
     lines = [heir.stderr.readline() for _ in range(4)]
     assert any("its workflow was killed" in line for line in lines)

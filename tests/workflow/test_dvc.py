@@ -76,7 +76,7 @@ CHANGES: list[tuple[str, Callable[[Path], object], dict[str, int]]] = [
 
 
 @pytest.mark.slow
-def test_what_is_redone_after_a_change(versioned: Versioned) -> None:
+def test_only_dependents_of_a_change_are_redone(versioned: Versioned) -> None:
     """Add, change, touch and remove a picture; then restore the first results byte for byte."""
     models = {name: TINY["models"][name] for name in ("small-rdn", "given")}
     versioned.prepare(models=models, evaluate={"scales": [2]})

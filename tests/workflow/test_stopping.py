@@ -76,13 +76,13 @@ def test_a_stopped_workflow_saves_and_resumes(
         assert "run the same command to resume" in output
     again = project.start("results/sr_800", start_new_session=True)
     assert again.stdout is not None
-    said = []
+    printed = []
     for line in again.stdout:
-        said.append(line)
+        printed.append(line)
         if "small-edsr: resuming after step" in line:
             break
     else:
-        pytest.fail("it started over: " + "".join(said))
+        pytest.fail("it started over: " + "".join(printed))
     again.terminate()
     again.communicate(timeout=60)
     assert not psutil.wait_procs(ranks, timeout=10)[1]
@@ -105,8 +105,8 @@ def test_two_experiments_at_once(project: Project, folder: Folder) -> None:
     first.configure(**model)
     second.configure(**model, train={**TINY["train"], "seed": 1})
     both = [p.start("results/sr_800") for p in (first, second)]
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    printed = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
     weights = [p.file("models/small-edsr.safetensors").read_bytes() for p in (first, second)]
     assert weights[0] != weights[1]
     alone = Project(project.path.with_name("alone"))

@@ -127,11 +127,11 @@ def test_a_password_in_an_address_that_works_is_not_shown(
     """With a missing checksum, and with a file that is not a checkpoint."""
     url = address.replace("http://", f"http://me:{PASSWORD}@") + f"?key={PASSWORD}"
     digest = sha256(bytes(range(250)) * 4000).hexdigest()
-    for more, said in (([], "give its --sha256"), (["--sha256", digest], "is neither")):
+    for more, printed in (([], "give its --sha256"), (["--sha256", digest], "is neither")):
         words = [sys.executable, "-m", "liif", "import", url, "x.safetensors", *more]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 1
-        assert said in done.stderr
+        assert printed in done.stderr
         assert PASSWORD not in done.stdout + done.stderr
 
 

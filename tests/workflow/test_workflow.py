@@ -248,7 +248,9 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
     [LOOKS[0], *(pytest.param(words, marks=pytest.mark.slow) for words in LOOKS[1:])],
     ids=" ".join,
 )
-def test_looking_changes_nothing_and_takes_no_lock(project: Project, words: list[str]) -> None:
+def test_dry_runs_and_reports_change_nothing_and_take_no_lock(
+    project: Project, words: list[str]
+) -> None:
     """Even where pictures were deleted, and while the workflow runs."""
     manifest = project.file("manifests/degrade/test/x8/0.json")
     write_manifest(manifest, {"gone": "0" * 64}, project.path / "nowhere")
