@@ -217,7 +217,7 @@ class Record(Run):
             self._known = None  # read what the killed process logged last
             killed = self.known.status == "RUNNING"
             if killed:
-                self.set_status("KILLED", "killed; rerun the command to resume")
+                self.set_status("KILLED", "killed; run the same command to resume")
             self._lock.unlink(missing_ok=True)
         return killed
 

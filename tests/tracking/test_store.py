@@ -605,7 +605,7 @@ def test_sigterm_is_noted_with_how_to_go_on(packs: Packs, tmp_path: Path) -> Non
     assert process.returncode == 128 + signal.SIGTERM
     (run,) = here(tmp_path).runs().values()
     assert run.info.status == "KILLED"
-    assert "the same command goes on" in run.data.tags["ended"]
+    assert "run the same command to resume" in run.data.tags["ended"]
 
 
 @pytest.mark.slow
