@@ -136,7 +136,7 @@ def target_size(
     rows, cols = arguments.size("size", size)
     if rows < shape[0] or cols < shape[1]:
         raise ValueError(
-            f"{cols}x{rows} is less than the picture's {shape[1]}x{shape[0]} pixels (width x "
+            f"size {cols}x{rows} is less than the picture's {shape[1]}x{shape[0]} pixels (width x "
             "height); liif.imresize shrinks"
         )
     return rows, cols

@@ -314,7 +314,7 @@ def test_sizes() -> None:
     assert Size(scale=1.37).of((33, 57)) == (46, 79)
     labels = [Size(scale=2.5), Size(width=3, height=4), Size(width=3), Size(height=4)]
     assert [size.label for size in labels] == ["x2.5", "3x4", "w3", "h4"]
-    with pytest.raises(ValueError, match=r"50x100 is less than the picture's 200x100 pixels"):
+    with pytest.raises(ValueError, match=r"size 50x100 is less than the picture's 200x100 pixels"):
         Size(width=50, height=100).of((100, 200))
     for bad in ("1920", "x", "0x5", "-3x4", "3x4x5", "²x4"):
         with pytest.raises(UserError, match="must look like 1920x1080"):
@@ -333,7 +333,8 @@ def test_sizes_below_the_picture_are_refused(folder: Folder, tmp_path: Path) -> 
     source = folder("lr", a=(4, 9), b=(4, 6))
     narrow = replace(job("bicubic"), size=Size(width=8))
     with pytest.raises(
-        UserError, match=r"1 of 2 pictures failed:\n.*a\.png: 8x4 is less than the picture's 9x4 p"
+        UserError,
+        match=r"1 of 2 pictures failed:\n.*a\.png: size 8x4 is less than the picture's 9x4 p",
     ):
         upscale([source], tmp_path / "sr", narrow)
     assert read_picture(tmp_path / "sr" / "b.png").rgb.shape == (5, 8, 3)

@@ -136,7 +136,7 @@ def test_upscale_names_the_wrong_argument(small: LIIF) -> None:
         small.upscale(photograph(4, 4), scale=-1)
     with pytest.raises(ValueError, match=r"scale.*0\.5.*imresize shrinks"):
         small.upscale(photograph(4, 4), scale=0.5)
-    with pytest.raises(ValueError, match=r"3x4 is less than the picture's 4x4 pixels"):
+    with pytest.raises(ValueError, match=r"size 3x4 is less than the picture's 4x4 pixels"):
         small.upscale(photograph(4, 4), size=(4, 3))
     with pytest.raises(ValueError, match="not CMYK"):
         small.upscale(Image.new("CMYK", (4, 4)), scale=2)
