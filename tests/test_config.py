@@ -188,6 +188,23 @@ def test_finished_trainings_of_0_1_0_are_found() -> None:
     assert keys == ["761966f5cb9f6999", "d4278261f7a809bf"]
 
 
+def test_the_workflow_repeats_no_training_of_0_1_0() -> None:
+    """Snakemake compares the settings as text: the keys stay in the order of release 0.1.0."""
+    text = config.recipe("{}").model_dump_json()
+    assert text.startswith('{"encoder":{"name":"edsr","blocks":16,"channels":64},"hidden":[256')
+    text = config.recipe("{encoder: {name: rdn}}").model_dump_json()
+    encoder = '{"name":"rdn","blocks":16,"layers":8,"growth":64,"channels":64}'
+    assert text == (
+        f'{{"encoder":{encoder},"hidden":[256,256,256,256],"skip":"none","mean":[0.5,0.5,0.5],'
+        '"std":[0.5,0.5,0.5],"train":{"epochs":1000,"visits":20,"batch":16,"patch":48,'
+        '"scales":[1.0,4.0],"queries":2304,"augment":true,"loss":"l1","optimizer":"adam",'
+        '"learning_rate":0.0001,"schedule":{"name":"step","every":200,"factor":0.5},'
+        '"precision":"float32","init":"default","seed":0,"validation_patches":160}}'
+    )
+    short = config.experiment({"models": {"r": {"encoder": {"name": "rdn", "blocks": 2}}}})
+    assert '{"name":"rdn","blocks":2}' in short.model_dump_json(exclude_unset=True)
+
+
 def test_a_new_field_with_its_default_orphans_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     class Later(Training):
         warmup: int = 0

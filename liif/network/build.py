@@ -7,13 +7,19 @@ that reading a configuration stays cheap.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from importlib import import_module
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, GetPydanticSchema, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    GetPydanticSchema,
+    PositiveFloat,
+    PositiveInt,
+    model_serializer,
+)
 
 from liif.config_file import Settings
 
@@ -36,6 +42,13 @@ class EncoderSettings(Settings):
     name: str
     channels: PositiveInt = 64
     """Feature channels."""
+
+    @model_serializer(mode="wrap")
+    def _channels_last(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        # Settings are parameters of Snakemake's jobs, which repeats jobs whose text changes.
+        values = dump(self)
+        last = {"channels": values.pop("channels")} if "channels" in values else {}
+        return values | last
 
     def build(self) -> Encoder:
         """Build the encoder with fresh weights."""
