@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from liif.cli import pictures, weights, workflow  # isort: skip (the order of the help)
 from liif.cli import results  # isort: skip
-from liif.cli.app import app
+from liif.cli.options import app
 from liif.cli.tracking import mark_killed_runs
 from liif.system import processes, progress
 from liif.system.errors import UserError

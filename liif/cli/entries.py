@@ -42,16 +42,8 @@ def log_evaluation(
 ) -> None:
     """Log the metrics of models and bicubic.
 
-    Parameters
-    ----------
-    results
-        From `evaluate.merge`.
-    models
-        Folder of the weights.
-    metrics, table
-        Folder of the results by model, and the table of all.
-    data
-        For each set, where its pictures come from and their version.
+    `models` is the folder of the weights; `metrics` that of the results by model; `table` the table
+    of all. `data` has the source and version of each set.
     """
     if not tracker.enabled:
         return

@@ -1,4 +1,4 @@
-"""Options that several subcommands have."""
+"""The application, and the options that several subcommands have."""
 
 from __future__ import annotations
 
@@ -9,9 +9,38 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
+from liif import __version__
 from liif.system.errors import UserError
 from liif.system.project import TRACKING
+
+app = typer.Typer(
+    name="liif",
+    help="Super-resolution with local implicit image functions (LIIF).",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+PICTURES = "Your pictures"
+WEIGHTS = "Weights"
+STAGES = "Stages of the workflow"
+"""Where `liif --help` lists a command."""
+
+
+@app.callback(invoke_without_command=True)
+def _liif(
+    version: Annotated[bool, Option("--version", help="Print the version.")] = False,
+    debug: Annotated[  # read by `main`, which shows errors
+        bool, Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"liif {__version__}")
+        raise typer.Exit
+
 
 MACHINE = "Machine"
 JOBS = "Parts of a larger job"
@@ -19,46 +48,48 @@ JOBS = "Parts of a larger job"
 
 Device = Annotated[
     str,
-    typer.Option(
-        help="auto (a free GPU, else the CPU), cpu, cuda, cuda:1.", rich_help_panel=MACHINE
-    ),
+    Option(help="auto (a free GPU, else the CPU), cpu, cuda or cuda:1.", rich_help_panel=MACHINE),
 ]
 Threads = Annotated[
-    int | None,
-    typer.Option(min=1, help="CPU threads; all cores when not given.", rich_help_panel=MACHINE),
+    int | None, Option(min=1, help="CPU threads; default all cores.", rich_help_panel=MACHINE)
 ]
 Memory = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--max-memory",
         min=0,
-        help="GB for features and encoding; default half of what is free.",
+        help="GB for features and encoding; default half of the free memory.",
         rich_help_panel=MACHINE,
     ),
 ]
 BucketOption = Annotated[
-    str, typer.Option("--bucket", help="One part, as 0/4.", metavar="I/N", rich_help_panel=JOBS)
+    str,
+    Option("--bucket", help="Process one part only, as 0/4.", metavar="I/N", rich_help_panel=JOBS),
 ]
 Manifests = Annotated[
     list[Path] | None,
-    typer.Option("--only", help="Its pictures only.", metavar="MANIFEST", rich_help_panel=JOBS),
+    Option(
+        "--only", help="Process only the listed pictures.", metavar="MANIFEST", rich_help_panel=JOBS
+    ),
 ]
 Track = Annotated[
-    bool, typer.Option("--track/--no-track", envvar=TRACKING, help="Record it in MLflow.")
+    bool, Option("--track/--no-track", envvar=TRACKING, help="Record the job in MLflow.")
 ]
-Scale = Annotated[float, typer.Option(min=1, max=100, help="HR is SCALE times LR.")]
+Scale = Annotated[float, Option(min=1, max=100, help="Scale factor from LR to HR.")]
 Partial = Annotated[
-    Path | None, typer.Option(help="Folder for unfinished files; default .partial beside them.")
+    Path | None, Option(help="Folder for unfinished files; default .partial beside the output.")
 ]
 Manifest = Annotated[
     Path | None,
-    typer.Option(help="Write the names and hashes of the output as JSON.", rich_help_panel=JOBS),
+    Option(help="Also write the names and hashes of the output as JSON.", rich_help_panel=JOBS),
 ]
-BucketCount = Annotated[int, typer.Option("--buckets", min=1, help="Files in each folder.")]
-ModelsFolder = Annotated[Path, typer.Option(help="The models' weights, which identify their runs.")]
+BucketCount = Annotated[int, Option("--buckets", min=1, help="Number of buckets in each folder.")]
+ModelsFolder = Annotated[
+    Path, Option(help="Folder of the models' weights, which identify their runs in MLflow.")
+]
 Sources = Annotated[
     list[str] | None,
-    typer.Option("--data", help="Version and source of a set.", metavar="SET=HASH@PATH"),
+    Option("--data", help="Version and source of a set of pictures.", metavar="SET=HASH@PATH"),
 ]
 MODELS = Path("results/models")
 
@@ -95,8 +126,8 @@ def known_weights(incomplete: str) -> list[str]:
 
 WeightsArgument = Annotated[
     str,
-    typer.Argument(
-        help="`bundled`, a name of `liif weights`, or a file: ours, the authors', mmagic's.",
+    Argument(
+        help="`bundled`, a name of `liif weights list`, or a file of any format that liif reads.",
         autocompletion=known_weights,
     ),
 ]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from liif.cli.app import PICTURES, app
 from liif.cli.options import (
+    PICTURES,
     BucketOption,
     Device,
     Manifest,
@@ -20,6 +21,7 @@ from liif.cli.options import (
     Memory,
     Threads,
     a_path,
+    app,
     known_weights,
     require_extra,
     to_bytes,
@@ -31,63 +33,53 @@ from liif.system.locks import lock, lock_path
 @app.command(rich_help_panel=PICTURES)
 def upscale(
     inputs: Annotated[
-        list[Path],
-        typer.Argument(help="Pictures, folders or archives of them.", parser=a_path),
+        list[Path], Argument(help="Pictures, folders or archives of them.", parser=a_path)
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             *("--out", "-o"),
-            help="Folder; or a file, for one picture. Default beside each.",
+            help="Output folder, or file for a single picture; default beside each input.",
             parser=a_path,
             metavar="PATH",
         ),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option("--scale", "-s", min=1, max=100, help="Any number from 1 up; default 8."),
+        Option("--scale", "-s", min=1, max=100, help="Scale factor, any number from 1; default 8."),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Exactly these pixels, as 1920x1080.", metavar="WxH")
+        str | None, Option(help="Exact output size, as 1920x1080.", metavar="WxH")
     ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Pixels across; the height follows.")
-    ] = None,
-    height: Annotated[
-        int | None, typer.Option(min=1, help="Pixels down; the width follows.")
-    ] = None,
+    width: Annotated[int | None, Option(min=1, help="Output width; the height follows.")] = None,
+    height: Annotated[int | None, Option(min=1, help="Output height; the width follows.")] = None,
     weights: Annotated[
         str,
-        typer.Option(
+        Option(
             "--weights",
             "-w",
-            help="`bundled`, a name of `liif weights`, a file, or `bicubic`.",
+            help="`bundled`, a name of `liif weights list`, a file, or `bicubic`.",
             autocompletion=known_weights,
         ),
     ] = "bundled",
     format_: Annotated[
         str | None,
-        typer.Option(
-            "--format", help="png, jpg, webp, tif or bmp, where OUT does not say; default png."
+        Option(
+            "--format", help="png, jpg, webp, tif or bmp, if OUT has no such ending; default png."
         ),
     ] = None,
     quality: Annotated[
-        int,
-        typer.Option(min=1, max=100, help="Of JPEG and WebP; 100 is WebP without loss."),
+        int, Option(min=1, max=100, help="Quality of JPEG and WebP; 100 makes WebP lossless.")
     ] = 95,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Also folders within folders.")
+        bool, Option("--recursive", "-r", help="Look into subfolders too.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing output.")
-    ] = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace existing output.")] = False,
     self_ensemble: Annotated[
         bool,
-        typer.Option(
-            "--self-ensemble", help="Mean over 8 flips and rotations: slower, a little better."
-        ),
+        Option("--self-ensemble", help="Mean over 8 flips and rotations: slower, a little better."),
     ] = False,
-    name: Annotated[str, typer.Option(help="Name of the job.", hidden=True)] = "upscaling",
+    name: Annotated[str, Option(help="Name of the job.", hidden=True)] = "upscaling",
     only: Manifests = None,
     bucket: BucketOption = "0/1",
     manifest: Manifest = None,
@@ -109,14 +101,12 @@ def upscale(
     from liif.inference.size import parse_size
     from liif.inference.upscaler import open_upscaler
 
-    asked = parse_size(scale, size, width, height)
-    suffix = ".png" if format_ is None else parse_format(format_, out)
     if manifest is not None:
         require_writable(manifest)
     job = Job(
+        size=parse_size(scale, size, width, height),
+        suffix=".png" if format_ is None else parse_format(format_, out),
         upscaler=open_upscaler(weights, device, threads, to_bytes(max_memory), self_ensemble),
-        size=asked,
-        suffix=suffix,
         quality=quality,
         recursive=recursive,
         flat=manifest is not None or only is not None,
@@ -134,13 +124,11 @@ def upscale(
 @app.command(rich_help_panel=PICTURES)
 def compare(
     inputs: Annotated[
-        list[Path], typer.Argument(help="Versions of a picture; or folders of versions of many.")
+        list[Path], Argument(help="Versions of one picture, or folders with versions of many.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
-        "compare.html"
-    ),
+    out: Annotated[Path, Option("--out", "-o", help="The page to write.")] = Path("compare.html"),
     truth: Annotated[
-        Path | None, typer.Option(help="Reference for PSNR, SSIM and difference maps.")
+        Path | None, Option(help="Reference for PSNR, SSIM and difference maps.")
     ] = None,
 ) -> None:
     """Write a page that compares pictures by a divider, zoom and difference maps."""

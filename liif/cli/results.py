@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from liif.cli.app import STAGES, app
 from liif.cli.options import (
     MODELS,
+    STAGES,
     BucketCount,
     ModelsFolder,
     Sources,
     Track,
+    app,
     parse_sources,
     require_extra,
 )
@@ -28,20 +30,19 @@ from liif.system.project import project
 
 @app.command(rich_help_panel=STAGES)
 def table(
-    metrics: Annotated[Path, typer.Option(help="Folder for one JSON file for each model.")],
-    csv: Annotated[Path, typer.Option(help="The table of all.")],
+    metrics: Annotated[Path, Option(help="Folder for a JSON file of each model.")],
+    csv: Annotated[Path, Option(help="The CSV table to write.")],
     parts: Annotated[
-        list[Path] | None,
-        typer.Argument(help="JSON files of `liif evaluate`, or folders of their buckets."),
+        list[Path] | None, Argument(help="JSON files of `liif evaluate`, or folders of buckets.")
     ] = None,
     count: BucketCount = 1,
-    note: Annotated[str, typer.Option(help="A line to print below the table.")] = "",
-    summary: Annotated[Path | None, typer.Option(help="The averages as one JSON file.")] = None,
+    note: Annotated[str, Option(help="A line to print below the table.")] = "",
+    summary: Annotated[Path | None, Option(help="Also write the averages as JSON.")] = None,
     models: ModelsFolder = MODELS,
     data: Sources = None,
     track: Track = False,
 ) -> None:
-    """Put evaluations together into one table."""
+    """Merge evaluations into one table."""
     from liif.cli.entries import log_evaluation
     from liif.inference import evaluate as stage
 
@@ -58,11 +59,11 @@ def table(
 
 @app.command(rich_help_panel=STAGES)
 def gather(
-    upscaled: Annotated[Path, typer.Argument(help="Folder with a folder for each model.")],
+    upscaled: Annotated[Path, Argument(help="Folder with a subfolder for each model.")],
     manifests: Annotated[
-        list[Path], typer.Argument(help="Manifests, as MODEL/BUCKET.json, or MODEL.")
+        list[Path], Argument(help="Manifests MODEL/BUCKET.json, or folders MODEL of them.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],
+    out: Annotated[Path, Option("--out", "-o", help="The output folder, replaced as a whole.")],
     count: BucketCount = 1,
     models: ModelsFolder = MODELS,
     track: Track = False,
@@ -80,11 +81,11 @@ def gather(
 
 @app.command(rich_help_panel=STAGES)
 def report(
-    results: Annotated[Path, typer.Argument(help="A results folder.")] = Path("results"),
-    settings: Annotated[Path | None, typer.Option(help="The experiment's configuration.")] = None,
-    resolved: Annotated[str, typer.Option(hidden=True)] = "",
+    results: Annotated[Path, Argument(help="Results folder of the workflow.")] = Path("results"),
+    settings: Annotated[Path | None, Option(help="Configuration of the experiment.")] = None,
+    resolved: Annotated[str, Option(hidden=True)] = "",
     data: Sources = None,
-    snakefile: Annotated[Path | None, typer.Option(help="For the graph of the rules.")] = None,
+    snakefile: Annotated[Path | None, Option(help="Snakefile to draw the rule graph of.")] = None,
 ) -> None:
     """Write RESULTS/report.html: pictures, numbers, and how they were made."""
     require_extra("report", "jinja2", "matplotlib", "networkx")

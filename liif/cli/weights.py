@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from liif.cli.app import WEIGHTS, app
-from liif.cli.options import Partial, Track, WeightsArgument, known_weights, require_extra
+from liif.cli.options import (
+    WEIGHTS,
+    Partial,
+    Track,
+    WeightsArgument,
+    app,
+    known_weights,
+    require_extra,
+)
 from liif.cli.tracking import job_tracker
 from liif.system.errors import UserError
 from liif.system.files import require_writable
@@ -22,10 +30,10 @@ from liif.system.locks import lock, lock_path
 def import_(
     source: Annotated[
         str,
-        typer.Argument(help="`bundled`, a name of `liif weights`, a file of any format, or a URL."),
+        Argument(help="`bundled`, a name of `liif weights list`, a file of any format, or a URL."),
     ],
-    out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
-    sha256: Annotated[str | None, typer.Option(help="Checksum of a URL's file.")] = None,
+    out: Annotated[Path, Argument(help="The safetensors file to write.")],
+    sha256: Annotated[str | None, Option(help="Checksum of the file at the URL.")] = None,
     partial: Partial = None,
     track: Track = False,
 ) -> None:
@@ -42,8 +50,7 @@ def import_(
 
 @app.command(rich_help_panel=WEIGHTS)
 def info(
-    weights: WeightsArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    weights: WeightsArgument, as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False
 ) -> None:
     """Describe a checkpoint: network, origin, training, metrics."""
     import json
@@ -84,9 +91,9 @@ def list_() -> None:
 @weights_app.command()
 def fetch(
     name: Annotated[
-        str, typer.Argument(help="As in `liif weights list`.", autocompletion=known_weights)
+        str, Argument(help="A name of `liif weights list`.", autocompletion=known_weights)
     ],
-    sha256: Annotated[str | None, typer.Option(help="Its checksum, if none was published.")] = None,
+    sha256: Annotated[str | None, Option(help="Checksum, if none was published.")] = None,
 ) -> None:
     """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
     from liif.checkpoints import catalog, convert
@@ -100,17 +107,17 @@ def fetch(
 @app.command(rich_help_panel=WEIGHTS)
 def export(
     weights: WeightsArgument,
-    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the only format so far.")] = False,
+    onnx: Annotated[bool, Option("--onnx", help="Export to ONNX, the only format so far.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help="Names without ending, or a folder; default the weights' name here."
+        Option(
+            "--out", "-o", help="Output name without ending, or folder; default the weights' name."
         ),
     ] = None,
 ) -> None:
     """Write OUT.encoder.onnx and OUT.decoder.onnx, for pictures of any size, checked."""
     if not onnx:
-        raise UserError("say in which format: --onnx")
+        raise UserError("give the format: --onnx")
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript")
     from liif.checkpoints.onnx import export_onnx
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from liif.cli.app import STAGES, app
 from liif.cli.options import (
     MACHINE,
+    STAGES,
     BucketOption,
     Device,
     Manifest,
@@ -21,6 +21,7 @@ from liif.cli.options import (
     Partial,
     Scale,
     Threads,
+    app,
     to_bytes,
 )
 from liif.cli.tracking import job_tracker
@@ -35,9 +36,9 @@ from liif.system.project import TRACKING, project
 @app.command(rich_help_panel=STAGES)
 def download(
     name: Annotated[
-        str, typer.Argument(help="DIV2K_train_HR, DIV2K_valid_HR, or photographs (bundled ones).")
+        str, Argument(help="DIV2K_train_HR, DIV2K_valid_HR, or photographs (bundled ones).")
     ],
-    to: Annotated[Path, typer.Option(help="Folder for the finished archive or photographs.")],
+    to: Annotated[Path, Option(help="Folder for the finished archive or photographs.")],
     partial: Partial = None,
 ) -> None:
     """Download one of DIV2K's archives, checked and resumable; or copy the bundled photographs."""
@@ -59,8 +60,8 @@ def download(
 
 @app.command(rich_help_panel=STAGES)
 def pack(
-    source: Annotated[Path, typer.Argument(help="Folder or archive of photographs.")],
-    out: Annotated[Path, typer.Argument(help="The pack to write.")],
+    source: Annotated[Path, Argument(help="Folder or archive of photographs.")],
+    out: Annotated[Path, Argument(help="The pack to write.")],
 ) -> None:
     """Pack photographs into one file of pixels that training maps into memory."""
     from liif.data import pack as stage
@@ -76,13 +77,14 @@ def pack(
 
 @app.command(rich_help_panel=STAGES)
 def degrade(
-    source: Annotated[Path, typer.Argument(help="Folder or archive of HR photographs.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the LR pictures.")],
+    source: Annotated[Path, Argument(help="Folder or archive of HR photographs.")],
+    out: Annotated[Path, Option("--out", "-o", help="Folder for the LR pictures.")],
     scale: Scale,
     crop: Annotated[
-        int | None, typer.Option(min=1, help="First crop each photograph to this centred square.")
+        int | None,
+        Option(min=1, help="First crop each photograph to a centred square of this side."),
     ] = None,
-    truth: Annotated[Path | None, typer.Option(help="Folder for the HR pictures.")] = None,
+    truth: Annotated[Path | None, Option(help="Folder for the HR pictures.")] = None,
     bucket: BucketOption = "0/1",
     manifest: Manifest = None,
 ) -> None:
@@ -100,41 +102,41 @@ def degrade(
 
 @app.command(rich_help_panel=STAGES)
 def train(
-    data: Annotated[Path, typer.Option(help="Photographs: a folder, an archive or a pack.")],
-    valid: Annotated[Path, typer.Option(help="Validation photographs, likewise.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The weights file to write.")],
+    data: Annotated[Path, Option(help="Training photographs: a folder, an archive or a pack.")],
+    valid: Annotated[Path, Option(help="Validation photographs: a folder, an archive or a pack.")],
+    out: Annotated[Path, Option("--out", "-o", help="The weights file to write.")],
     settings: Annotated[
         str,
-        typer.Option(help="YAML or JSON, or a file of it; default the documented recipe."),
+        Option(help="Settings as YAML or JSON, or a file of them; default the documented recipe."),
     ] = "{}",
-    name: Annotated[str | None, typer.Option(help="Name of the model; default OUT's.")] = None,
+    name: Annotated[str | None, Option(help="Name of the model; default that of OUT.")] = None,
     state: Annotated[
-        Path | None, typer.Option(help="Folder of the state to resume from; default OUT.state.")
+        Path | None, Option(help="Folder of the state to resume from; default OUT.state.")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Folder of finished trainings; default STATE/finished.")
+        Path | None, Option(help="Folder of finished trainings; default STATE/finished.")
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Data-loader workers; default derived from --threads.")
+        int | None, Option(min=0, help="Data-loader workers; default derived from --threads.")
     ] = None,
     processes: Annotated[
         int,
-        typer.Option(
+        Option(
             min=0,
-            help="Processes that share each step, each on a GPU if there are any; for several "
-            "machines use torchrun.",
+            help="Processes that share each step, each on its own GPU if there are GPUs; for "
+            "several machines use torchrun.",
             rich_help_panel=MACHINE,
         ),
     ] = 1,
-    save_minutes: Annotated[float, typer.Option(min=0, help="Time between saves.")] = 5,
+    save_minutes: Annotated[float, Option(min=0, help="Minutes between saves.")] = 5,
     track: Annotated[
         bool | None,
-        typer.Option(
+        Option(
             "--track/--no-track",
             envvar=TRACKING,
-            help="Record it in MLflow; default if that is installed.",
+            help="Record the training in MLflow; default if MLflow is installed.",
         ),
     ] = None,
 ) -> None:
@@ -184,22 +186,22 @@ def train(
 
 @app.command(rich_help_panel=STAGES)
 def evaluate(
-    hr: Annotated[Path, typer.Option(help="Folder or archive of HR pictures, the ground truth.")],
+    hr: Annotated[Path, Option(help="Folder or archive of HR pictures, the ground truth.")],
     scale: Scale,
     weights: Annotated[
-        str | None, typer.Option(help="`bundled`, a file, or `bicubic` for the baseline.")
+        str | None, Option(help="`bundled`, a file, or `bicubic` for the baseline.")
     ] = None,
-    lr: Annotated[Path | None, typer.Option(help="LR pictures, named as HR or NAMExSCALE.")] = None,
+    lr: Annotated[Path | None, Option(help="LR pictures, named like HR or NAMExSCALE.")] = None,
     sr: Annotated[
-        Path | None, typer.Option(help="Upscaled pictures, instead of --weights and --lr.")
+        Path | None, Option(help="Upscaled pictures, in place of --weights and --lr.")
     ] = None,
-    channel: Annotated[str, typer.Option(help="rgb (DIV2K's) or y (the benchmarks').")] = "rgb",
+    channel: Annotated[str, Option(help="rgb (DIV2K) or y, luma (benchmarks).")] = "rgb",
     border: Annotated[
-        str, typer.Option(help="Pixels left out: a number, scale (benchmarks), scale+6 (DIV2K).")
+        str, Option(help="Border left out: pixels, scale (benchmarks) or scale+6 (DIV2K).")
     ] = "scale+6",
-    json: Annotated[Path | None, typer.Option(help="Also write the result as JSON.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
-    set_name: Annotated[str, typer.Option("--set", help="Name of the set of pictures.")] = "set",
+    json: Annotated[Path | None, Option(help="Also write the result as JSON.")] = None,
+    name: Annotated[str | None, Option(help="Name of the model.")] = None,
+    set_name: Annotated[str, Option("--set", help="Name of the set of pictures.")] = "set",
     only: Manifests = None,
     device: Device = "auto",
     threads: Threads = None,
