@@ -104,7 +104,7 @@ def keep_freed_memory() -> None:
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError):  # on other systems
         return
     trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
     mallopt(trim_threshold, 1 << 30)

@@ -44,7 +44,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
                 raise UserError(f"{path}: is being written by another process; wait for it")
             try:
                 yield part
-                with part.open("rb") as file:
+                with part.open("rb+") as file:  # Windows flushes no file open for reading alone
                     os.fsync(file.fileno())
                 # Some writers make files that only their owner can read.
                 part.chmod(owned.stat().st_mode & 0o777)

@@ -6,6 +6,7 @@ import errno
 import shutil
 from hashlib import sha256
 from pathlib import Path
+from time import sleep
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -93,6 +94,7 @@ def _complete(session: requests.Session, url: str, part: Path, size: int | None)
             if failures == _TRIES:
                 raise _Unusable(_reason(error)) from None
             log(f"{redact(url)}: {_reason(error)}; resuming")
+            sleep(RETRY.backoff_factor * 2 ** (failures - 1))
 
 
 def _request(session: requests.Session, url: str, part: Path, size: int | None) -> None:

@@ -73,7 +73,7 @@ def claim(path: Path) -> Iterator[bool]:
         yield held is not None
     finally:
         if held is not None:
-            _release(held, path)
+            release(held, path)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def lock(path: Path, purpose: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _release(held, path)
+        release(held, path)
 
 
 def hold(path: Path, purpose: str) -> None:
@@ -112,7 +112,8 @@ def is_held(path: Path) -> bool:
     return held is None and path.exists()
 
 
-def _release(held: ExitStack, path: Path) -> None:
+def release(held: ExitStack, path: Path) -> None:
+    """Remove a lock file that `attempt` holds, and let go of it."""
     with suppress(OSError):
         path.unlink()  # while it is held; on Windows filelock removes it afterwards
     held.close()

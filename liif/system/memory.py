@@ -102,7 +102,7 @@ def _left_by_limits() -> Iterator[int]:
     import psutil
 
     used = psutil.Process().memory_info()
-    for kind, taken in ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, used.data)):
+    for kind, field in ((resource.RLIMIT_AS, "vms"), (resource.RLIMIT_DATA, "data")):
         limit = resource.getrlimit(kind)[0]
         if limit != resource.RLIM_INFINITY:
-            yield max(0, limit - taken)
+            yield max(0, limit - getattr(used, field, used.rss))  # macOS counts no data

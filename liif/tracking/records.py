@@ -201,8 +201,7 @@ class Record(Run):
         finally:
             self.is_live = False
             if held is not None:
-                self._lock.unlink(missing_ok=True)
-                held.close()
+                locks.release(held, self._lock)
 
     def is_alive(self) -> bool:
         """Whether a process works on the run."""
@@ -218,7 +217,7 @@ class Record(Run):
             killed = self.known.status == "RUNNING"
             if killed:
                 self.set_status("KILLED", "killed; run the same command to resume")
-            self._lock.unlink(missing_ok=True)
+            locks.release(held, self._lock)
         return killed
 
 

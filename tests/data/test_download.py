@@ -123,6 +123,16 @@ def test_cut_connections_resume_where_they_stopped(server: Server, tmp_path: Pat
     assert all(b - a > 300_000 for a, b in pairwise(starts))
 
 
+def test_a_cut_connection_is_given_time(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(http, "sleep", pauses.append)
+    get(server, tmp_path, "cuts")
+    assert pauses
+    assert set(pauses) == {http.RETRY.backoff_factor}
+
+
 @pytest.mark.parametrize("first", ["404", "503", "page", "wrong", "short", "flood", "no-length"])
 def test_the_next_mirror_is_tried(server: Server, tmp_path: Path, first: str) -> None:
     get(server, tmp_path, first, "good")

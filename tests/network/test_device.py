@@ -1,3 +1,4 @@
+import ctypes
 import tempfile
 from types import SimpleNamespace
 
@@ -34,6 +35,16 @@ def test_the_default_device_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device.choose() == torch.device("cpu")
     assert device.loader_workers(torch.device("cpu")) == 0
+
+
+def test_freed_memory_is_kept_only_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to load a library without a name."""
+
+    def load(name: str | None) -> None:
+        raise TypeError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    device.keep_freed_memory()
 
 
 def test_unknown_devices_are_named() -> None:

@@ -26,6 +26,17 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.txt"]  # noqa: PTH208 (hidden files count)
 
 
+def test_the_disk_is_flushed_through_a_writable_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses any other."""
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: flushed.append(os.write(file, b"")))
+    write_text(tmp_path / "a.txt", "new")
+    assert flushed == [0]
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
 def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
     write_json(tmp_path / "b.json", {"a": "é", "b": 1})

@@ -127,6 +127,23 @@ with record.active():
 """
 
 
+def test_a_lock_that_cannot_be_removed_ends_no_job(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where an open file cannot be."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    record = records.of("m", "key")
+    with monkeypatch.context() as windows, record.active():
+        windows.setattr(Path, "unlink", refuse)
+    assert not record.is_alive()
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "unlink", refuse)
+        assert [killed.name for killed in records.mark_killed()] == ["m"]
+
+
 def test_a_killed_run_is_buried_by_the_next_job_only(records: Records) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(records.folder)],
