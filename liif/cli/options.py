@@ -127,7 +127,7 @@ def known_weights(incomplete: str) -> list[str]:
 WeightsArgument = Annotated[
     str,
     Argument(
-        help="`bundled`, a name of `liif weights list`, or a file of any format that liif reads.",
+        help="`bundled`, a name of `liif weights list`, or a file: liif's, the authors', mmagic's.",
         autocompletion=known_weights,
     ),
 ]

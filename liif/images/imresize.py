@@ -24,14 +24,14 @@ from liif.system import arguments
 Float64 = NDArray[np.float64]
 
 
-def cubic(x: Float64) -> Float64:
-    """Keys' cubic convolution kernel with a = −0.5, as MATLAB uses it.
+def cubic(x: Float64, a: float = -0.5) -> Float64:
+    """Keys' cubic convolution kernel; MATLAB's a is −0.5.
 
     R. G. Keys, "Cubic convolution interpolation for digital image processing", 1981, eq. 15.
     """
     x = np.abs(x)
-    near = 1.5 * x**3 - 2.5 * x**2 + 1
-    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
     return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
 
 

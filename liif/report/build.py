@@ -27,8 +27,6 @@ MOST = 1000
 """Largest number of pictures that a page shows."""
 _SMALL = 12
 """Number of LR pictures shown in true size."""
-_AMPLIFIED = 8
-"""Factor that makes differences to other bicubics visible."""
 
 
 def report(
@@ -52,13 +50,14 @@ def report(
         shown = _shown(results)
         data = data_version(project)
         edges = rule_graph.rules(snakefile, settings) if snakefile and settings else []
-        words = [{"key": key, "word": key} for key in (LR, BICUBIC, TRUTH)]
-        models = [{"key": model, "label": model} for model in results.models]
         render.write(
             out,
             "report.html",
             title=both("report_title", scale=f"{results.scale:g}"),
-            versions=[*words[:2], *models, words[2]],
+            versions=[
+                {"key": key, "label" if key in results.models else "word": key}
+                for key in (LR, *results.upscaled, TRUTH)
+            ],
             pictures=shown,
             truth=TRUTH if results.truth is not None else None,
             baseline=BICUBIC,
@@ -167,14 +166,9 @@ def _analysis(results: Results) -> dict[str, object]:
     return {
         "example": example,
         "blur": found,
-        "spectra": {
-            key: spectra.mark_limit(render.heat_map(values), scale)
-            for key, values in found.spectra.items()
-        },
         "radial": figures.spectra(found.frequencies, found.powers, 0.5 / scale, plain),
         "limit": f"{0.5 / scale:.4g}",
         "reductions": downscaling.reductions(example.hr, scale),
-        "amplify": lambda error: render.heat_map(np.minimum(error / 255 * _AMPLIFIED, 1)),
-        "amplified": _AMPLIFIED,
+        "amplified": downscaling.AMPLIFIED,
         "kernels": figures.kernels(downscaling.kernels(scale)),
     }

@@ -13,7 +13,12 @@ from scipy.sparse import csr_array
 from liif.images.imresize import cubic, imresize, resize_matrix
 from liif.images.metrics import psnr
 from liif.images.pixels import RGB8
+from liif.report.render import heat_map
 
+AMPLIFIED = 8
+"""Factor that makes differences to other bicubics visible."""
+_OPENCV = -0.75
+"""The parameter of the cubic kernel of OpenCV's INTER_CUBIC."""
 Float64 = NDArray[np.float64]
 
 
@@ -21,19 +26,13 @@ class Reduction(NamedTuple):
     """A downscaled picture, compared with imresize with antialiasing."""
 
     picture: RGB8
-    error: NDArray[np.uint8]
-    """Difference (H, W) in grey levels, the largest of the channels."""
     psnr: float
-
-    @property
-    def differ(self) -> float:
-        """Fraction of pixels that differ."""
-        return float((self.error > 0).mean())
-
-    @property
-    def largest(self) -> int:
-        """Largest difference in grey levels."""
-        return int(self.error.max())
+    differ: float
+    """Fraction of pixels that differ."""
+    largest: int
+    """Largest difference in grey levels."""
+    difference: RGB8
+    """Heat map of the largest difference of the channels."""
 
 
 def reductions(hr: RGB8, scale: float) -> dict[str, Reduction]:
@@ -49,17 +48,11 @@ def reductions(hr: RGB8, scale: float) -> dict[str, Reduction]:
     }
     found = {}
     for key, picture in made.items():
-        error = np.abs(picture.astype(np.int16) - exact).max(axis=2).astype(np.uint8)
-        found[key] = Reduction(picture, error, psnr(picture, exact))
+        error = np.abs(picture.astype(np.int16) - exact).max(axis=2)
+        difference = heat_map(np.minimum(error / 255 * AMPLIFIED, 1))
+        differ, largest = float((error > 0).mean()), int(error.max())
+        found[key] = Reduction(picture, psnr(picture, exact), differ, largest, difference)
     return found
-
-
-def opencv_kernel(x: Float64) -> Float64:
-    """Keys' kernel with a = −0.75, which OpenCV's INTER_CUBIC uses."""
-    x = np.abs(x)
-    near = 1.25 * x**3 - 2.25 * x**2 + 1
-    far = -0.75 * x**3 + 3.75 * x**2 - 6 * x + 3
-    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
 
 
 def opencv_style(picture: RGB8, size: tuple[int, int]) -> RGB8:
@@ -69,7 +62,7 @@ def opencv_style(picture: RGB8, size: tuple[int, int]) -> RGB8:
         n_in = picture.shape[axis]
         centre = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
         taps = np.floor(centre)[:, None] + np.arange(-1, 3)
-        weights = opencv_kernel(centre[:, None] - taps)
+        weights = cubic(centre[:, None] - taps, _OPENCV)
         columns = np.clip(taps.astype(int), 0, n_in - 1)
         rows = np.broadcast_to(np.arange(n_out)[:, None], columns.shape)
         matrix = csr_array((weights.ravel(), (rows.ravel(), columns.ravel())), shape=(n_out, n_in))
@@ -98,5 +91,5 @@ def kernels(scale: float) -> dict[str, Curve]:
     return {
         "with_antialiasing": (x, cubic(x / scale) / scale, *imresize_taps(True)),
         "without_antialiasing": (x, cubic(x), *imresize_taps(False)),
-        "opencv": (x, opencv_kernel(x), taps, opencv_kernel(taps)),
+        "opencv": (x, cubic(x, _OPENCV), taps, cubic(taps, _OPENCV)),
     }

@@ -17,9 +17,8 @@ from liif.report.results import Step
 from liif.report.translations import PAGE, both, spans
 
 _INK, _BICUBIC = "#fe0000", "#fe0030"
-_SERIES = [f"#fe01{i}0" for i in range(1, 7)]
 _COLOURS = {_INK: "ink", "#fe0010": "soft", "#fe0020": "line", _BICUBIC: "bicubic"}
-_COLOURS |= {colour: f"series-{i}" for i, colour in enumerate(_SERIES, 1)}
+_COLOURS |= {f"#fe01{i}0": f"series-{i}" for i in range(1, 7)}
 """Placeholder colours → the page's variables, which differ between light and dark."""
 _styled = matplotlib.rc_context(fname=PAGE / "figures.mplstyle")
 """Decorator: draw in the page's style."""
@@ -57,15 +56,10 @@ class _Drawing:
         return Markup(re.sub(r"@(\d+)_*@", lambda m: spans(self.texts[int(m[1])], "tspan"), svg))
 
 
-def _colours(models: Sequence[str]) -> dict[str, str]:
-    """The same colour for a model in every figure."""
-    return {model: _SERIES[i % len(_SERIES)] for i, model in enumerate(models)}
-
-
 @_styled
 def distribution(values: Mapping[str, Sequence[float]], axis: str) -> Markup:
     """A row for each model: a dot for each picture, and a box over them."""
-    colours = {**_colours([m for m in values if m != BICUBIC]), BICUBIC: _BICUBIC}
+    colours = {model: f"C{i}" for i, model in enumerate(m for m in values if m != BICUBIC)}
     models = list(values)[::-1]
     plot = _Drawing(axis, height=0.7 + 0.55 * len(models))
     rng = np.random.default_rng(0)  # separates the dots of equal values
@@ -73,7 +67,9 @@ def distribution(values: Mapping[str, Sequence[float]], axis: str) -> Markup:
         points = np.asarray(values[model])
         rows = i + rng.uniform(-0.22, 0.22, len(points))
         size = 14 if len(points) < 200 else 5
-        plot.axes.scatter(points, rows, s=size, color=colours[model], alpha=0.55, linewidths=0)
+        plot.axes.scatter(
+            points, rows, s=size, color=colours.get(model, _BICUBIC), alpha=0.55, linewidths=0
+        )
     plot.axes.boxplot(
         [values[m] for m in models],
         positions=range(len(models)),
@@ -92,10 +88,9 @@ def distribution(values: Mapping[str, Sequence[float]], axis: str) -> Markup:
 def curves(lines: Mapping[str, tuple[Points, Points]], axis: str, *, log: bool = False) -> Markup:
     """A line for each model over the epochs."""
     plot = _Drawing(axis, width=5.2, height=3.2)
-    colours = _colours(list(lines))
     for model, (epochs, values) in lines.items():
         marker = "o" if len(epochs) < 2 else None
-        plot.axes.plot(epochs, values, color=colours[model], label=model, marker=marker)
+        plot.axes.plot(epochs, values, label=model, marker=marker)
     if log:
         plot.axes.set_yscale("log")
     plot.axes.set(xlabel=plot.text("epoch"), ylabel=plot.text(axis))
@@ -108,7 +103,7 @@ def bars(steps: Sequence[Step]) -> Markup:
     """A bar for the time of each step."""
     plot = _Drawing("steps", height=0.7 + 0.24 * len(steps))
     names, seconds = [s.name for s in steps[::-1]], [s.seconds for s in steps[::-1]]
-    plot.axes.barh(names, seconds, color=_SERIES[0], height=0.7)
+    plot.axes.barh(names, seconds, height=0.7)
     plot.axes.set_xscale("symlog", linthresh=1)
     plot.axes.xaxis.set_major_formatter("{x:g}")
     plot.axes.grid(axis="y", visible=False)
@@ -122,7 +117,7 @@ def spectra(
 ) -> Markup:
     """Power by frequency; `plain` names the curves that no model made."""
     plot = _Drawing("radial", height=4.2)
-    colours = _colours([name for name in powers if name not in plain])
+    colours = {name: f"C{i}" for i, name in enumerate(n for n in powers if n not in plain)}
     styles = dict(zip(plain, ("-", ":", "-.", "--"), strict=False))
     for name, values in powers.items():
         plot.axes.plot(
@@ -143,9 +138,9 @@ def spectra(
 def kernels(lines: Mapping[str, tuple[Points, Points, Points, Points]]) -> Markup:
     """Kernels: key of the label → (curve x, curve y, taps x, taps y)."""
     plot = _Drawing("kernels", height=4.4)
-    for (key, (x, y, taps, weights)), colour in zip(lines.items(), _SERIES, strict=False):
-        plot.axes.plot(x, y, color=colour, label=plot.text(key))
-        plot.axes.scatter(taps, weights, color=colour, s=16, zorder=3)
+    for key, (x, y, taps, weights) in lines.items():
+        plot.axes.plot(x, y, label=plot.text(key))
+        plot.axes.scatter(taps, weights, s=16, zorder=3)
     plot.axes.set(xlabel=plot.text("distance_axis"), ylabel=plot.text("weight_axis"))
     plot.figure.legend(loc="outside upper left")  # the labels are long
     return plot.svg()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,8 +19,6 @@ from liif.system.files import write_text
 
 _THUMBNAIL = 128
 """Longest side in pixels."""
-_STRENGTHS = (1, 2, 4, 8, 16)
-"""Factors by which the viewer can amplify differences."""
 _HEAT = "#000004, #1b0c41, #4a0c6b, #781c6d, #a52c60, #cf4446, #ed6925, #fb9b06, #f7d13d, #fcffa4"
 """Heat-map colours, equally spaced, from equal (dark) to far apart (bright)."""
 _RAMP = np.array([list(bytes.fromhex(colour[1:])) for colour in _HEAT.split(", ")]) / 255
@@ -73,19 +68,8 @@ def write(
         "truth": truth,
         "baseline": baseline,
     }
-    text = template(name).render(
-        version=__version__,
-        title=title[0],
-        viewer_data=_script_json(data),
-        style=_source("style.css"),
-        script=_source("viewer.js") + "\n" + _source("page.js"),
-        ramp=_HEAT,
-        heat={c: " ".join(f"{v:.3g}" for v in row) for c, row in zip("RGB", _RAMP.T, strict=True)},
-        strengths=_STRENGTHS,
-        pictures=pictures,
-        **content,
-    )
-    write_text(path, text)
+    template = TEMPLATES.get_template(name)
+    write_text(path, template.render(viewer_data=data, pictures=pictures, **content))
 
 
 def data_url(picture: NDArray[np.uint8], *, lossless: bool = True) -> str:
@@ -109,28 +93,24 @@ def heat_map(values: NDArray[Any]) -> RGB8:
     return np.round(np.stack(channels, axis=-1) * 255).astype(np.uint8)
 
 
-def _script_json(value: object) -> Markup:
-    """JSON in which no picture's name can end the script element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _source(name: str) -> Markup:
-    return Markup((PAGE / name).read_text(encoding="utf-8"))
-
-
-@cache
-def template(name: str) -> Template:
-    """A template of the page's folder."""
-    environment = Environment(
-        loader=FileSystemLoader(PAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["t"] = html
-    environment.filters["data_url"] = data_url
-    return environment.get_template(name)
+TEMPLATES = Environment(
+    loader=FileSystemLoader(PAGE),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+"""Templates of the page's folder."""
+TEMPLATES.policies["json.dumps_kwargs"] = {
+    "ensure_ascii": False,
+    "separators": (",", ":"),
+    "allow_nan": False,
+}
+TEMPLATES.filters["data_url"] = data_url
+TEMPLATES.globals |= {
+    "t": html,
+    "version": __version__,
+    "ramp": _HEAT,
+    "heat": dict(zip("RGB", _RAMP.T, strict=True)),
+    "strengths": (1, 2, 4, 8, 16),  # factors by which the viewer can amplify differences
+}

@@ -13,7 +13,7 @@ import networkx
 from markupsafe import Markup
 
 from liif.config import Experiment
-from liif.report.render import template
+from liif.report.render import TEMPLATES
 from liif.system.progress import log
 
 _COLUMN, _ROW = 170, 74
@@ -56,5 +56,5 @@ def svg(edges: list[tuple[str, str]]) -> Markup:
         above = {n: fmean([places[p][0] for p in graph.predecessors(n)] or [0]) for n in layer}
         for i, node in enumerate(sorted(layer, key=lambda n: (above[n], n))):
             places[node] = (i - (len(layer) - 1) / 2) * _COLUMN, (row + 0.5) * _ROW
-    page = template("rule_graph.svg")
+    page = TEMPLATES.get_template("rule_graph.svg")
     return Markup(page.render(rules=sorted(depth), paths=paths, places=places))

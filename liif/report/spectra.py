@@ -19,6 +19,7 @@ from liif.images.metrics import psnr
 from liif.images.pixels import RGB8
 from liif.images.read import read_picture
 from liif.inference.upscaler import BICUBIC
+from liif.report.render import heat_map
 from liif.report.results import TRUTH, Results
 
 _CREDIT = "Trevor “Freespace”, CC BY 4.0"
@@ -62,8 +63,8 @@ class Blur(NamedTuple):
     """Of the crops, in pixels."""
     parts: dict[str, RGB8]
     """A crop of the original and of each plain upscaling."""
-    spectra: dict[str, Float64]
-    """Spectra of the same whole pictures, in 0..1."""
+    spectra: dict[str, RGB8]
+    """Spectra of the same whole pictures."""
     frequencies: Float64
     powers: dict[str, Float64]
     """Mean power by frequency of the original, plain upscaling and models."""
@@ -108,7 +109,7 @@ def blur(example: Example, results: Results) -> Blur:
         lr=lr,
         side=side,
         parts={key: picture[square] for key, picture in whole.items()},
-        spectra={key: _spectrum(picture) for key, picture in whole.items()},
+        spectra={key: _spectrum(picture, scale) for key, picture in whole.items()},
         frequencies=(np.arange(_BINS) + 0.5) / _BINS / 2,
         powers=powers,
         details=details,
@@ -178,20 +179,17 @@ def _radial(spectrum: Float64) -> Float64:
     return np.asarray(np.maximum(means, _NOTHING))
 
 
-def _spectrum(picture: RGB8) -> Float64:
-    """The spectrum as a picture: logarithm of the power over seven decades, in 0..1."""
+def _spectrum(picture: RGB8, scale: float) -> RGB8:
+    """Heat map of the logarithm of the power over seven decades.
+
+    A square marks the frequencies that an LR picture can hold.
+    """
     spectrum = np.fft.fftshift(power(picture))
     step = max(1, min(spectrum.shape) // _SIDE)
     rows, cols = (n // step for n in spectrum.shape)
     blocks = spectrum[: rows * step, : cols * step].reshape(rows, step, cols, step)
     values = np.log10(np.maximum(blocks.mean(axis=(1, 3)), _NOTHING))
-    return np.asarray(np.clip((values + 6) / 7, 0, 1))
-
-
-def mark_limit(spectrum: RGB8, scale: float) -> RGB8:
-    """Draw the square of the frequencies that an LR picture can hold."""
-    marked = spectrum.copy()
-    rows, cols = spectrum.shape[:2]
+    marked = heat_map(np.clip((values + 6) / 7, 0, 1))
     top, left = (round(n / 2 - n / 2 / scale) for n in (rows, cols))
     bottom, right = (min(n - 1, round(n / 2 + n / 2 / scale)) for n in (rows, cols))
     marked[[top, bottom], left : right + 1] = 255
