@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from importlib.metadata import requires, version
@@ -17,9 +18,14 @@ MODEL_CODE = "from liif.tracking.served_model import serve\n\nserve()\n"
 """All that MLflow runs to load a model; the rest is the copy of this package beside it."""
 
 
+def _registry_name(model: str) -> str:
+    """A model's name in the registry, which refuses dots, slashes and more."""
+    return f"liif-{re.sub(r'[^A-Za-z0-9_-]', '_', model)}"
+
+
 def registered(client: Any, name: str, run: str) -> Any | None:
     """A run's version in the model registry."""
-    query = f"name = 'liif-{name}' and run_id = '{run}'"
+    query = f"name = '{_registry_name(name)}' and run_id = '{run}'"
     return next(iter(client.search_model_versions(query)), None)
 
 
@@ -37,7 +43,7 @@ def register(store: Store, name: str, run: str, step: int, weights: Path) -> Any
     client = store.client
     if (found := registered(client, name, run)) is not None:
         return found
-    name, query = f"liif-{name}", f"source_run_id = '{run}'"
+    name, query = _registry_name(name), f"source_run_id = '{run}'"
     logged = client.search_logged_models([store.experiment], filter_string=query)
     model = (
         logged[0]

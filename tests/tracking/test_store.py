@@ -19,7 +19,7 @@ import pytest
 import torch
 from mlflow.entities import LoggedModelOutput
 from PIL import Image
-from samples import SETTINGS, Folder, photograph
+from samples import SETTINGS, SMALL, Folder, photograph
 from servers import free_port, mlflow_server
 
 from liif.checkpoints.convert import convert_weights
@@ -29,6 +29,7 @@ from liif.checkpoints.outputs import Outputs
 from liif.cli import entries
 from liif.data.pack import pack
 from liif.inference.evaluate import write_tables
+from liif.network.build import build
 from liif.recipe import Recipe
 from liif.system.errors import UserError
 from liif.tracking.delivery import deliver
@@ -315,6 +316,19 @@ def test_what_was_delivered_is_known_after_a_kill(
     assert run.outputs.model_outputs == [LoggedModelOutput(logged.model_id, 24)]
     assert run.info.status == "FINISHED"
     assert not record.is_pending()
+
+
+def test_a_model_with_a_version_in_its_name_is_registered(tmp_path: Path) -> None:
+    """MLflow refuses dots in names of models."""
+    tracker = Tracker(tmp_path)
+    weights = tmp_path / "rdn.v1"
+    save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"])
+    run = tracker.run("rdn.v1", "key")
+    run.set_status("FINISHED", "well")
+    run.log_model(weights, 24)
+    tracker.deliver()
+    (version,) = here(tmp_path).client.search_model_versions("name = 'liif-rdn_v1'")
+    assert version.run_id == here(tmp_path).runs()["rdn.v1"].info.run_id
 
 
 def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
