@@ -16,29 +16,14 @@ from liif.tracking.run import DataSet, Run, never_failing
 
 
 def log_training_start(
-    run: Run,
-    recipe: Recipe,
-    *,
-    parameters: int,
-    device: str,
-    threads: int,
-    data: dict[str, tuple[str, Pack]],
+    run: Run, recipe: Recipe, data: dict[str, tuple[str, Pack]], **machine: object
 ) -> None:
-    """Log the settings and data of a training that begins or resumes.
-
-    Parameters
-    ----------
-    parameters
-        Number of the network's parameters.
-    data
-        For `training` and `validation`: where the photographs come from, and the photographs.
-    """
+    """Log settings, data (as for `log_data`) and machine of a training that begins or resumes."""
     if not run.recorded:
         return
     with never_failing(run.report_problem):
         log_recipe(run, recipe)
-        run.log_params({"parameters": parameters, "device": device, "threads": threads})
-        run.log_params(environment.versions())
+        run.log_params({**machine, **environment.versions()})
         photographs = data["training"][1]
         log_origin(run, photographs.data_version)
         run.set_tags({"data.fingerprint": photographs.fingerprint, "model.kind": "trained"})
@@ -46,7 +31,7 @@ def log_training_start(
 
 
 def log_data(run: Run, data: dict[str, tuple[str, Pack]]) -> None:
-    """Log the photographs of a training, as for `log_training_start`."""
+    """Log the photographs for `training` and `validation`: where they come from, and they."""
     with never_failing(run.report_problem):
         for context, (source, photographs) in data.items():
             pixels = sum(entry.height * entry.width for entry in photographs.entries)

@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -66,8 +66,6 @@ class Group:
 
     def sum(self, *values: float) -> list[float]:
         """Each value summed over all ranks."""
-        if self.size == 1:
-            return list(values)
         return self.all_reduce(torch.tensor(values, dtype=torch.float64)).tolist()
 
     def all_reduce(self, values: Tensor) -> Tensor:
@@ -79,39 +77,24 @@ class Group:
 
     def on_rank0(self, work: Callable[[], T]) -> T:
         """Run on rank 0 and return its result on every rank; `PeerFailed` elsewhere if it fails."""
-        if self.size == 1:
-            return work()
-        message: list[Any] = [None, None]
-        if not self.is_rank0:
-            self._broadcast(message)
-            if message[0] != "done":
-                raise PeerFailed
-            result: T = message[1]
-            return result
+        outcome: list[Any] = ["failed", None]
         try:
-            result = work()
+            if self.is_rank0:
+                outcome = ["done", work()]
         except BaseException:
             with suppress(PeerFailed):  # or the reason would be lost
-                self._broadcast(["failed", None])
+                self._broadcast(outcome)
             raise
-        self._broadcast(["done", result])
+        self._broadcast(outcome)
+        if outcome[0] == "failed":
+            raise PeerFailed
+        result: T = outcome[1]
         return result
-
-    @contextmanager
-    def rank0_within(self, context: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-        """Within a context that rank 0 enters for all, such as a lock."""
-        with ExitStack() as stack:
-            self.on_rank0(lambda: stack.enter_context(context()))
-            yield
 
     def require_equal(self, value: object, what: str) -> None:
         """Refuse a value that differs from rank 0's."""
         if value != self.on_rank0(lambda: value):
             raise UserError(f"{what} here and in the first process are not the same")
-
-    def reported_once(self, error: Exception) -> Exception:
-        """What to raise for an error that every rank has found: rank 0 reports it."""
-        return error if self.is_rank0 else PeerFailed()
 
     @torch.no_grad()
     def broadcast(self, tensors: dict[str, Tensor]) -> None:
@@ -146,8 +129,9 @@ class Group:
         return replace(self, device=device, gradients=gradients)
 
     def _broadcast(self, message: list[Any]) -> None:
-        with self.detect_lost_ranks():
-            distributed.broadcast_object_list(message, src=0, device=_CPU)
+        if self.size > 1:
+            with self.detect_lost_ranks():
+                distributed.broadcast_object_list(message, src=0, device=_CPU)
 
 
 ALONE = Group()

@@ -1,14 +1,48 @@
-"""One optimizer step."""
+"""One optimizer step, on one device or shared by the ranks of a group."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from liif.data.patches import Batch
 from liif.network.model import LIIF, Encoded
-from liif.training.replica import Replica
+from liif.training.group import ALONE, Group
+
+
+class _Part(nn.Module):
+    """A part of the model with its call, in the form that `DistributedDataParallel` wraps."""
+
+    def __init__(self, part: nn.Module, call: Callable[..., Any]) -> None:
+        super().__init__()
+        self.part = part
+        self.forward = call
+
+
+class Replica:
+    """A model of which every rank has a copy, trained on batches of `batch` patches in all.
+
+    Encoder and decoder are reduced apart: the encoder's gradients travel while the others are
+    computed, and the decoder may take one patch after the other before its own are summed.
+    """
+
+    def __init__(self, model: LIIF, batch: int, group: Group = ALONE) -> None:
+        self.model, self.batch, self.ranks = model, batch, group.size
+        self.encode: Callable[[Tensor], Encoded] = model.encode
+        self.decode: Callable[[Encoded, Tensor, Tensor], Tensor] = model.decode
+        self.no_sync: Callable[[], AbstractContextManager[None]] = nullcontext
+        if group.size > 1:
+            ids = [group.device] if group.device.type == "cuda" else None
+            encoder, decoder = (
+                DistributedDataParallel(part, ids, process_group=group.gradients)
+                for part in (_Part(model.encoder, model.encode), _Part(model.imnet, model.decode))
+            )
+            self.encode, self.decode, self.no_sync = encoder, decoder, decoder.no_sync
 
 
 def train_step(
@@ -28,26 +62,28 @@ def train_step(
 
     For a replica, batch and loss are this rank's share: the step's loss is the sum over all ranks.
     """
-    replica = model if isinstance(model, Replica) else Replica(model)
+    replica = model if isinstance(model, Replica) else Replica(model, len(batch.lr))
     optimizer.zero_grad(set_to_none=True)
     low = torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=precision == "bf16")
     with low:
         encoded = replica.encode(batch.lr)
-    std, values = replica.model.std, replica.values(batch.rgb)
+    std, values = replica.model.std, batch.rgb[0].numel() * replica.batch
     patches = 1 if batch.lr.device.type == "cpu" else len(batch.lr)
     total = torch.zeros((), device=batch.lr.device)
     gradients = []
     for i in range(0, len(batch.lr), patches):
         part = slice(i, i + patches)
         features = encoded.features[part].detach().requires_grad_()
-        with replica.accumulate(last=part.stop >= len(batch.lr)):
+        last = part.stop >= len(batch.lr)
+        with nullcontext() if last else replica.no_sync():
             with low:
                 rgb = replica.decode(
                     Encoded(features, encoded.lr[part]), batch.queries[part], batch.cells[part]
                 )
             error = (rgb - batch.rgb[part]) / std
             loss = (error.abs() if kind == "l1" else error**2).sum() / values
-            replica.backward(loss)
+            # DistributedDataParallel averages over the ranks, and the sum is wanted.
+            (loss * replica.ranks).backward()
         assert features.grad is not None
         gradients.append(features.grad)
         total += loss.detach()

@@ -9,16 +9,9 @@ from liif.system.progress import duration, log
 
 
 class Throughput:
-    """Measures a training and logs its progress, often at first and then ever more rarely.
+    """Measures a training from a step on, and logs its progress ever more rarely.
 
-    Parameters
-    ----------
-    per_epoch
-        Steps in an epoch.
-    step
-        Steps taken before this run.
-    on_cpu
-        Whether to announce a long training together with its alternatives.
+    On a CPU it announces a long training together with its alternatives.
     """
 
     def __init__(

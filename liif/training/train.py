@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -43,8 +43,6 @@ def train(
 
     Parameters
     ----------
-    name
-        The model's name in messages and records.
     data, valid
         Photographs: a pack, a folder or an archive.
     out
@@ -53,15 +51,6 @@ def train(
         Folder of unfinished trainings; it must outlive interruptions.
     store
         Folder of finished trainings, each under the key of its settings and data.
-    tracker
-        Records the training.
-
-    Raises
-    ------
-    UserError
-        Unusable photographs, a loss that is not finite, a second training of the same.
-    Interrupted
-        By SIGINT or SIGTERM, after saving.
     """
     group, outputs = limits.group, Outputs(weights=out)
     photographs = _packed(data, state / "train.pack", group)
@@ -79,8 +68,10 @@ def train(
         return finished.exist() or revalidate(name, finished, validation, recipe, limits.device)
 
     found = group.on_rank0(finished.exist)
-    one_writer = partial(lock, state / f"{folder.name}.lock", f"the training of {name}")
-    with nullcontext() if found else group.rank0_within(one_writer):
+    one_writer = lock(state / f"{folder.name}.lock", f"the training of {name}")
+    with ExitStack() as stack:
+        if not found:
+            group.on_rank0(lambda: stack.enter_context(one_writer))
         # Without the lock it was unfinished; another process may have finished it just now.
         if found or group.on_rank0(is_finished):
             log(f"{name}: these settings and data are trained already; no step is needed")
@@ -96,10 +87,10 @@ def train(
             log_training_start(
                 run,
                 recipe,
+                sets,
                 parameters=sum(p.numel() for p in trainer.parameters.values()),
                 device=str(limits.device),
                 threads=torch.get_num_threads(),
-                data=sets,
             )
             with run.active():
                 trainer.run(finished, run, tracker.start)

@@ -27,14 +27,14 @@ from liif.recipe import Recipe
 from liif.system import memory
 from liif.system.errors import UserError
 from liif.system.files import atomic_write, write_json, write_text
+from liif.system.processes import PeerFailed
 from liif.system.progress import duration, log
 from liif.system.signals import Interrupted, stop_requests
 from liif.tracking.run import Run
 from liif.training.group import ALONE, Group
 from liif.training.preview import Preview
-from liif.training.replica import Replica
 from liif.training.state import State, resume, save, tensors_of
-from liif.training.step import train_step
+from liif.training.step import Replica, train_step
 from liif.training.throughput import Throughput
 from liif.training.validation import is_psnr_of, validate
 
@@ -98,7 +98,7 @@ class Trainer:
         )
         self.preview: Preview | None = None
         self.state = self._resume(key)
-        self.replica = Replica(self.model, self.group, self.settings.batch)
+        self.replica = Replica(self.model, self.settings.batch, self.group)
 
     def run(self, finished: Outputs, run: Run, begin: Callable[[], None]) -> None:
         """Train to the end and write the results.
@@ -204,7 +204,7 @@ class Trainer:
                 f"{', '.join(self.batches.names(step))}; the last good state is kept in "
                 f"{self.folder}; lower `learning_rate`, change `init`, or look at these photographs"
             )
-            raise self.group.reported_once(error)
+            raise error if self.group.is_rank0 else PeerFailed
 
     @property
     def _remedy(self) -> str:

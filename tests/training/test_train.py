@@ -32,8 +32,7 @@ from liif.system.signals import Interrupted
 from liif.tracking.records import Records
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train, trainer
-from liif.training.replica import Replica
-from liif.training.step import train_step
+from liif.training.step import Replica, train_step
 from liif.training.trainer import Limits
 
 
