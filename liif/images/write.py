@@ -96,14 +96,15 @@ def write(
         log(f"{path}: {kind} cannot hold the picture's {', '.join(lost)}; left out")
     metadata = replace(metadata, text={**metadata.text, **(text or {})})
     with atomic_write(path) as part, part.open("w+b") as file:
+        # Errors of making the pixels are none of the format's; TIFF is written as they are made.
+        pixels = None if kind == "TIFF" else join_bands(picture.bands, picture.shape, dtype)
         try:
-            if kind == "TIFF":
+            if pixels is None:
                 tiff.write(file, replace(picture, metadata=metadata))
             else:
-                pixels = join_bands(picture.bands, picture.shape, dtype)
                 _encode(file, kind, pixels, metadata, quality)
         except _UNFIT as error:
-            raise PictureError(f"{path}: cannot be written as {kind}: {error}") from None
+            raise PictureError(f"{path}: cannot be written as {kind}: {error}") from error
 
 
 _UNFIT = (ValueError, TypeError, KeyError, OverflowError, struct.error)

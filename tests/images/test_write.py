@@ -466,3 +466,16 @@ def test_metadata_that_cannot_be_written_is_left_out(
     err = capsys.readouterr().err
     assert ("EXIF" in err, "IPTC" in err) == (target == ".tif", target == ".jpg")
     assert read_picture(tmp_path / f"a{target}").metadata.icc == SRGB
+
+
+def test_errors_of_upscaling_are_none_of_the_format(tmp_path: Path) -> None:
+    def bands() -> Iterator[Any]:
+        raise KeyError("a mistake in the model")
+        yield
+
+    picture = Upscaled(
+        bands=bands(), shape=(4, 4, 3), dtype=np.dtype(np.uint8), metadata=Metadata()
+    )
+    with pytest.raises(KeyError, match="a mistake in the model"):
+        write.write(tmp_path / "a.png", picture)
+    assert list(tmp_path.iterdir()) == []
