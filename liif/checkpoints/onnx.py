@@ -40,30 +40,24 @@ class Exported(NamedTuple):
     """The largest found between the exported and the original RGB, in 0..1."""
 
 
-class _Part(nn.Module):
+class _Encoder(nn.Module):
+    """RGB (b, 3, h, w) in 0..1 → features (b, c, h, w)."""
+
     def __init__(self, model: LIIF) -> None:
         super().__init__()
         self.model = model
 
-    def normalised(self, lr: Tensor) -> Tensor:
-        return (lr - self.model.mean[:, None, None]) / self.model.std[:, None, None]
-
-
-class _Encoder(_Part):
-    """RGB (b, 3, h, w) in 0..1 → features (b, c, h, w)."""
-
     def forward(self, lr: Tensor) -> Tensor:
-        features: Tensor = self.model.encoder(self.normalised(lr))
-        return features
+        return self.model.encode(lr).features
 
 
-class _Decoder(_Part):
+class _Decoder(_Encoder):
     """Features, queries (b, q, 2), cells (b, 2) → RGB (b, q, 3); with a skip the LR picture too."""
 
     def forward(
         self, features: Tensor, queries: Tensor, cells: Tensor, lr: Tensor | None = None
     ) -> Tensor:
-        normalised = features if lr is None else self.normalised(lr)
+        normalised = features if lr is None else self.model.normalise(lr)
         return self.model.decode(Encoded(features, normalised), queries, cells)
 
 

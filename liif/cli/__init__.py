@@ -1,4 +1,7 @@
-"""The command line `liif SUBCOMMAND`, and how errors are shown."""
+"""The command line `liif SUBCOMMAND`, and how errors are shown.
+
+Commands import what is heavy within themselves, so that `liif --help` answers at once.
+"""
 
 from __future__ import annotations
 

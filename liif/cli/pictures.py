@@ -1,7 +1,4 @@
-"""Subcommands for your own pictures: parse, build the settings, call.
-
-Everything heavy is imported within the commands, so that `liif --help` answers at once.
-"""
+"""Subcommands for your own pictures: parse, build the settings, call."""
 
 from __future__ import annotations
 
@@ -101,8 +98,7 @@ def upscale(
     from liif.inference.size import parse_size
     from liif.inference.upscaler import open_upscaler
 
-    if manifest is not None:
-        require_writable(manifest)
+    require_writable(manifest)
     job = Job(
         size=parse_size(scale, size, width, height),
         suffix=".png" if format_ is None else parse_format(format_, out),

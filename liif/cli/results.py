@@ -1,7 +1,4 @@
-"""Subcommands for the results of the workflow: table, pictures side by side, report, records.
-
-Everything heavy is imported within the commands, so that `liif --help` answers at once.
-"""
+"""Subcommands for the results of the workflow: table, pictures side by side, report, records."""
 
 from __future__ import annotations
 
@@ -47,7 +44,7 @@ def table(
     from liif.inference import evaluate as stage
 
     sources = parse_sources(data or [])
-    require_writable(*[place for place in (metrics, csv, summary) if place is not None])
+    require_writable(metrics, csv, summary)
     results = stage.merge(parts or [], count)
     stage.write_tables(results, metrics, csv, summary)
     stage.print_table(results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from liif.system.project import project, records_folder
@@ -15,19 +15,13 @@ if TYPE_CHECKING:
 @contextmanager
 def mark_killed_runs() -> Iterator[None]:
     """Mark runs whose process was killed; deliver that by the end of the block."""
-    tracker = None
-    if any(records_folder(project()).glob("*/*/live.lock")):
-        from liif.tracking.tracker import Tracker, installed
+    with ExitStack() as stack:
+        if any(records_folder(project()).glob("*/*/live.lock")):
+            from liif.tracking.tracker import Tracker, installed
 
-        if installed():
-            tracker = Tracker(project())
-            if not tracker.records.mark_killed():
-                tracker = None
-    try:
+            if installed() and (tracker := Tracker(project())).records.mark_killed():
+                stack.callback(tracker.close, seconds=30)
         yield
-    finally:
-        if tracker is not None:
-            tracker.close(seconds=30)
 
 
 @contextmanager

@@ -1,7 +1,4 @@
-"""Subcommands for weights: import, describe, list, fetch, export.
-
-Everything heavy is imported within the commands, so that `liif --help` answers at once.
-"""
+"""Subcommands for weights: import, describe, list, fetch, export."""
 
 from __future__ import annotations
 

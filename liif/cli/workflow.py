@@ -1,7 +1,4 @@
-"""A subcommand for each stage of the workflow: parse, build the settings, call.
-
-Everything heavy is imported within the commands, so that `liif --help` answers at once.
-"""
+"""A subcommand for each stage of the workflow: parse, build the settings, call."""
 
 from __future__ import annotations
 
@@ -93,7 +90,7 @@ def degrade(
     from liif.data.manifests import parse_bucket, write_manifest
 
     part = parse_bucket(bucket)
-    require_writable(*[place for place in (out, truth, manifest) if place is not None])
+    require_writable(out, truth, manifest)
     with lock(lock_path(manifest or out), f"degrading to {out}"):
         made = stage.degrade(source, out, scale=scale, crop=crop, truth=truth, bucket=part)
         if manifest is not None:
@@ -217,8 +214,7 @@ def evaluate(
 
     if (sr is None) == (weights is None) or (lr is None) != (weights is None):
         raise UserError("give either --weights with --lr, or --sr")
-    if json is not None:
-        require_writable(json)
+    require_writable(json)
     memory = to_bytes(max_memory)
     result = stage.evaluate(
         hr,

@@ -22,6 +22,7 @@ from liif.report.results import LR, TRUTH, Results, collect, steps
 from liif.report.translations import both
 from liif.system.locks import lock, lock_path
 from liif.system.progress import Progress, duration, log
+from liif.tracking import environment
 
 MOST = 1000
 """Largest number of pictures that a page shows."""
@@ -78,7 +79,7 @@ def report(
             commands=provenance.commands(settings, data.actual),
             data=data,
             sources=sources,
-            commit=provenance.commit(),
+            commit=environment.commit(),
             software=provenance.software(),
             machine=provenance.machine(),
             models=provenance.models(results, project),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import psutil
 import torch
 import yaml
 
@@ -29,37 +29,22 @@ _LOCAL_PAGES = "http://127.0.0.1:5000"
 """Where a bare `mlflow ui` shows its pages."""
 
 
-class ModelOrigin(NamedTuple):
-    """The origin of a model's weights."""
-
-    model: str
-    parameters: int
-    sha256: str
-    training: dict[str, Any] | None
-    """Steps, seconds and device; None if the weights were given."""
-    recipe: str
-    """Settings of the training, as YAML."""
-    run: str | None
-    """URL of its page in MLflow."""
-
-
-def models(results: Results, project: Path) -> list[ModelOrigin]:
-    """The origin of each model whose weights exist."""
+def models(results: Results, project: Path) -> list[dict[str, Any]]:
+    """The origin of each model whose weights exist, as the page shows it."""
     found = []
     for model in results.models:
         weights, sidecar = results.outputs(model).weights, results.outputs(model).sidecar
         if weights.is_file():
             metadata = load_metadata(weights)
-            trained = sidecar.read_text(encoding="utf-8") if sidecar.exists() else "null"
             recipe = metadata.get("provenance", {}).get("recipe")
-            origin = ModelOrigin(
-                model=model,
-                parameters=parameter_count(weights),
-                sha256=file_sha256(weights),
-                training=json.loads(trained),
-                recipe=_as_yaml(recipe or metadata.get("architecture", {})),
-                run=_run_page(project, model, identity(weights)),
-            )
+            origin = {
+                "model": model,
+                "parameters": parameter_count(weights),
+                "sha256": file_sha256(weights),
+                "training": json.loads(sidecar.read_bytes()) if sidecar.exists() else None,
+                "recipe": _as_yaml(recipe or metadata.get("architecture", {})),
+                "run": _run_page(project, model, identity(weights)),
+            }
             found.append(origin)
     return found
 
@@ -74,12 +59,6 @@ def _run_page(project: Path, model: str, identity: str) -> str | None:
     return f"{pages.rstrip('/')}/#/runs/{delivered.run}"
 
 
-def commit() -> tuple[str, bool]:
-    """The commit of this code, and whether the code differs from it."""
-    found = environment.commit()
-    return found["mlflow.source.git.commit"], found["git.dirty"] == "true"
-
-
 def software() -> str:
     """Versions of the libraries that compute and of those that orchestrate."""
     found = {key.partition(".")[2]: value for key, value in environment.versions().items()}
@@ -89,30 +68,19 @@ def software() -> str:
     return ", ".join(f"{name} {value}" for name, value in found.items())
 
 
-class Machine(NamedTuple):
-    """The machine that made the report."""
-
-    system: str
-    processor: str
-    cores: int
-    memory: float
-    """In GB."""
-    gpus: list[str]
-
-
-def machine() -> Machine:
-    """Describe this machine."""
+def machine() -> dict[str, Any]:
+    """The machine that made the report; memory in GB."""
     name = None
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return Machine(
-        system=f"{platform.system()} {platform.machine()}",
-        processor=name[1].strip() if name else platform.processor() or platform.machine(),
-        cores=cores(),
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-        gpus=[torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    )
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": name[1].strip() if name else platform.processor() or platform.machine(),
+        "cores": cores(),
+        "memory": psutil.virtual_memory().total / 1e9,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
 
 
 def configuration(settings: Experiment) -> str:
@@ -140,7 +108,7 @@ def _resolved(settings: Experiment) -> list[object]:
 
 def commands(settings: Experiment | None, data_version: str) -> list[str]:
     """The commands that repeat the experiment in a clone of the project."""
-    head, _ = commit()
+    head = environment.commit()["mlflow.source.git.commit"]
     lines = [f"git checkout {head}"] if head != UNKNOWN else []
     lines.append("make install")
     if data_version not in (UNKNOWN, "missing"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isnan
@@ -104,7 +103,9 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
         lr = folder / "report" / "lr"  # a page cannot link to files outside its folder
         names = _copy(given, lr)
     else:
-        names = sorted({n for r in test for n in r["pictures"]} or _upscaled(folder, models))
+        folders = [folder / "upscaled" / model for model in (BICUBIC, *models)]
+        upscaled = {path.stem for f in folders for path in f.glob("[!.]*.png")}
+        names = sorted({n for r in test for n in r["pictures"]} or upscaled)
     if not names and not evaluations:
         raise UserError(f"{folder}: holds no upscaled pictures and no metrics; run the workflow")
     return Results(
@@ -140,12 +141,6 @@ def _scale(folder: Path, test: list[Result]) -> float:
         with suppress(ValueError):
             return float(path.name[1:])
     return 8.0
-
-
-def _upscaled(folder: Path, models: Iterable[str]) -> set[str]:
-    """Names of all upscaled pictures."""
-    folders = [folder / "upscaled" / model for model in (BICUBIC, *models)]
-    return {path.stem for f in folders for path in f.glob("*.png") if path.name[0] != "."}
 
 
 def _copy(source: Path, to: Path) -> list[str]:

@@ -73,9 +73,9 @@ def cannot_write(path: Path, error: OSError) -> Exception:
     return error
 
 
-def require_writable(*places: Path) -> None:
+def require_writable(*places: Path | None) -> None:
     """Refuse, before any work, files or folders whose nearest existing folder takes no file."""
-    for place in places:
+    for place in filter(None, places):
         folder = place.absolute()
         try:
             while not folder.is_dir() and folder != folder.parent:
