@@ -40,18 +40,20 @@ class Exported(NamedTuple):
     """The largest found between the exported and the original RGB, in 0..1."""
 
 
-class _Encoder(nn.Module):
-    """RGB (b, 3, h, w) in 0..1 → features (b, c, h, w)."""
-
+class _Part(nn.Module):
     def __init__(self, model: LIIF) -> None:
         super().__init__()
         self.model = model
+
+
+class _Encoder(_Part):
+    """RGB (b, 3, h, w) in 0..1 → features (b, c, h, w)."""
 
     def forward(self, lr: Tensor) -> Tensor:
         return self.model.encode(lr).features
 
 
-class _Decoder(_Encoder):
+class _Decoder(_Part):
     """Features, queries (b, q, 2), cells (b, 2) → RGB (b, q, 3); with a skip the LR picture too."""
 
     def forward(
