@@ -13,7 +13,7 @@ from samples import SMALL, Folder, photograph
 
 from liif.network.build import build
 from liif.network.model import LIIF
-from liif.tracking.tracker import Tracker
+from liif.tracking import problems
 
 # The same examples in every run, so that only a change makes a test fail; `make fuzz` searches for
 # more.
@@ -44,7 +44,7 @@ def small(request: pytest.FixtureRequest) -> LIIF:
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the records of a test in its folder."""
     monkeypatch.setenv("LIIF_PROJECT", str(tmp_path))
-    monkeypatch.setattr(Tracker, "warned", False)
+    monkeypatch.setattr(problems, "reported", False)
     for name in [n for n in os.environ if n.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
 

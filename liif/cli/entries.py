@@ -13,8 +13,9 @@ from liif.inference.upscaler import BICUBIC
 from liif.recipe import Recipe
 from liif.system.redact import redact
 from liif.tracking import environment
+from liif.tracking.problems import never_failing
 from liif.tracking.records import Record
-from liif.tracking.run import DataSet, Run, never_failing
+from liif.tracking.run import DataSet, Run
 from liif.tracking.tracker import NoTracker
 from liif.training.entries import log_origin, log_training_end
 
@@ -25,7 +26,7 @@ SAMPLES = 4
 def log_given_weights(tracker: NoTracker, weights: Path, source: str) -> None:
     """Log a model whose weights were given rather than trained."""
     if tracker.enabled:
-        with never_failing(tracker.report_problem):
+        with never_failing():
             run = tracker.run(name_of(weights), identity(weights))
             _log_given(run, weights)
             run.log_params({"weights": redact(source)})
@@ -47,7 +48,7 @@ def log_evaluation(
     """
     if not tracker.enabled:
         return
-    with never_failing(tracker.report_problem):
+    with never_failing():
         runs: dict[str, Run] = {}
         for result in results:
             model, name = result["model"], result["set"]
@@ -74,7 +75,7 @@ def log_samples(
     tracker: NoTracker, models: Iterable[str], *, weights: Path, upscaled: Path
 ) -> None:
     """Log some of the upscaled pictures, the same for each model."""
-    with never_failing(tracker.report_problem):
+    with never_failing():
         for model in (*models, BICUBIC) if tracker.enabled else ():
             pictures = sorted((upscaled / model).glob("*.png"))[:SAMPLES]
             if pictures:

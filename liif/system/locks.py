@@ -43,17 +43,18 @@ class _Holder:
         return f"process {self.pid}" + (f" on {self.host}" if elsewhere else "")
 
 
-def attempt(path: Path, *, create: bool = True) -> ExitStack | None:
+def attempt(path: Path, *, create: bool = True, wait: float = 0) -> ExitStack | None:
     """Hold the lock file until the result is closed; None when another process holds it.
 
-    Without `create`, None too when there is no such file. Forks of this process, such as
+    `wait` is how many seconds that process gets to release it. Without `create`, None too when
+    there is no such file. Forks of this process, such as
     data-loader workers, do not hold it.
     """
     from filelock import FileLock, Timeout  # sets up its handling of forks
 
     if not create and not path.exists():
         return None
-    file = FileLock(path, blocking=False, thread_local=False, fallback_to_soft=False)
+    file = FileLock(path, timeout=wait, thread_local=False, fallback_to_soft=False)
     try:
         file.acquire()
     except Timeout:
@@ -64,12 +65,12 @@ def attempt(path: Path, *, create: bool = True) -> ExitStack | None:
 
 
 @contextmanager
-def claim(path: Path) -> Iterator[bool]:
+def claim(path: Path, *, wait: float = 0) -> Iterator[bool]:
     """Whether the lock file could be taken; it is held within the block, then removed."""
     held = None
     try:
         with postponed():
-            held = attempt(path)
+            held = attempt(path, wait=wait)
         yield held is not None
     finally:
         if held is not None:

@@ -12,22 +12,25 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from liif.system import locks
-from liif.tracking.records import Delivered, Record
+from liif.tracking.records import Record
 from liif.tracking.run import Event
 from liif.tracking.served_model import model_of, register, registered
 from liif.tracking.store import Store
 
 _REFUSAL = "INVALID_PARAMETER_VALUE"
 """MLflow's error that repeating does not change, unless the run was deleted."""
-_BATCH = 90
-"""Values in one request, which may hold 100 parameters, 100 tags and 1000 metrics."""
+_BATCH = 100
+"""Events after which progress is saved."""
 _STALE = 3600
 """Seconds after which a file without an event was left by a killed process."""
 _DIGEST = 36
@@ -42,11 +45,9 @@ def deliver(record: Record, store: Store) -> tuple[int, Exception | None]:
     A file that cannot be stored is tried again the next time, a value that MLflow refuses for
     good is left out. Raises whatever MLflow raises when it cannot be reached.
     """
-    held = locks.attempt(record.folder / "delivery.lock")
-    if held is None:
-        return 0, None  # another process is delivering it
-    with held:
-        return _Delivery(record, store).run()
+    with locks.claim(record.folder / "delivery.lock") as is_mine:
+        # Otherwise another process is delivering it.
+        return _Delivery(record, store).run() if is_mine else (0, None)
 
 
 class _Delivery:
@@ -54,7 +55,6 @@ class _Delivery:
 
     def __init__(self, record: Record, store: Store) -> None:
         self.record, self.store, self.client = record, store, store.client
-        self.state = record.delivered()
         self.count = 0
         self.refusal: Exception | None = None
 
@@ -65,23 +65,16 @@ class _Delivery:
             return 0, None
         info = self.store.run(address.id, self.record.name, first[1]["timestamp"]).info
         self.run_id, self.artifacts = info.run_id, info.artifact_uri
-        if self.run_id != self.state.run:
+        state = self.record.delivered()
+        if self.run_id != state.run:
             # The run was deleted, or created by a process that was killed before it noted so.
-            self.state = Delivered(
-                store=address.store, experiment=address.experiment, run=self.run_id
-            )
-            self._save()
-        batch: list[Event] = []
-        for offset, event in self.record.events(self.state.offset):
-            batch.append(event)
-            self.state.offset = offset
-            if sum(len(e.get("values", ())) for e in batch) >= _BATCH:
-                self._send(batch)
-                self._save()
-                batch = []
-        if batch:
-            self._send(batch)
-            self._save()
+            state.offset, state.run = 0, self.run_id
+            self.record.note_delivered(state)
+        events = self.record.events(state.offset)
+        while batch := list(islice(events, _BATCH)):
+            self._send([event for _, event in batch])
+            state.offset = batch[-1][0]
+            self.record.note_delivered(state)
         try:
             for event, path in self.record.pending_files():
                 self._send_file(event, path)
@@ -89,69 +82,80 @@ class _Delivery:
                 self.count += 1
         except Exception as error:  # a full disk has many faces
             return self.count, error
-        if not self.record.is_alive():
-            self._tidy()
+        self._tidy()
         return self.count, self.refusal
 
-    def _save(self) -> None:
-        self.record.note_delivered(self.state)
-
     def _send(self, batch: list[Event]) -> None:
-        try:
-            self._log(batch)
-        except self.store.mlflow.MlflowException as error:
-            info = self.client.get_run(self.run_id).info
-            if error.error_code != _REFUSAL or info.lifecycle_stage != "active":
-                raise
-            parts = batch
-            if len(batch) == 1:
-                values = batch[0].get("values", {})
-                parts = [{**batch[0], "values": {k: v}} for k, v in values.items()]
-            if len(parts) > 1:
-                for part in parts:
-                    self._send([part])
-                return
-            self.refusal = self.refusal or error
-        self.count += len([e for e in batch if "file" not in e])
+        from mlflow.entities import Param, RunTag
 
-    def _log(self, batch: list[Event]) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
-
-        def merged(kind: str) -> dict[str, Any]:
+        def last(kind: str) -> dict[str, Any]:
             return {k: v for e in batch if e["kind"] == kind for k, v in e["values"].items()}
 
-        measured = [e for e in batch if e["kind"] == "measured"]
-        version = registered(self.client, self.record.name, self.run_id) if measured else None
-        metrics = [m for e in batch if e["kind"] in ("epoch", "system") for m in _metrics(e)]
-        for event in measured:
-            metrics += _metrics(event, version and model_of(version))
-        self.client.log_batch(
-            self.run_id,
-            metrics=metrics,
-            params=[Param(key, value) for key, value in merged("params").items()],
-            tags=[RunTag(key, value) for key, value in merged("tags").items()],
-        )
-        if version is not None:
-            for key, value in merged("measured").items():  # to be seen on the version's page
-                self.client.set_model_version_tag(
-                    version.name, version.version, key, f"{value:.4f}"
-                )
+        kinds = ("epoch", "system", "measured")
+        values = [m for event in batch if event["kind"] in kinds for m in _metrics(event)]
+        values += [Param(key, value) for key, value in last("params").items()]
+        values += [RunTag(key, value) for key, value in last("tags").items()]
+        self._log(values)
         for event in batch:
             if event["kind"] == "dataset":
-                data = event["data"]
-                dataset = Dataset(
-                    name=data["name"],
-                    digest=data["digest"][:_DIGEST],
-                    source_type="local",
-                    source=json.dumps({"uri": data["source"]}),
-                    profile=json.dumps({**data["counts"], "version": data["digest"]}),
-                )
-                tags = [InputTag("mlflow.data.context", data["context"])]
-                self.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
+                self._accepts(partial(self._log_dataset, event["data"]))
             elif event["kind"] == "status" and event["status"] == "RUNNING":
                 self.client.update_run(self.run_id, status="RUNNING")
             elif event["kind"] == "status":
                 self.client.set_terminated(self.run_id, event["status"], event["timestamp"])
+        if any(event["kind"] == "measured" for event in batch):
+            self._log_to_model()
+        self.count += len([event for event in batch if "file" not in event])
+
+    def _log(self, values: list[Any]) -> None:
+        """Log metrics, parameters and tags, one by one if MLflow refuses any of them."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        kinds = {"metrics": Metric, "params": Param, "tags": RunTag}
+        request = {n: [v for v in values if isinstance(v, kind)] for n, kind in kinds.items()}
+        accepted = self._accepts(partial(self.client.log_batch, self.run_id, **request))
+        if not accepted and len(values) > 1:
+            for value in values:
+                self._log([value])
+
+    def _accepts(self, request: Callable[[], object]) -> bool:
+        """Whether MLflow accepts a request rather than refusing it for good."""
+        try:
+            request()
+        except self.store.mlflow.MlflowException as error:
+            info = self.client.get_run(self.run_id).info
+            if error.error_code != _REFUSAL or info.lifecycle_stage != "active":
+                raise
+            self.refusal = self.refusal or error
+            return False
+        return True
+
+    def _log_dataset(self, data: dict[str, Any]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=data["name"],
+            digest=data["digest"][:_DIGEST],
+            source_type="local",
+            source=json.dumps({"uri": data["source"]}),
+            profile=json.dumps({**data["counts"], "version": data["digest"]}),
+        )
+        tags = [InputTag("mlflow.data.context", data["context"])]
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
+
+    def _log_to_model(self) -> None:
+        """Show the metrics on the pages of the model and its version, if it is registered."""
+        version = registered(self.client, self.record.name, self.run_id)
+        if version is None:
+            return
+        events = [event for _, event in self.record.events()]
+        measured = [event for event in events if event["kind"] == "measured"]
+        last = [event for event in events if event["kind"] == "epoch"][-1:]
+        self._log([m for event in measured + last for m in _metrics(event, model_of(version))])
+        tags = {key: value for event in measured for key, value in event["values"].items()}
+        set_tag = partial(self.client.set_model_version_tag, version.name, version.version)
+        for key, value in tags.items():
+            self._accepts(partial(set_tag, key, f"{value:.4f}"))
 
     def _send_file(self, event: Event, path: Path) -> None:
         self._require_room(path)
@@ -162,12 +166,8 @@ class _Delivery:
             self.client.log_artifact(self.run_id, str(path), folder or None)
         else:
             with self.store.as_default():
-                version = register(self.store, self.record.name, self.run_id, event["step"], path)
-            events = [e for _, e in self.record.events()]
-            known = [e for e in events if e["kind"] == "measured"]
-            known += [e for e in events if e["kind"] == "epoch"][-1:]
-            metrics = [m for e in known for m in _metrics(e, model_of(version))]
-            self.client.log_batch(self.run_id, metrics=metrics)
+                register(self.store, self.record.name, self.run_id, event["step"], path)
+            self._log_to_model()
 
     def _require_room(self, path: Path) -> None:
         """MLflow leaves half a file behind when a local disk becomes full."""
@@ -175,9 +175,8 @@ class _Delivery:
         from mlflow.utils.uri import is_local_uri
 
         if is_local_uri(self.artifacts):
-            folder = Path(local_file_uri_to_path(self.artifacts))
-            while not folder.exists():
-                folder = folder.parent
+            wanted = Path(local_file_uri_to_path(self.artifacts))
+            folder = next(f for f in (wanted, *wanted.parents) if f.exists())
             if shutil.disk_usage(folder).free < path.stat().st_size + _SPARE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 

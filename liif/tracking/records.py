@@ -13,19 +13,20 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import BaseModel
+
 from liif.system import locks
-from liif.system.errors import UserError
 from liif.system.files import file_sha256, write_json
+from liif.tracking import problems
+from liif.tracking.problems import never_failing
 from liif.tracking.run import Event, Known, Run
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(BaseModel, frozen=True):
     """Where a record is delivered to."""
 
     id: str
@@ -35,9 +36,8 @@ class Address:
     experiment: str = ""
 
 
-@dataclass(kw_only=True)
-class Delivered:
-    """How much of a record was delivered."""
+class Delivered(BaseModel):
+    """How much of a record was delivered, and where."""
 
     store: str | None = None
     experiment: str = ""
@@ -48,22 +48,14 @@ class Delivered:
 
 
 class Record(Run):
-    """A run that is kept in a folder of its own.
-
-    Errors of the disk are passed to `report` rather than raised: they must not end a training.
-    """
+    """A run that is kept in a folder of its own. Problems are reported, never raised."""
 
     recorded = True
     is_live = False
     """Whether this process works on it."""
 
-    def __init__(
-        self,
-        folder: Path,
-        changed: Callable[[], None] = lambda: None,
-        report: Callable[[Exception], None] = lambda _: None,
-    ) -> None:
-        self.folder, self.changed, self.report = folder, changed, report
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.name = folder.parent.name
         """The model's."""
         self.path = folder / "events.jsonl"
@@ -76,19 +68,19 @@ class Record(Run):
         """Where it is delivered to, if that was set."""
         return _read(self.folder / "record.json", Address)
 
-    def send_to(self, store: str | None, experiment: str) -> None:
+    def send_to(self, store: str | None, experiment: str) -> Address:
         """Set where it is delivered to: all of it, except files that were delivered elsewhere."""
         before = self.address
-        now = replace(before or Address(uuid.uuid4().hex), store=store, experiment=experiment)
-        try:
-            if now != before:
-                write_json(self.folder / "record.json", asdict(now))
-        except (OSError, UserError) as error:
-            self.report(error)
+        identity = before.id if before else uuid.uuid4().hex
+        address = Address(id=identity, store=store, experiment=experiment)
+        if address != before:
+            with never_failing():
+                write_json(self.folder / "record.json", address.model_dump())
+        return address
 
     def delivered(self) -> Delivered:
         """How much was delivered to the present address."""
-        address = self.address or Address("")
+        address = self.address or Address(id="")
         state = _read(self.folder / "delivered.json", Delivered)
         if state is None or (state.store, state.experiment) != (address.store, address.experiment):
             return Delivered(store=address.store, experiment=address.experiment)
@@ -102,7 +94,7 @@ class Record(Run):
         """Save how much was delivered."""
         with self.path.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut could leave less than was delivered
-        write_json(self.folder / "delivered.json", asdict(state))
+        write_json(self.folder / "delivered.json", state.model_dump())
 
     def is_pending(self) -> bool:
         """Whether anything waits to be delivered."""
@@ -145,63 +137,46 @@ class Record(Run):
         except FileNotFoundError:
             return
         except OSError as error:
-            self.report(error)
+            problems.report(error)
 
     def append(self, event: Event) -> None:
         """See `Run.append`."""
         event = {"timestamp": round(time.time() * 1000), **event}
-        try:
+        with never_failing():
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as file:
                 file.seek(max(0, file.tell() - 1))
                 # A line that a kill cut off is ended here, and skipped by readers.
                 end = b"\n" if file.read(1) not in (b"", b"\n") else b""
                 file.write(end + json.dumps(event).encode() + b"\n")
-        except OSError as error:
-            self.report(error)
-            return
-        self.known.add(event)
-        self.changed()
+            self.known.add(event)
 
     def append_file(self, event: Event, write: Callable[[Path], object]) -> None:
         """See `Run.append_file`. The copy is deleted when it was delivered."""
         path = self.folder / "files" / uuid.uuid4().hex / Path(event.get("name", "image.png")).name
-        try:
+        with never_failing(), ExitStack() as unless_kept:
+            unless_kept.callback(shutil.rmtree, path.parent, ignore_errors=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path)
             if "name" in event:
                 event["sha256"] = file_sha256(path)
                 if self.known.files.get(event["name"]) == event["sha256"]:
-                    shutil.rmtree(path.parent)
                     return
-        except OSError as error:
-            shutil.rmtree(path.parent, ignore_errors=True)
-            self.report(error)
-            return
-        self.append({**event, "file": path.relative_to(self.folder).as_posix()})
-
-    def report_problem(self, error: Exception) -> None:
-        """See `Run.report_problem`."""
-        self.report(error)
+            unless_kept.pop_all()
+            self.append({**event, "file": path.relative_to(self.folder).as_posix()})
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """See `Run.active`. Its lock shows other processes that the run is alive."""
-        held, end = None, time.monotonic() + 5  # others hold the lock for moments
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            while (held := locks.attempt(self._lock)) is None and time.monotonic() < end:
-                time.sleep(0.05)
-        except OSError as error:
-            self.report(error)
-        self.is_live = True
-        try:
+        with ExitStack() as stack:
+            with never_failing():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                # Others hold the lock for moments.
+                stack.enter_context(locks.claim(self._lock, wait=5))
+            self.is_live = True
+            stack.callback(setattr, self, "is_live", False)
             with super().active():
                 yield
-        finally:
-            self.is_live = False
-            if held is not None:
-                locks.release(held, self._lock)
 
     def is_alive(self) -> bool:
         """Whether a process works on the run."""
@@ -209,15 +184,11 @@ class Record(Run):
 
     def mark_killed(self) -> bool:
         """Log that the run's process was killed; returns whether it was."""
-        held = locks.attempt(self._lock, create=False)
-        if held is None:
-            return False
-        with held:
+        with locks.claim(self._lock) as is_dead:
             self._known = None  # read what the killed process logged last
-            killed = self.known.status == "RUNNING"
+            killed = is_dead and self.known.status == "RUNNING"
             if killed:
                 self.set_status("KILLED", "killed; run the same command to resume")
-            locks.release(held, self._lock)
         return killed
 
 
@@ -226,28 +197,20 @@ T = TypeVar("T", Address, Delivered)
 
 def _read(path: Path, kind: type[T]) -> T | None:
     """A small JSON file of ours; None if it is missing, or damaged as by a power cut."""
-    names = {f.name for f in fields(kind)}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return kind(**{key: value for key, value in values.items() if key in names})
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
+    with suppress(OSError, ValueError):
+        return kind.model_validate_json(path.read_bytes())
+    return None
 
 
 class Records:
     """All records of a project."""
 
-    def __init__(
-        self,
-        folder: Path,
-        changed: Callable[[], None] = lambda: None,
-        report: Callable[[Exception], None] = lambda _: None,
-    ) -> None:
-        self.folder, self._changed, self._report = folder, changed, report
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def all(self) -> list[Record]:
         """Every record."""
-        return [self._open(path.parent) for path in sorted(self.folder.glob("*/*/events.jsonl"))]
+        return [Record(path.parent) for path in sorted(self.folder.glob("*/*/events.jsonl"))]
 
     def of(
         self, model: str, key: str, *, from_scratch: bool = False, validation: str = ""
@@ -259,7 +222,7 @@ class Records:
         number = 1
         while self._path(model, key, number + 1).is_dir():
             number += 1
-        new, *records = [self._open(self._path(model, key, i)) for i in range(number + 1, 0, -1)]
+        new, *records = [Record(self._path(model, key, i)) for i in range(number + 1, 0, -1)]
         if validation:
             records = [r for r in records if r.validation in ("", validation)]
         record = records[0] if records else new
@@ -270,16 +233,11 @@ class Records:
     def mark_killed(self) -> list[Record]:
         """Mark the runs whose process was killed; returns them."""
         killed = []
-        for record in self.all():
-            try:
-                if record.mark_killed():
+        for lock in sorted(self.folder.glob("*/*/live.lock")):
+            with never_failing():
+                if (record := Record(lock.parent)).mark_killed():
                     killed.append(record)
-            except OSError as error:
-                self._report(error)
         return killed
 
     def _path(self, model: str, key: str, number: int) -> Path:
         return self.folder / model / (key[:16] + (f".{number}" if number > 1 else ""))
-
-    def _open(self, path: Path) -> Record:
-        return Record(path, self._changed, self._report)

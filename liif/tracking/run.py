@@ -20,15 +20,6 @@ Event = dict[str, Any]
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
-@contextmanager
-def never_failing(report: Callable[[Exception], None]) -> Iterator[None]:
-    """Report any exception of the block: a job never fails for want of a record."""
-    try:
-        yield
-    except Exception as error:
-        report(error)
-
-
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
     """Photographs or pictures that a run used."""
@@ -94,9 +85,6 @@ class Run:
 
     def append_file(self, event: Event, write: Callable[[Path], object]) -> None:
         """Keep an event with a file, unless the last of its name was the same."""
-
-    def report_problem(self, error: Exception) -> None:
-        """Report that something could not be recorded."""
 
     def log_params(self, values: Mapping[str, object]) -> None:
         """Log settings. A value that differs from the first is kept as a tag `resumed.KEY`."""

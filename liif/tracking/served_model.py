@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,8 @@ def register(store: Store, name: str, run: str, step: int, weights: Path) -> Any
     )
     if model.status != "READY":
         _log_model(client, model, run, step, weights)
-    try:
+    with suppress(store.mlflow.MlflowException):  # it exists; otherwise, the next request fails
         client.create_registered_model(name)
-    except store.mlflow.MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
     source = f"models:/{model.model_id}"
     return client.create_model_version(name, source, run, model_id=model.model_id)
 

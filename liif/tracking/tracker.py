@@ -6,22 +6,21 @@ import importlib.util
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from liif.system.errors import UserError
-from liif.system.progress import log
 from liif.system.project import records_folder
 from liif.system.redact import redact
+from liif.tracking import problems
+from liif.tracking.problems import never_failing
 from liif.tracking.records import Record, Records
 from liif.tracking.run import Run
 
 EXPERIMENT = "sr_800"
 """MLflow's experiment, unless MLFLOW_EXPERIMENT_NAME names another."""
-_LONGEST_PAUSE = 30.0
-"""Seconds between attempts to reach a store that does not respond."""
+_PAUSE, _LONGEST_PAUSE = 5.0, 30.0
+"""Seconds between deliveries, and at most while a store does not respond."""
 
 
 def installed() -> bool:
@@ -39,9 +38,6 @@ class NoTracker:
         """The run of a model under a key; see `Records.of`."""
         return Run()
 
-    def report_problem(self, error: Exception) -> None:
-        """Report that something could not be recorded."""
-
     def start(self) -> None:
         """Start delivering. Call it after data-loader workers were forked."""
 
@@ -57,13 +53,10 @@ class Tracker(NoTracker):
     """
 
     enabled = True
-    warned = False
-    """Whether this process has reported a problem."""
 
     def __init__(self, project: Path) -> None:
         self.project = project
-        self._news, self._closing = threading.Event(), threading.Event()
-        self.records = Records(records_folder(project), self._news.set, self.report_problem)
+        self.records = Records(records_folder(project))
         self.cpu_seconds = 0.0
         """CPU time that delivering took."""
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or None
@@ -73,18 +66,16 @@ class Tracker(NoTracker):
         self._mine: dict[Path, Record] = {}
         self._monitor: Any = None
         self._begun, self._next_sample = time.monotonic(), 0.0
-        self._deadline = 0.0
+        self._closing, self._deadline = threading.Event(), 0.0
         self._thread: threading.Thread | None = None
 
     def run(self, model: str, key: str, *, from_scratch: bool = False, validation: str = "") -> Run:
         """See `NoTracker.run`."""
-        try:
+        with never_failing():
             record = self.records.of(model, key, from_scratch=from_scratch, validation=validation)
             record.send_to(self._address, self._experiment)
-        except Exception as error:  # a job never fails for want of a record
-            self.report_problem(error)
-            return Run()
-        return self._mine.setdefault(record.folder, record)
+            return self._mine.setdefault(record.folder, record)
+        return Run()
 
     def start(self) -> None:
         """See `NoTracker.start`."""
@@ -96,20 +87,19 @@ class Tracker(NoTracker):
         """See `NoTracker.close`. The next job delivers what is left."""
         self._deadline = time.monotonic() + seconds
         self._closing.set()
-        self._news.set()
         if self._thread or any(record.is_pending() for record in self.records.all()):
             self.start()
         if self._thread is not None:
             self._thread.join(seconds)
             if self._thread.is_alive():
-                self.report_problem(TimeoutError("takes too long to respond"))
+                problems.report(TimeoutError("takes too long to respond"))
 
     def deliver(self) -> int:
         """Deliver everything pending now, or raise a `UserError`; returns the number of events."""
         try:
             count = self._round()
         except Exception as error:
-            raise UserError(self._sentence(error)) from None
+            raise UserError(problems.sentence(error)) from None
         if any(record.is_pending() for record in self.records.all()):
             raise UserError(f"{self.records.folder}: another job is delivering at this moment")
         return count
@@ -126,10 +116,8 @@ class Tracker(NoTracker):
             try:
                 if not record.is_pending():
                     continue
-                if record.address is None:  # the disk was full when the record began
-                    record.send_to(self._address, self._experiment)
-                if (address := record.address) is None:
-                    continue
+                # It has no address if the disk was full when the record began.
+                address = record.address or record.send_to(self._address, self._experiment)
                 where = address.store, address.experiment
                 if where not in failed:  # so that a dead store is waited for only once
                     done, trouble = deliver(record, self._store(*where))
@@ -151,32 +139,22 @@ class Tracker(NoTracker):
         return self._stores[address, experiment]
 
     def _work(self) -> None:
-        pause = 1.0
+        pause = _PAUSE
         while True:
-            self._news.clear()
-            closing = self._closing.is_set()
-            self._try(self._sample)
-            done = self._try(self._round)
+            closing, done = self._closing.is_set(), False
+            with never_failing():
+                self._sample()
+            with never_failing():
+                self._round()
+                done = True
             self.cpu_seconds = time.thread_time()
-            if closing:
-                if not done or time.monotonic() > self._deadline or not self._left():
-                    return
-                time.sleep(0.1)  # another job is delivering ours, and may end before it sees all
-            elif done:
-                pause = 1.0
-                self._news.wait(5)
-            else:
+            if not closing:
+                pause = _PAUSE if done else min(_LONGEST_PAUSE, 2 * pause)
                 self._closing.wait(pause)
-                pause = min(_LONGEST_PAUSE, 2 * pause)
-
-    def _try(self, work: Callable[[], object]) -> bool:
-        """Work that reports whatever MLflow raises; the job continues."""
-        try:
-            work()
-        except Exception as error:
-            self.report_problem(error)
-            return False
-        return True
+            elif not done or time.monotonic() > self._deadline or not self._left():
+                return
+            else:
+                time.sleep(0.1)  # another job is delivering ours, and may end before it sees all
 
     def _left(self) -> bool:
         """Whether anything of this job is pending."""
@@ -198,22 +176,6 @@ class Tracker(NoTracker):
             record.log_system({f"system/{key}": value for key, value in values.items()})
         for monitor in self._monitor.monitors:
             monitor.clear_metrics()
-
-    def report_problem(self, error: Exception) -> None:
-        """Report the first problem of the process."""
-        if not Tracker.warned:
-            Tracker.warned = True
-            with suppress(ValueError, OSError):  # standard error may be closed, or its disk full
-                log(f"{self._sentence(error)}; work continues")
-
-    def _sentence(self, error: Exception) -> str:
-        lines = redact(str(error)).strip().splitlines() or [type(error).__name__]
-        text = lines[0] if len(lines[0]) <= 200 else f"{lines[0][:200]} …"
-        where = self._address or "the project's database"
-        return (
-            f"MLflow ({where}): {text}; undelivered records queue in {self.records.folder} and are "
-            "delivered by the next job, or by: liif deliver"
-        )
 
 
 def make_tracker(wanted: bool | None, project: Path) -> NoTracker:

@@ -12,7 +12,8 @@ from liif.data.versions import data_version
 from liif.recipe import Recipe
 from liif.system.project import project
 from liif.tracking import environment
-from liif.tracking.run import DataSet, Run, never_failing
+from liif.tracking.problems import never_failing
+from liif.tracking.run import DataSet, Run
 
 
 def log_training_start(
@@ -21,7 +22,7 @@ def log_training_start(
     """Log settings, data (as for `log_data`) and machine of a training that begins or resumes."""
     if not run.recorded:
         return
-    with never_failing(run.report_problem):
+    with never_failing():
         log_recipe(run, recipe)
         run.log_params({**machine, **environment.versions()})
         photographs = data["training"][1]
@@ -31,8 +32,8 @@ def log_training_start(
 
 
 def log_data(run: Run, data: dict[str, tuple[str, Pack]]) -> None:
-    """Log the photographs for `training` and `validation`: where they come from, and they."""
-    with never_failing(run.report_problem):
+    """Log the photographs for `training` and `validation`: their source and the pack."""
+    with never_failing():
         for context, (source, photographs) in data.items():
             pixels = sum(entry.height * entry.width for entry in photographs.entries)
             run.log_dataset(
@@ -50,7 +51,7 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
     """Log the results of a training from its files. Logging them again changes nothing."""
     if not run.recorded:
         return
-    with never_failing(run.report_problem):
+    with never_failing():
         log_recipe(run, recipe)
         run.log_epochs(outputs.read_history())
         sidecar = json.loads(outputs.sidecar.read_text(encoding="utf-8"))

@@ -30,6 +30,7 @@ from liif.system.files import atomic_write, write_json, write_text
 from liif.system.processes import PeerFailed
 from liif.system.progress import duration, log
 from liif.system.signals import Interrupted, stop_requests
+from liif.tracking.problems import never_failing
 from liif.tracking.run import Run
 from liif.training.group import ALONE, Group
 from liif.training.preview import Preview
@@ -183,12 +184,10 @@ class Trainer:
     def _log_preview(self, run: Run, epoch: int) -> None:
         if not run.recorded:
             return
-        try:
+        with never_failing():
             self.preview = self.preview or Preview(self.name, self.validation, self.settings)
             for key, pixels in self.preview.draw(self.model).items():
                 run.log_image(key, pixels, step=epoch)
-        except Exception as error:  # a training never fails for want of a preview
-            run.report_problem(error)
 
     def _require_finite(self, loss: float, *, weights: bool = False) -> None:
         """Refuse a step's loss, or the weights after it, that show a failed training."""

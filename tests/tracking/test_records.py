@@ -2,7 +2,6 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from samples import PHOTOGRAPHS, ROW
 
 from liif.system.errors import UserError
 from liif.system.signals import Interrupted, Stopped
+from liif.tracking import problems
 from liif.tracking.records import Record, Records
 
 
@@ -175,10 +175,11 @@ def test_a_training_from_the_start_is_another_run(records: Records) -> None:
     assert records.of("m", "other").folder.name == "other"
 
 
-def test_a_disk_without_room_stops_nothing(tmp_path: Path) -> None:
+def test_a_disk_without_room_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     troubles: list[Exception] = []
+    monkeypatch.setattr(problems, "report", troubles.append)
     (tmp_path / "file").touch()
-    record = Records(tmp_path / "file" / "x", report=troubles.append).of("m", "key")
+    record = Records(tmp_path / "file" / "x").of("m", "key")
     record.send_to(None, "e")
     record.log_params({"a": 1})
     record.log_image("i", np.zeros((2, 2, 3), np.uint8), step=1)
@@ -204,7 +205,7 @@ def test_a_record_that_moves_starts_over(records: Records) -> None:
     record.send_to("http://127.0.0.1:1", "sr_800")
     assert record.is_pending()
     assert before is not None
-    assert record.address == replace(before, store="http://127.0.0.1:1")
+    assert record.address == before.model_copy(update={"store": "http://127.0.0.1:1"})
 
 
 def test_events_are_json_lines_that_others_can_read(records: Records) -> None:

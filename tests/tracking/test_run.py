@@ -22,7 +22,6 @@ def test_a_run_that_is_not_kept_does_nothing(tmp_path: Path) -> None:
         "log_dataset": (PHOTOGRAPHS,),
         "log_model": (tmp_path,),
         "set_status": ("FAILED",),
-        "report_problem": (ValueError(),),
         "append": ({"kind": "status"},),
         "append_file": ({"kind": "file"}, lambda _: None),
     }
@@ -37,4 +36,4 @@ def test_a_run_that_is_not_kept_does_nothing(tmp_path: Path) -> None:
     assert own == {*calls, "log_image", "active"}
     assert not list(tmp_path.iterdir())
     # A record keeps what the run passes on.
-    assert {"append", "append_file", "known", "report_problem", "active"} <= set(vars(Record))
+    assert {"append", "append_file", "known", "active"} <= set(vars(Record))

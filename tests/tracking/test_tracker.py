@@ -26,7 +26,6 @@ def test_without_tracking_nothing_is_kept(tmp_path: Path) -> None:
     run = tracker.run("m", "key")
     assert type(run) is Run
     tracker.start()
-    tracker.report_problem(ValueError())
     tracker.close()
     assert not list(tmp_path.iterdir())
 
