@@ -33,6 +33,7 @@ from liif.network.build import build
 from liif.recipe import Recipe
 from liif.system.errors import UserError
 from liif.tracking.delivery import deliver
+from liif.tracking.served_model import serve
 from liif.tracking.store import Store
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train
@@ -329,6 +330,13 @@ def test_a_model_with_a_version_in_its_name_is_registered(tmp_path: Path) -> Non
     tracker.deliver()
     (version,) = here(tmp_path).client.search_model_versions("name = 'liif-rdn_v1'")
     assert version.run_id == here(tmp_path).runs()["rdn.v1"].info.run_id
+
+
+def test_models_registered_by_0_1_0_find_their_code() -> None:
+    """In a process that has imported this liif, their own copy of the package is not used."""
+    code: dict[str, Any] = {}
+    exec("from liif.tracking import serve", code)  # its MODEL_CODE
+    assert code["serve"] is serve
 
 
 def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
