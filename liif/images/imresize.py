@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil
-from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_array
 
-from liif.images.pixels import channels_of, image_array, like
+from liif.images.pixels import PictureLike, channels_of, image_array, like
 from liif.system import arguments
 
 Float64 = NDArray[np.float64]
@@ -58,20 +57,9 @@ def resize_matrix(
     return csr_array((weights[used], (rows[used], columns[used])), shape=(n_out, n_in))
 
 
-@overload
 def imresize(
-    image: Image.Image, scale_or_size: float | tuple[int, int], *, antialiasing: bool = True
-) -> Image.Image: ...
-@overload
-def imresize(
-    image: NDArray[Any], scale_or_size: float | tuple[int, int], *, antialiasing: bool = True
-) -> NDArray[Any]: ...
-def imresize(
-    image: NDArray[Any] | Image.Image,
-    scale_or_size: float | tuple[int, int],
-    *,
-    antialiasing: bool = True,
-) -> NDArray[Any] | Image.Image:
+    image: PictureLike, scale_or_size: float | tuple[int, int], *, antialiasing: bool = True
+) -> PictureLike:
     """Resize a picture as MATLAB's ``imresize(image, scale_or_size, 'bicubic')`` does.
 
     Parameters
@@ -112,7 +100,9 @@ def imresize(
     pixels = given.astype(np.float64).reshape(*image.shape[:2], -1)
     for axis in sorted((0, 1), key=lambda a: scales[a]):
         matrix = resize_matrix(pixels.shape[axis], sizes[axis], scales[axis], antialiasing)
-        pixels = _along(matrix, pixels, axis)
+        columns = np.swapaxes(pixels, 0, axis)
+        resized = np.asarray(matrix @ columns.reshape(len(columns), -1))
+        pixels = np.swapaxes(resized.reshape(-1, *columns.shape[1:]), 0, axis)
         if rounds:
             pixels = np.clip(np.floor(pixels + 0.5), 0, white)
     return pixels.reshape(*sizes, *image.shape[2:]).astype(image.dtype)
@@ -140,15 +130,6 @@ def target_size(
             "height); liif.imresize shrinks"
         )
     return rows, cols
-
-
-def _along(matrix: csr_array[np.float64], pixels: Float64, axis: int) -> Float64:
-    """Apply the matrix (n, m) to an axis of length m of pixels (H, W, C)."""
-    if axis == 1:
-        return np.swapaxes(_along(matrix, np.swapaxes(pixels, 0, 1), 0), 0, 1)
-    rest = pixels.shape[1:]
-    result = np.asarray(matrix @ pixels.reshape(pixels.shape[0], -1))
-    return result.reshape(-1, *rest)
 
 
 def _target(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 _EXIF, _GPS = int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)
-_WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
-"""Tags of the picture's size, in the first directory and in that of EXIF."""
+_SIZE = {0x0101: 0, 0xA003: 0, 0x0100: 1, 0xA002: 1}
+"""Tags of the picture's height (0) and width (1), in the first directory and in that of EXIF."""
 _ORIENTATION = 0x0112
 _RESOLUTION, _UNIT, _XMP = (282, 283), 296, 700
 """TIFF's tags of what other formats keep outside EXIF."""
@@ -164,14 +164,12 @@ def resized(metadata: Metadata, size: tuple[int, int]) -> Metadata:
     try:
         exif = metadata.tags()
         for directory in (exif, exif.get_ifd(_EXIF)):
-            for tags, n in ((_HEIGHTS, size[0]), (_WIDTHS, size[1])):
-                for tag in tags:
-                    if tag in directory:
-                        directory[tag] = n
-        data = exif.tobytes()
+            for tag, axis in _SIZE.items():
+                if tag in directory:
+                    directory[tag] = size[axis]
+        return replace(metadata, exif=exif.tobytes())
     except _BROKEN:
         return metadata
-    return replace(metadata, exif=data)
 
 
 def _texts(image: Image.Image) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ RGB8 = NDArray[np.uint8]
 """(H, W, 3) in 0..255."""
 Pixels = NDArray[Any]
 """(H, W, C) uint8, uint16, or floating point in 0..1; C is 1 grey, 2 with alpha, 3 RGB, 4 RGBA."""
+PictureLike = TypeVar("PictureLike", NDArray[Any], Image.Image)
 
 _PLAIN = {"L", "LA", "RGB", "RGBA"}
 _AS = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}

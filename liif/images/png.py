@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from liif.images.metadata import Metadata
 from liif.images.pixels import RGB8, Pixels, to_image
@@ -72,8 +71,7 @@ def encode(file: BinaryIO | BytesIO, pixels: Pixels, metadata: Metadata) -> None
     file.write(data[:_HEAD])
     for name, content in _chunks(pixel):
         if name != b"IHDR":
-            checksum = struct.pack(">I", zlib.crc32(name + content))
-            file.write(struct.pack(">I", len(content)) + name + content + checksum)
+            putchunk(file, name, content)
     file.write(data[_HEAD:])
 
 

@@ -33,7 +33,7 @@ _BROKEN = (
     *(OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError),
     *(AttributeError, RuntimeError, struct.error, zlib.error),
 )
-"""What Pillow and its plugins raise for damaged files."""
+"""What Pillow, its plugins, tifffile and imagecodecs raise for damaged files."""
 
 
 @dataclass(frozen=True)

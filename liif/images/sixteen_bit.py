@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -18,8 +15,6 @@ _GREY, _WHITE_IS_ZERO, _RGB = 1, 0, 2
 """TIFF's photometric interpretations."""
 _ICC = 34675
 """TIFF's tag of a colour profile."""
-_BROKEN = (RuntimeError, ValueError, IndexError, KeyError, TypeError, struct.error)
-"""What tifffile raises for damaged files, besides its own errors."""
 _PREMULTIPLIED = 1
 """TIFF's kind of extra sample."""
 
@@ -37,25 +32,24 @@ def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | Non
     """(H, W, C) uint16 of a picture whose file has 16 bits a channel; None for others.
 
     `image` is the picture as Pillow loads it, a TIFF upright and all others as stored; `turn` a
-    TIFF's orientation, read before that. Damage is a ValueError.
+    TIFF's orientation, read before that.
     """
     if image.format == "PPM" and image.mode == "I":  # grey of more than 8 bits, scaled to 16
         return np.asarray(image).astype(np.uint16)[..., None]
     tags: Any = getattr(image, "tag_v2", {})
     if image.format == "PNG" and data[24:25] == b"\x10":
-        from imagecodecs import PngError, png_decode
+        from imagecodecs import png_decode
 
-        try:
-            pixels = np.asarray(png_decode(data))
-        except PngError as error:
-            raise ValueError(str(error)) from None
+        pixels = np.asarray(png_decode(data))
     elif (
         image.format == "TIFF"
         and set(tags.get(258, ())) == {16}
         and tags.get(262) in (_GREY, _WHITE_IS_ZERO, _RGB)
         and set(tags.get(339, (1,))) == {1}  # unsigned integers
     ):
-        with _tiff(data) as file:
+        from tifffile import TiffFile
+
+        with TiffFile(BytesIO(data)) as file:
             pixels = turned(_pixels(file.pages.first), turn)  # as Pillow has turned its own
     elif image.mode.startswith("I;16"):
         pixels = np.asarray(image).astype(np.uint16)
@@ -72,26 +66,16 @@ def read_unknown(data: bytes, max_pixels: int) -> Unknown | None:
     """A TIFF of 16 bits that Pillow cannot read, such as grey with transparency."""
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
-    with _tiff(data) as file:
-        page = file.pages.first
+    from tifffile import TiffFile
+
+    with TiffFile(BytesIO(data)) as file:
+        page: Any = file.pages.first
         if page.dtype != np.uint16 or int(page.photometric) not in (_GREY, _WHITE_IS_ZERO):
             return None
         if page.imagewidth * page.imagelength > max_pixels:
             raise Image.DecompressionBombError
         profile, frames = page.tags.valueof(_ICC), len(file.pages)
         return Unknown(_pixels(page), profile if isinstance(profile, bytes) else None, frames)
-
-
-@contextmanager
-def _tiff(data: bytes) -> Iterator[Any]:
-    """The file opened by tifffile, whose errors within the block become a ValueError."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(BytesIO(data)) as file:
-            yield file
-    except (tifffile.TiffFileError, *_BROKEN) as error:
-        raise ValueError(str(error)) from None
 
 
 def _pixels(page: Any) -> NDArray[np.uint16]:

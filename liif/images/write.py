@@ -13,7 +13,7 @@ import numpy as np
 from liif.images import png, tiff
 from liif.images.channels import Upscaled, join_bands
 from liif.images.metadata import Metadata
-from liif.images.pixels import Pixels, eight_bits, to_image
+from liif.images.pixels import eight_bits, to_image
 from liif.system import memory
 from liif.system.errors import PictureError
 from liif.system.files import atomic_write
@@ -90,19 +90,19 @@ def write(
     text
         More texts for a PNG.
     """
-    kind, channels, dtype = format_of(path), picture.shape[2], picture.dtype
-    metadata, lost = _fitting_metadata(picture.metadata, kind, np.zeros((1, 1, channels), dtype))
+    kind = format_of(path)
+    metadata, lost = _fitting_metadata(picture, kind)
     if lost:
         log(f"{path}: {kind} cannot hold the picture's {', '.join(lost)}; left out")
     metadata = replace(metadata, text={**metadata.text, **(text or {})})
     with atomic_write(path) as part, part.open("w+b") as file:
         # Errors of making the pixels are none of the format's; TIFF is written as they are made.
-        pixels = None if kind == "TIFF" else join_bands(picture.bands, picture.shape, dtype)
+        bands = picture.bands
+        if kind != "TIFF":
+            pixels = join_bands(bands, picture.shape, picture.dtype)
+            bands = iter([(slice(0, picture.shape[0]), pixels)])
         try:
-            if pixels is None:
-                tiff.write(file, replace(picture, metadata=metadata))
-            else:
-                _encode(file, kind, pixels, metadata, quality)
+            _encode(file, kind, replace(picture, bands=bands, metadata=metadata), quality)
         except _UNFIT as error:
             raise PictureError(f"{path}: cannot be written as {kind}: {error}") from error
 
@@ -111,34 +111,19 @@ _UNFIT = (ValueError, TypeError, KeyError, OverflowError, struct.error)
 """What the writers raise for what their format cannot hold."""
 
 
-def _fitting_metadata(m: Metadata, kind: str, pixel: Pixels) -> tuple[Metadata, list[str]]:
-    """The part of the metadata that a picture of one such pixel can be written with.
-
-    Returns
-    -------
-    That part, and the names of what is lost.
-    """
-
-    def fits(part: Metadata) -> bool:
-        try:
-            if kind == "TIFF":
-                bands = iter([(slice(0, 1), pixel)])
-                one = Upscaled(bands=bands, shape=pixel.shape, dtype=pixel.dtype, metadata=part)
-                tiff.write(BytesIO(), one)
-            else:
-                _encode(BytesIO(), kind, pixel, part, 95)
-        except _UNFIT:
-            return False
-        return True
-
-    if fits(m):
-        return m, []
+def _fitting_metadata(picture: Upscaled, kind: str) -> tuple[Metadata, list[str]]:
+    """The metadata that one such pixel can be written with, and the names of what is lost."""
+    shape = (1, 1, picture.shape[2])
+    pixel = np.zeros(shape, picture.dtype)
     kept, lost = Metadata(), []
     for field, name in _NAMES.items():
-        more = replace(kept, **{field: getattr(m, field)})
-        if fits(more):
+        more = replace(kept, **{field: getattr(picture.metadata, field)})
+        bands = iter([(slice(0, 1), pixel)])
+        one = replace(picture, bands=bands, shape=shape, metadata=more)
+        try:
+            _encode(BytesIO(), kind, one, 95)
             kept = more
-        else:
+        except _UNFIT:
             lost.append(name)
     return kept, lost
 
@@ -154,8 +139,12 @@ _NAMES = {
 }
 
 
-def _encode(file: BinaryIO | BytesIO, kind: str, pixels: Pixels, m: Metadata, quality: int) -> None:
-    """Write pixels (H, W, C) in a format other than TIFF, converted to what it can hold."""
+def _encode(file: BinaryIO | BytesIO, kind: str, picture: Upscaled, quality: int) -> None:
+    """Write a picture, of one band unless as TIFF, converted to what the format can hold."""
+    if kind == "TIFF":
+        tiff.write(file, picture)
+        return
+    ((_, pixels),), m = picture.bands, picture.metadata
     if kind not in _DEEP:
         pixels = eight_bits(pixels)
     if pixels.shape[2] in (2, 4) and kind not in _TRANSPARENT:

@@ -7,13 +7,14 @@ import io
 import json
 from collections.abc import Iterable
 from itertools import groupby
-from math import inf
+from math import isfinite
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from liif.data.collection import Collection, open_collection
 from liif.data.manifests import bucket_files
-from liif.images.metrics import Border, Channel, Quality, border_width, quality
+from liif.images.metrics import Border, Channel, border_width, quality
 from liif.images.pixels import RGB8, Pixels
 from liif.inference.upscaler import Upscaler
 from liif.system.errors import UserError
@@ -22,6 +23,8 @@ from liif.system.progress import Progress
 
 Result = dict[str, Any]
 """Return value of `evaluate` and content of the JSON files."""
+_SET_AND_SCALE = itemgetter("set", "scale")
+"""The order of tables, in which models stay in their order."""
 
 
 def evaluate(
@@ -66,7 +69,7 @@ def evaluate(
     width = border_width(border, scale)
     head = {"model": model, "set": set_name, "scale": scale, "channel": channel, "border": width}
     if chosen == []:  # an empty bucket, whose folder may not even exist
-        return {**head, "psnr": None, "ssim": None, "pictures": {}}
+        return head | _average({})
     truths = open_collection(hr)
     if (other := sr or lr) is None or (sr is None and upscaler is None):
         raise ValueError("give either `lr` with an upscaler, or `sr`")
@@ -75,7 +78,7 @@ def evaluate(
     progress = Progress(
         f"evaluating {model} on {set_name} ×{scale:g}", len(chosen), unit="pictures"
     )
-    pictures: dict[str, Quality] = {}
+    pictures: dict[str, dict[str, float | None]] = {}
     for name in chosen:
         picture: Pixels = others.read(_partner(name, others, scale))
         truth = truths.read(name)
@@ -85,15 +88,12 @@ def evaluate(
             else:
                 truth = _crop(truth, picture, scale)
                 picture = upscaler.to_size(picture, truth.shape[:2])
-            pictures[name] = quality(truth, picture, channel=channel, border=width)
+            psnr, ssim = quality(truth, picture, channel=channel, border=width)
         except ValueError as error:
             raise UserError(f"{truths.label(name)}: {error}") from None
+        pictures[name] = {"psnr": psnr if isfinite(psnr) else None, "ssim": ssim}
         progress.advance()
-    return {
-        **head,
-        **_average(pictures.values()),
-        "pictures": {name: _json(q.psnr, q.ssim) for name, q in pictures.items()},
-    }
+    return head | _average(pictures)
 
 
 def _partner(name: str, others: Collection, scale: float) -> str:
@@ -129,18 +129,15 @@ def _crop(truth: RGB8, lr: RGB8, scale: float) -> RGB8:
     return truth[: sizes[0], : sizes[1]]
 
 
-def _average(qualities: Iterable[Quality]) -> dict[str, float | None]:
-    """Means over pictures; SSIM over those that have one."""
-    qualities = list(qualities)
-    ssims = [q.ssim for q in qualities if q.ssim is not None]
-    if not qualities:
-        return {"psnr": None, "ssim": None}
-    psnr = sum(q.psnr for q in qualities) / len(qualities)
-    return _json(psnr, sum(ssims) / len(ssims) if ssims else None)
-
-
-def _json(psnr: float, ssim: float | None) -> dict[str, float | None]:
-    return {"psnr": None if psnr == inf else psnr, "ssim": ssim}
+def _average(pictures: dict[str, dict[str, float | None]]) -> Result:
+    """The pictures and their means: infinite (None) if one PSNR is; SSIM of those that have one."""
+    psnrs = [q["psnr"] for q in pictures.values() if q["psnr"] is not None]
+    ssims = [q["ssim"] for q in pictures.values() if q["ssim"] is not None]
+    return {
+        "psnr": sum(psnrs) / len(psnrs) if psnrs and len(psnrs) == len(pictures) else None,
+        "ssim": sum(ssims) / len(ssims) if ssims else None,
+        "pictures": pictures,
+    }
 
 
 def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
@@ -158,10 +155,7 @@ def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{path}: is no evaluation; delete it and rerun the command") from None
     for whole in merged.values():
-        pictures = whole["pictures"] = dict(sorted(whole["pictures"].items()))
-        whole |= _average(
-            Quality(inf if q["psnr"] is None else q["psnr"], q["ssim"]) for q in pictures.values()
-        )
+        whole |= _average(dict(sorted(whole["pictures"].items())))
     return list(merged.values())
 
 
@@ -175,12 +169,13 @@ def write_tables(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["set", "scale", "model", "pictures", "psnr", "ssim"])
-    for r in _ordered(results):
+    ordered = sorted(results, key=_SET_AND_SCALE)
+    for r in ordered:
         writer.writerow([r["set"], f"{r['scale']:g}", r["model"], len(r["pictures"]), *_figures(r)])
     write_text(table, text.getvalue())
     if summary is not None:
         averages: dict[str, dict[str, dict[str, Any]]] = {}
-        for r in _ordered(results):
+        for r in ordered:
             of_set = averages.setdefault(r["set"], {}).setdefault(f"x{r['scale']:g}", {})
             of_set[r["model"]] = {"psnr": r["psnr"], "ssim": r["ssim"]}
         write_json(summary, averages)
@@ -191,15 +186,6 @@ def _figures(result: Result) -> list[str]:
     return ["inf" if psnr is None else f"{psnr:.3f}", "" if ssim is None else f"{ssim:.4f}"]
 
 
-def _ordered(results: list[Result]) -> list[Result]:
-    """By set and scale; models stay in their order."""
-    return sorted(results, key=_set_and_scale)
-
-
-def _set_and_scale(result: Result) -> tuple[str, float]:
-    return result["set"], result["scale"]
-
-
 def print_table(results: list[Result]) -> None:
     """Print results as a table."""
     from rich.console import Console
@@ -207,8 +193,8 @@ def print_table(results: list[Result]) -> None:
 
     numbers = [Column(name, justify="right") for name in ("pictures", "PSNR (dB)", "SSIM")]
     table = Table("set", "scale", "model", *numbers)
-    for key, group in groupby(_ordered(results), _set_and_scale):
-        head = (key[0], f"×{key[1]:g}")
+    for (set_, scale), group in groupby(sorted(results, key=_SET_AND_SCALE), _SET_AND_SCALE):
+        head = (set_, f"×{scale:g}")
         for r in group:
             table.add_row(*head, r["model"], str(len(r["pictures"])), *_figures(r))
             head = ("", "")

@@ -16,7 +16,7 @@ from liif.images.read import max_pixels, read_picture
 from liif.inference.plan import Job, Task, plan
 from liif.system import memory
 from liif.system.errors import PictureError, UserError
-from liif.system.files import DiskFull, cannot_write, file_sha256
+from liif.system.files import DiskFull, file_sha256
 from liif.system.progress import Progress, duration, log
 
 
@@ -67,26 +67,16 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
             except DiskFull:
                 raise
             except (UserError, OSError) as error:
-                outcome.failed.append(_failure(task.target, error))
+                if isinstance(error, OSError):  # of reading what exists
+                    reason = error.strerror or error
+                    error = PictureError(f"{task.target}: cannot be written: {reason}")
+                outcome.failed.append(error)
                 if count > 1:
                     log(f"{outcome.failed[-1]}; continuing with the others")
             progress.advance()
-    targets = [task.target for task in todo.tasks]
-    common = (
-        targets[0] if len(targets) == 1 else commonpath([str(t.parent) for t in targets] or [""])
-    )
-    _report(outcome, count, job.title, out or common, progress.elapsed)
+    place = out or (commonpath([task.target for task in todo.tasks]) if todo.tasks else "")
+    _report(outcome, count, job.title, place, progress.elapsed)
     return outcome.manifest
-
-
-def _failure(target: Path, error: UserError | OSError) -> UserError:
-    """The failure of one picture; raises what every other picture would meet too."""
-    if isinstance(error, UserError):
-        return error
-    reason = cannot_write(target, error)
-    if isinstance(reason, DiskFull):
-        raise reason from None
-    return PictureError(f"{target}: cannot be written: {error.strerror or error}")
 
 
 def _report(outcome: _Outcome, count: int, title: str, place: Path | str, seconds: float) -> None:

@@ -19,10 +19,8 @@ from liif.network import coords
 from liif.network.coords import Neighbours
 from liif.network.tiling import FeatureRows
 
-_TILE = {"cpu": 800}
-"""Queries decoded at once: on a CPU as many as fit into its cache."""
-_TILE_ELSEWHERE = 65536
-"""On other devices enough to keep them busy."""
+_TILE_CPU, _TILE_GPU = 800, 65536
+"""Queries decoded at once: as many as fit into a CPU's cache, or keep a GPU busy."""
 _GRID_BYTES = 16 << 20
 """Memory for the first layer's results that are held at a time."""
 _FEW_ROWS = 4
@@ -82,7 +80,7 @@ class Decoder(nn.Module):
         row_term, col_term = self._separate_geometry(rows, cols, (h / height, w / width))
         lr_rows = max(4, _GRID_BYTES // (4 * w * row_term.shape[-1]))
         band = max(1, int(lr_rows * height / h))
-        tile_cols, tile_rows = _tile(width, _TILE.get(device.type, _TILE_ELSEWHERE))
+        tile_cols, tile_rows = _tile(width, _TILE_CPU if device.type == "cpu" else _TILE_GPU)
         for top in range(0, height, band):
             r = slice(top, min(top + band, height))
             first, last = int(rows.pixel[:, r].min()), int(rows.pixel[:, r].max())

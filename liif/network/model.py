@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,14 @@ from torch import Tensor, nn
 
 from liif.images.channels import join_bands, upscale_bands
 from liif.images.imresize import target_size
-from liif.images.pixels import Pixels, channels_of, image_array, like, white_level
+from liif.images.pixels import (
+    PictureLike,
+    Pixels,
+    channels_of,
+    image_array,
+    like,
+    white_level,
+)
 from liif.network import coords, interpolation
 from liif.network.decoder import Decoder, ensemble
 from liif.network.device import free_memory
@@ -28,7 +35,6 @@ from liif.network.self_ensemble import twins
 from liif.network.tiling import Encoder, FeatureRows
 from liif.system import arguments
 
-Picture = TypeVar("Picture", NDArray[Any], Image.Image)
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -203,13 +209,13 @@ class LIIF(nn.Module):
 
     def upscale(
         self,
-        image: Picture,
+        image: PictureLike,
         *,
         scale: float | None = None,
         size: tuple[int, int] | None = None,
         self_ensemble: bool = False,
         max_memory: int | None = None,
-    ) -> Picture:
+    ) -> PictureLike:
         """Upscale a picture; give either `scale` or `size`.
 
         Parameters

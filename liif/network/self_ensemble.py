@@ -29,28 +29,20 @@ def _twin(
     encoder: Encoder, decoder: Decoder, rows: bool, cols: bool, transposed: bool
 ) -> tuple[Encoder, Decoder]:
     """Equivalent to: turn the picture, run the network, turn the result back."""
+    flipped = [axis for axis, wanted in ((2, rows), (3, cols)) if wanted]
+
+    def turned(kernel: Tensor) -> Tensor:
+        return (kernel.transpose(2, 3) if transposed else kernel).flip(flipped)  # a copy
+
     encoder, decoder = deepcopy(encoder), deepcopy(decoder)
     for layer in encoder.modules():
         if isinstance(layer, nn.Conv2d):
-            layer.weight.copy_(_turned(layer.weight, rows, cols, transposed))
-    first = decoder.linears[0]
-    unfolded = first.weight[:, :-4].clone()
-    kernel = unfolded.view(len(unfolded), decoder.channels, 3, 3)
-    first.weight[:, :-4] = _turned(kernel, rows, cols, transposed).flatten(1)
+            layer.weight.copy_(turned(layer.weight))
+    weight = decoder.linears[0].weight
+    weight[:, :-4] = turned(weight[:, :-4].reshape(-1, decoder.channels, 3, 3)).flatten(1)
     # The last four columns take the relative row and column, the cell's height and width.
-    geometry = first.weight[:, -4:].clone()
     if transposed:
-        geometry = geometry[:, [1, 0, 3, 2]]
-    if rows:
-        geometry[:, 0] *= -1
-    if cols:
-        geometry[:, 1] *= -1
-    first.weight[:, -4:] = geometry
+        weight[:, -4:] = weight[:, [-3, -4, -1, -2]]
+    weight[:, -4] *= -1 if rows else 1
+    weight[:, -3] *= -1 if cols else 1
     return encoder, decoder
-
-
-def _turned(kernel: Tensor, rows: bool, cols: bool, transposed: bool) -> Tensor:
-    if transposed:
-        kernel = kernel.transpose(2, 3)
-    flipped = [axis for axis, wanted in ((2, rows), (3, cols)) if wanted]
-    return kernel.flip(flipped).clone()
