@@ -136,13 +136,11 @@ def _target(
     shape: tuple[int, ...], scale_or_size: float | tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[float, float]]:
     """The output size and the scale of each axis, (row, col)."""
-    if not isinstance(scale_or_size, Sequence | np.ndarray) or isinstance(
-        scale_or_size, str | bytes
-    ):
-        or_size = " or two (rows, columns)"
-        scale = arguments.number("scale_or_size", scale_or_size, others=or_size)
-        if scale <= 0:
-            raise ValueError(f"`scale` (={scale}) must be positive")
-        return (ceil(scale * shape[0]), ceil(scale * shape[1])), (scale, scale)
-    rows, cols = arguments.size("scale_or_size", scale_or_size)
-    return (rows, cols), (rows / shape[0], cols / shape[1])
+    given = scale_or_size
+    if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str | bytes):
+        rows, cols = arguments.size("scale_or_size", given)
+        return (rows, cols), (rows / shape[0], cols / shape[1])
+    scale = arguments.number("scale_or_size", given, others=" or two (rows, columns)")
+    if scale <= 0:
+        raise ValueError(f"`scale` (={scale}) must be positive")
+    return (ceil(scale * shape[0]), ceil(scale * shape[1])), (scale, scale)

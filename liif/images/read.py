@@ -83,8 +83,9 @@ def read_picture(source: Path | BytesIO, name: str | None = None) -> Picture:
         except UnidentifiedImageError:
             if (unknown := sixteen_bit.read_unknown(data, limit)) is None:
                 raise
-            turn, about = metadata.of_tiff(data, icc=_fitting(unknown.icc, unknown.pixels))
-            return Picture(turned(unknown.pixels, turn), about, unknown.frames)
+            pixels, icc, frames = unknown
+            turn, about = metadata.of_tiff(data, icc=_fitting(icc, pixels))
+            return Picture(turned(pixels, turn), about, frames)
         with image:
             return _convert(image, data)
     except FileNotFoundError:

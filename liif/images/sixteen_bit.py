@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,6 @@ _ICC = 34675
 """TIFF's tag of a colour profile."""
 _PREMULTIPLIED = 1
 """TIFF's kind of extra sample."""
-
-
-class Unknown(NamedTuple):
-    """A picture that Pillow cannot read, as stored."""
-
-    pixels: NDArray[np.uint16]
-    """(H, W, C), not turned upright."""
-    icc: bytes | None
-    frames: int
 
 
 def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | None:
@@ -62,8 +53,13 @@ def read(image: Image.Image, data: bytes, turn: int) -> NDArray[np.uint16] | Non
     return pixels
 
 
-def read_unknown(data: bytes, max_pixels: int) -> Unknown | None:
-    """A TIFF of 16 bits that Pillow cannot read, such as grey with transparency."""
+def read_unknown(
+    data: bytes, max_pixels: int
+) -> tuple[NDArray[np.uint16], bytes | None, int] | None:
+    """A TIFF of 16 bits that Pillow cannot read, such as grey with transparency.
+
+    Pixels (H, W, C) as stored, not turned upright; the colour profile; and the number of frames.
+    """
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
     from tifffile import TiffFile
@@ -75,7 +71,7 @@ def read_unknown(data: bytes, max_pixels: int) -> Unknown | None:
         if page.imagewidth * page.imagelength > max_pixels:
             raise Image.DecompressionBombError
         profile, frames = page.tags.valueof(_ICC), len(file.pages)
-        return Unknown(_pixels(page), profile if isinstance(profile, bytes) else None, frames)
+        return _pixels(page), profile if isinstance(profile, bytes) else None, frames
 
 
 def _pixels(page: Any) -> NDArray[np.uint16]:

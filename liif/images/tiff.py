@@ -65,18 +65,12 @@ def write(file: BinaryIO | BytesIO, picture: Upscaled) -> None:
 def _even(bands: Iterator[Band]) -> Iterator[Pixels]:
     """Strips of equal height from bands of any."""
     waiting: list[Pixels] = []
-    count = 0
     for _, band in bands:
-        waiting.append(band)
-        count += len(band)
-        if count >= _ROWS:
-            together = np.concatenate(waiting)
-            for top in range(0, count - count % _ROWS, _ROWS):
-                yield together[top : top + _ROWS]
-            waiting = [together[count - count % _ROWS :]]
-            count %= _ROWS
-    if count:
-        yield np.concatenate(waiting)
+        rows = np.concatenate([*waiting, band])
+        whole = len(rows) - len(rows) % _ROWS
+        yield from (rows[top : top + _ROWS] for top in range(0, whole, _ROWS))
+        waiting = [rows[whole:]]
+    yield from (rows for rows in waiting if len(rows))
 
 
 def _encoded(strip: Pixels) -> bytes:
@@ -131,8 +125,4 @@ def _append(
         offset = end + end % 2
         file.write(b"\0" * (end % 2) + directory.tobytes(offset))
         file.seek(entries[tag])
-        file.write(struct.pack("<HHII", tag, _LONG, 1, offset))
-
-
-_LONG = 4
-"""TIFF's type of an offset."""
+        file.write(struct.pack("<HHII", tag, TiffTags.LONG, 1, offset))

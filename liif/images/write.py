@@ -144,7 +144,7 @@ def _encode(file: BinaryIO | BytesIO, kind: str, picture: Upscaled, quality: int
     if kind == "TIFF":
         tiff.write(file, picture)
         return
-    ((_, pixels),), m = picture.bands, picture.metadata
+    (_, pixels), m = next(picture.bands), picture.metadata
     if kind not in _DEEP:
         pixels = eight_bits(pixels)
     if pixels.shape[2] in (2, 4) and kind not in _TRANSPARENT:

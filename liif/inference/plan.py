@@ -88,11 +88,11 @@ class Plan:
         self.problems += pictures.unusable
         if out is not None and source.is_dir() and out.resolve() == source.resolve():
             raise UserError(f"{out}: is the folder of the input pictures; give another")
-        holds_out = out is not None and source.is_dir() and _within(out, source)
+        inner = out if out is not None and source.is_dir() and _within(out, source) else None
         for file in filter(None, map(pictures.file, pictures.names)):
             if (identity := _identity(file)) is None:
                 continue
-            below = holds_out and out is not None and _within(file, out)
+            below = inner is not None and _within(file, inner)
             marked = below and _is_marked(file)
             if marked or (below and file.suffix.lower() != ".png"):  # only PNG holds our mark
                 self._results[identity] = file

@@ -28,12 +28,10 @@ def taps(query: Float[Tensor, "*q"], n: int, kind: str) -> Taps:
     """
     position = (query.double() + 1) * (n / 2) - 0.5
     first = position.floor()
-    if kind == "bilinear":
-        offsets = torch.arange(0, 2, device=query.device)
-    elif kind == "bicubic":
-        offsets = torch.arange(-1, 3, device=query.device)
-    else:
+    if kind not in ("bilinear", "bicubic"):
         raise ValueError(f"`kind` (={kind!r}) must be 'bilinear' or 'bicubic'")
+    reach = 1 if kind == "bilinear" else 2
+    offsets = torch.arange(1 - reach, 1 + reach, device=query.device)
     pixel = first.long() + offsets.view(-1, *[1] * query.ndim)
     distance = (position - pixel).abs()
     if kind == "bilinear":
