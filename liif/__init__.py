@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from liif.images.imresize import imresize as imresize
     from liif.images.read import read_picture as read_picture
     from liif.network.model import LIIF as LIIF
+    from liif.system.errors import UserError as UserError
 
-__all__ = ["LIIF", "__version__", "imresize", "load", "read_picture"]
+__all__ = ["LIIF", "UserError", "__version__", "imresize", "load", "read_picture"]
 __version__ = "0.1.0"
 RESULTS_VERSION = 1
 """Raised by hand whenever equal inputs and settings come to other weights or pictures."""
 
 _HOMES = {
     "LIIF": "liif.network.model",
+    "UserError": "liif.system.errors",
     "imresize": "liif.images.imresize",
     "load": "liif.checkpoints.load",
     "read_picture": "liif.images.read",

@@ -177,7 +177,7 @@ def joined() -> Iterator[Group]:
 
 def _stop_with_launcher() -> None:
     """Have Linux send SIGTERM when the launcher dies, however it dies."""
-    with suppress(OSError, AttributeError):  # on other systems
+    with suppress(OSError, AttributeError, TypeError):  # on other systems
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if _launcher_is_gone():
             raise PeerFailed
