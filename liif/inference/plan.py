@@ -137,7 +137,8 @@ class Plan:
         if self._results:
             number, first = len(self._results), next(iter(self._results.values()))
             more = f" and {number - 1} more" if number > 1 else ""
-            unmarked = "" if first.suffix.lower() == ".png" else " (only PNG can be marked as liif's)"
+            png = first.suffix.lower() == ".png"
+            unmarked = "" if png else " (only PNG can be marked as liif's)"
             log(f"skipped, taken for results of an earlier call: {first}{more}{unmarked}")
 
     def _find_results(self, targets: set[Path]) -> None:
