@@ -64,14 +64,19 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Architecture, dict[s
             f"{path}: has format {metadata.get('format')}, this liif reads format {_FORMAT}; "
             "update liif"
         )
-    try:
-        architecture = Architecture.model_validate(metadata.get("architecture"))
-    except ValidationError:
-        raise UserError(f"{path}: its architecture is unknown to this liif; update liif") from None
+    architecture = architecture_of(path, metadata)
     provenance = metadata.get("provenance", {})
     if not isinstance(provenance, dict) or not isinstance(provenance.get("format", ""), str):
         raise UserError(f"{path}: its provenance is damaged")
     return tensors, architecture, provenance
+
+
+def architecture_of(path: Path, metadata: dict[str, Any]) -> Architecture:
+    """The architecture in a checkpoint's metadata."""
+    try:
+        return Architecture.model_validate(metadata.get("architecture"))
+    except ValidationError:
+        raise UserError(f"{path}: its architecture is unknown to this liif; update liif") from None
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The command line `liif SUBCOMMAND`, and how errors are shown.
 
-Commands import what is heavy within themselves, so that `liif --help` answers at once.
+Commands import heavy modules only when they run, so that `liif --help` answers at once.
 """
 
 from __future__ import annotations

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from liif.checkpoints.catalog import published_network
-from liif.checkpoints.format import load_metadata
+from liif.checkpoints.format import architecture_of, load_metadata
 from liif.config import Border, Experiment, TrainedModel
 from liif.data.div2k import ARCHIVES
 from liif.images.metrics import border_width
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC
-from liif.network.build import Architecture
 from liif.report import published
 from liif.report.results import Results
 from liif.report.translations import both
-from liif.system.errors import UserError
 
 
 class Cell(NamedTuple):
@@ -97,17 +95,11 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
 def network(results: Results, model: str, settings: Experiment | None) -> str | None:
     """The published name of a model's network, by its weights or else its settings."""
     weights = results.outputs(model).weights
-    architecture: Any = None
     if weights.is_file():
-        architecture = load_metadata(weights).get("architecture")
-    elif settings is not None and isinstance(settings.models[model], TrainedModel):
-        architecture = settings.recipe(model).architecture
-    if architecture is None:
-        return None
-    try:
-        return published_network(Architecture.model_validate(architecture))
-    except ValueError as error:
-        raise UserError(f"{weights}: its architecture is damaged: {error}") from None
+        return published_network(architecture_of(weights, load_metadata(weights)))
+    if settings is not None and isinstance(settings.models[model], TrainedModel):
+        return published_network(settings.recipe(model).architecture)
+    return None
 
 
 class OnTest(NamedTuple):
