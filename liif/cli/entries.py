@@ -8,16 +8,13 @@ from typing import Any
 
 from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.checkpoints.outputs import Outputs, name_of
-from liif.config_file import flatten
 from liif.inference.upscaler import BICUBIC
 from liif.recipe import Recipe
 from liif.system.redact import redact
-from liif.tracking import environment
 from liif.tracking.problems import never_failing
-from liif.tracking.records import Record
 from liif.tracking.run import DataSet, Run
 from liif.tracking.tracker import NoTracker
-from liif.training.entries import log_origin, log_training_end
+from liif.training.entries import log_origin, log_settings, log_training_end
 
 SAMPLES = 4
 """Number of upscaled pictures logged of each model."""
@@ -94,7 +91,7 @@ def _run_of(tracker: NoTracker, model: str, folder: Path) -> Run:
         return run
     path = folder / f"{model}.safetensors"
     run = tracker.run(model, identity(path))
-    if isinstance(run, Record) and not run.known.params:  # tracking was off, or its records lost
+    if run.recorded and not run.known.params:  # tracking was off, or its records lost
         outputs, provenance = Outputs(weights=path), load_metadata(path).get("provenance", {})
         if outputs.exist() and "recipe" in provenance:
             _describe(run, path)
@@ -115,7 +112,4 @@ def _describe(run: Run, weights: Path) -> None:
     """Log what the weights file tells of the model."""
     metadata = load_metadata(weights)
     recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
-    run.log_params({**flatten(recipe), "parameters": parameter_count(weights)})
-    run.log_params(environment.versions())
-    run.set_tags({"model.kind": "trained" if "train" in recipe else "given"})
-    log_origin(run)
+    log_settings(run, recipe, parameters=parameter_count(weights))

@@ -20,9 +20,9 @@ from liif.report import downscaling, figures, provenance, render, rule_graph, sp
 from liif.report.render import Shown
 from liif.report.results import LR, TRUTH, Results, collect, steps
 from liif.report.translations import both
+from liif.system import environment
 from liif.system.locks import lock, lock_path
 from liif.system.progress import Progress, duration, log
-from liif.tracking import environment
 
 MOST = 1000
 """Largest number of pictures that a page shows."""

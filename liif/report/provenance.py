@@ -19,10 +19,10 @@ from liif.config import Experiment
 from liif.data.versions import UNKNOWN
 from liif.network.device import cores
 from liif.report.results import Results
+from liif.system import environment
 from liif.system.files import file_sha256
 from liif.system.project import records_folder
 from liif.system.redact import redact
-from liif.tracking import environment
 from liif.tracking.records import Records
 
 _LOCAL_PAGES = "http://127.0.0.1:5000"

@@ -22,8 +22,7 @@ _SETTINGS = {
 }
 _RECORD = "liif.record"
 """Tag of a run: the record's identifier."""
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Shows the experiment on MLflow's pages for trained models."""
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # on its pages for trained models
 
 
 def import_mlflow() -> Any:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from liif.checkpoints.outputs import Outputs
 from liif.config_file import flatten
 from liif.data.pack import Pack
 from liif.data.versions import data_version
 from liif.recipe import Recipe
+from liif.system import environment
 from liif.system.project import project
-from liif.tracking import environment
 from liif.tracking.problems import never_failing
 from liif.tracking.run import DataSet, Run
 
@@ -23,11 +24,9 @@ def log_training_start(
     if not run.recorded:
         return
     with never_failing():
-        log_recipe(run, recipe)
-        run.log_params({**machine, **environment.versions()})
         photographs = data["training"][1]
-        log_origin(run, photographs.data_version)
-        run.set_tags({"data.fingerprint": photographs.fingerprint, "model.kind": "trained"})
+        log_settings(run, recipe.model_dump(mode="json"), photographs.data_version, **machine)
+        run.set_tags({"data.fingerprint": photographs.fingerprint})
     log_data(run, data)
 
 
@@ -52,7 +51,8 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
     if not run.recorded:
         return
     with never_failing():
-        log_recipe(run, recipe)
+        settings = recipe.model_dump(mode="json")
+        run.log_params(flatten(settings))
         run.log_epochs(outputs.read_history())
         sidecar = json.loads(outputs.sidecar.read_text(encoding="utf-8"))
         run.set_tags({"seconds": sidecar["seconds"], "model.kind": "trained"})
@@ -60,14 +60,18 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
         run.log_file(outputs.sidecar, "run.json")
         run.log_file(outputs.weights, "weights/last.safetensors")
         run.log_file(outputs.best, "weights/best.safetensors")
-        run.log_text("recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
+        run.log_text("recipe.json", json.dumps(settings, indent=1) + "\n")
         run.log_model(outputs.weights, sidecar["steps"])
         run.set_status("FINISHED", f"finished after {sidecar['steps']} steps")
 
 
-def log_recipe(run: Run, recipe: Recipe) -> None:
-    """Log the settings of a training."""
-    run.log_params(flatten(recipe.model_dump(mode="json")))
+def log_settings(
+    run: Run, settings: dict[str, Any], data_version: str | None = None, **more: object
+) -> None:
+    """Log the settings of a model and more of it, the libraries, and what `log_origin` does."""
+    run.log_params({**flatten(settings), **more, **environment.versions()})
+    run.set_tags({"model.kind": "trained" if "train" in settings else "given"})
+    log_origin(run, data_version)
 
 
 def log_origin(run: Run, version: str | None = None) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from liif import __version__
-from liif.tracking import environment
+from liif.system import environment
 
 
 def git(folder: Path, *words: str) -> str:
@@ -17,8 +17,8 @@ def test_the_commit_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     code = tmp_path / "liif"
     code.mkdir()
     (code / "environment.py").write_text("1")
-    (code / "tracking").mkdir()
-    monkeypatch.setattr(environment, "__file__", str(code / "tracking" / "environment.py"))
+    (code / "system").mkdir()
+    monkeypatch.setattr(environment, "__file__", str(code / "system" / "environment.py"))
     unknown = {"mlflow.source.git.commit": "unknown", "git.dirty": "unknown"}
     assert environment.commit() == unknown
     git(tmp_path, "init")
@@ -31,7 +31,7 @@ def test_the_commit_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     # Installed below another project, that one's commit says nothing of this code.
     deeper = code / "site-packages" / "liif"
     deeper.mkdir(parents=True)
-    monkeypatch.setattr(environment, "__file__", str(deeper / "tracking" / "environment.py"))
+    monkeypatch.setattr(environment, "__file__", str(deeper / "system" / "environment.py"))
     assert environment.commit() == unknown
 
 

@@ -27,9 +27,9 @@ def commit() -> dict[str, str]:
     """The commit of this code and whether files were changed since; unknown outside of git."""
     code = Path(__file__).parents[1]
     with suppress(OSError, subprocess.SubprocessError):
+        root, head = _git(code, "rev-parse", "--show-toplevel", "HEAD").splitlines()
         # Installed inside another project's repository, the code has no commit of its own.
-        if Path(_git(code, "rev-parse", "--show-toplevel")).resolve() == code.parent.resolve():
-            head = _git(code, "rev-parse", "HEAD")
+        if Path(root).resolve() == code.parent.resolve():
             dirty = bool(_git(code, "status", "--porcelain", "--untracked-files=no"))
             return {"mlflow.source.git.commit": head, "git.dirty": str(dirty).lower()}
     return {"mlflow.source.git.commit": UNKNOWN, "git.dirty": UNKNOWN}
