@@ -108,7 +108,12 @@ class Plan:
     def check(self, out: Path | None, overwrite: bool) -> None:
         """Drop earlier results and repeated inputs, and refuse targets that must not be written."""
         if out is None:
-            self._find_results({task.target for task in self.tasks})
+            targets = {task.target for task in self.tasks}
+            for task in self.tasks:  # marked inputs that are outputs of this very call
+                identity, file = _identity(task.file), task.file
+                if identity and file and _beside(file, file.name) in targets and _is_marked(file):
+                    self._results[identity] = file
+                    self._inputs.pop(identity, None)
         tasks: dict[Path, Task] = {}
         seen: set[tuple[object, Path]] = set()
         for task in self.tasks:
@@ -140,14 +145,6 @@ class Plan:
             png = first.suffix.lower() == ".png"
             unmarked = "" if png else " (only PNG can be marked as liif's)"
             log(f"skipped, taken for results of an earlier call: {first}{more}{unmarked}")
-
-    def _find_results(self, targets: set[Path]) -> None:
-        """Recognise marked pictures among the inputs that are targets of this very call."""
-        for task in self.tasks:
-            identity, file = _identity(task.file), task.file
-            if identity and file and _beside(file, file.name) in targets and _is_marked(file):
-                self._results[identity] = file
-                self._inputs.pop(identity, None)
 
 
 def plan(inputs: Iterable[Path], out: Path | None, job: Job) -> Plan:

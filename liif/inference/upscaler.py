@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,10 +68,7 @@ def open_upscaler(
     keep_freed_memory()
     path = locate(weights)
     model = load(path, device=choose(device))
-
-    def bands(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:
-        return model.upscale_bands(lr, size, max_memory=max_memory, self_ensemble=self_ensemble)
-
+    bands = partial(model.upscale_bands, max_memory=max_memory, self_ensemble=self_ensemble)
     identity = file_sha256(path)
     return Upscaler(f"{identity} self-ensemble" if self_ensemble else identity, bands)
 

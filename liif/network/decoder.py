@@ -140,7 +140,8 @@ class _Columns:
         neighbours = pixel.tolist()
         # Consecutive output rows share rows of the grid.
         needed = {n for before_after in neighbours for n in before_after}
-        self._gathered = {n: self._gathered.get(n, self._gather(n)) for n in needed}
+        held = self._gathered
+        self._gathered = {n: held[n] if n in held else self._gather(n) for n in needed}
         for side, row in enumerate(neighbours):
             for i, n in enumerate(row):
                 torch.add(self._gathered[n], term[side, i], out=x[side, :, i])

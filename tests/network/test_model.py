@@ -10,7 +10,7 @@ from liif import imresize
 from liif.checkpoints.catalog import BUNDLED
 from liif.network import coords
 from liif.network.build import Architecture, EDSREncoder, build
-from liif.network.decoder import Decoder
+from liif.network.decoder import Decoder, _Columns
 from liif.network.interpolation import Skip
 from liif.network.model import LIIF
 
@@ -153,3 +153,18 @@ def test_released_weights_beat_bicubic_on_a_photograph() -> None:
     sr = liif.load().upscale(lr, scale=8)
     error = np.mean((np.asarray(sr, dtype=float) - hr) ** 2)
     assert error < 0.75 * np.mean((imresize(lr, 8.0).astype(float) - hr) ** 2)
+
+
+def test_consecutive_rows_share_what_was_gathered(
+    small: LIIF, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered = []
+    gather = _Columns._gather
+
+    def counting(columns: _Columns, row: int) -> torch.Tensor:
+        gathered.append(row)
+        return gather(columns, row)
+
+    monkeypatch.setattr(_Columns, "_gather", counting)
+    small.decode_image(small.encode(torch.rand(1, 3, 6, 100)), (48, 800))  # tiles of one row
+    assert sorted(gathered) == list(range(6))
