@@ -314,6 +314,7 @@ def test_what_was_delivered_is_known_after_a_kill(
     (logged,) = known.client.search_logged_models([run.info.experiment_id])
     assert {m.key for m in logged.metrics or []} == {"loss", "valid/x2/psnr"}
     assert version.source == f"models:/{logged.model_id}"
+    assert version.tags == {"valid/x2/psnr": "30.0000"}  # measured before it was registered
     assert run.outputs.model_outputs == [LoggedModelOutput(logged.model_id, 24)]
     assert run.info.status == "FINISHED"
     assert not record.is_pending()
@@ -461,6 +462,19 @@ def test_what_mlflow_refuses_is_left_out(
     assert run.data.tags["c"] == "4"
     assert not tracker.records.of("small", "key").is_pending()
     assert capsys.readouterr().err.count("MLflow (") == 1
+
+
+def test_more_values_than_one_request_may_hold(tmp_path: Path) -> None:
+    """MLflow takes 100 parameters, 100 tags and 1,000 metrics at once."""
+    tracker = Tracker(tmp_path)
+    run = tracker.run("small", "key")
+    run.log_params({f"p{n}": n for n in range(150)})
+    run.set_tags({f"t{n}": n for n in range(150)})
+    run.log_system({f"system/m{n}": float(n) for n in range(1100)})
+    assert tracker.deliver() == 3
+    (found,) = here(tmp_path).runs().values()
+    assert (len(found.data.params), len(found.data.metrics)) == (150, 1100)
+    assert found.data.tags["t149"] == "149"
 
 
 def test_settings_of_mlflows_own_are_respected(
