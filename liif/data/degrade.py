@@ -35,11 +35,6 @@ def degrade(
         Cut the centred square of this side out of each photograph first.
     truth
         Folder for the HR pictures from which LR was made.
-
-    Raises
-    ------
-    UserError
-        An unreadable source or picture, or one smaller than the crop or the scale.
     """
     pictures = open_collection(source)
 

@@ -63,12 +63,9 @@ class Pack:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getstate__(self) -> Path:
+    def __reduce__(self) -> tuple[type[Pack], tuple[Path]]:
         # Another process maps the file itself instead of being sent all pixels.
-        return self.path
-
-    def __setstate__(self, path: Path) -> None:
-        self.__init__(path)  # type: ignore[misc]
+        return Pack, (self.path,)
 
     def photograph(self, index: int) -> RGB8:
         """All pixels (H, W, 3) of a photograph, mapped and not yet read."""

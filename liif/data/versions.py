@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import md5, sha256
@@ -14,6 +12,8 @@ from typing import NamedTuple
 import yaml
 
 from liif.data.div2k import ARCHIVES
+from liif.system.errors import UserError
+from liif.system.files import write_text
 
 UNKNOWN = "unknown"
 Cache = dict[str, list[object]]
@@ -138,12 +138,9 @@ def _cached(cache: Path, *, store: bool = True) -> Iterator[Cache]:
     before = dict(known)
     yield known
     if store and known != before:
-        # Of several processes that write it at once any may win; a lost entry is computed again.
-        part = cache.with_name(f".{cache.name}.{socket.gethostname()}.{os.getpid()}")
-        with suppress(OSError):
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(known), encoding="utf-8")
-            part.replace(cache)
+        # Of several processes that write it at once one wins; a lost entry is computed again.
+        with suppress(OSError, UserError):
+            write_text(cache, json.dumps(known))
 
 
 def _of_file(path: Path, known: Cache) -> tuple[str, str]:

@@ -99,7 +99,7 @@ class Plan:
             if not marked:
                 self._inputs[identity] = file
         for name in names or [n for n in pictures.names if n in job.bucket]:
-            if not pictures.has(name):
+            if name not in pictures.members:
                 self.problems.append(PictureError(f"{source}: has no picture {name}"))
                 continue
             label, target = pictures.label(name), _target(source, name, out, job)

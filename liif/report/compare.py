@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from liif.data.collection import Collection, OneFile, open_collection
+from liif.data.collection import Collection, open_collection
 from liif.images.metrics import quality
 from liif.images.read import Picture, read_picture
 from liif.report import render
@@ -35,7 +35,7 @@ def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Pat
     if len(paths) < 2:
         raise UserError("give at least two pictures, or two folders of them, to compare")
     sets = dict(zip(_labels(paths), map(open_collection, paths), strict=True))
-    single = {isinstance(s, OneFile) for s in sets.values()}
+    single = {s.kind == "picture" for s in sets.values()}
     if len(single) > 1:
         raise UserError("give either pictures or folders of them, not both")
     reference = None if truth is None else list(sets)[paths.index(truth)]
