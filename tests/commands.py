@@ -19,7 +19,7 @@ from samples import photograph
 from liif.images.png import write_png
 
 LIIF = [sys.executable, "-m", "liif"]
-STOPPED = "liif: stopped; nothing half-written is left, and the same command goes on"
+STOPPED = "liif: stopped; nothing half-written is left; run the same command to resume"
 
 
 def training(inputs: Path) -> Command:
@@ -40,7 +40,7 @@ def training(inputs: Path) -> Command:
     return Command(
         words=lambda _: words,
         results=["m.safetensors", "m.best.safetensors"],
-        stop_message="goes on",
+        stop_message="run the same command to resume",
     )
 
 

@@ -48,10 +48,13 @@ def main() -> None:
             app()
     except processes.PeerFailed as error:
         reason = f" ({error})" if str(error) else ""
-        log(f"liif: another process of this training has ended{reason}; the same command goes on")
+        log(
+            f"liif: another process of this training has ended{reason}; "
+            "run the same command to resume"
+        )
         _leave(1)
     except Stopped as stop:
-        log("liif: stopped; nothing half-written is left, and the same command goes on")
+        log("liif: stopped; nothing half-written is left; run the same command to resume")
         _leave(128 + stop.signal_number)
     except Interrupted as error:
         log(f"liif: {error}")

@@ -79,13 +79,7 @@ def claim(path: Path, *, wait: float = 0) -> Iterator[bool]:
 
 @contextmanager
 def lock(path: Path, purpose: str) -> Iterator[None]:
-    """Hold the lock file within a block, then remove it.
-
-    Raises
-    ------
-    UserError
-        Another process holds it; the message names that process, and its host if it is another.
-    """
+    """Hold the lock file within a block, then remove it; a `UserError` names another holder."""
     held = _take(path, purpose)
     try:
         yield

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+import psutil
+
 from liif.system.errors import UserError
 
 _OUT_OF_MEMORY = re.compile(
@@ -42,22 +44,10 @@ def available(root: Path = Path("/")) -> int:
     """Bytes of main memory that this process may still take.
 
     The least of what the machine, the cgroups (containers, Slurm jobs) and the resource limits of
-    the process leave. `root` is where the system's files are.
+    the process leave. `root` is where the cgroups' files are.
     """
-    return min([_free(root), *_left_in_cgroups(root), *_left_by_limits()])
-
-
-def _free(root: Path) -> int:
-    """What the machine leaves."""
-    try:
-        found = re.search(r"^MemAvailable: +(\d+) kB$", (root / "proc/meminfo").read_text(), re.M)
-    except OSError:
-        found = None
-    if found:
-        return int(found[1]) * 1024
-    import psutil  # not Linux
-
-    return psutil.virtual_memory().available
+    free = psutil.virtual_memory().available
+    return min([free, *_left_in_cgroups(root), *_left_by_limits()])
 
 
 def _left_in_cgroups(root: Path) -> Iterator[int]:
@@ -99,8 +89,6 @@ def _left_by_limits() -> Iterator[int]:
         import resource
     except ImportError:  # Windows
         return
-    import psutil
-
     used = psutil.Process().memory_info()
     for kind, field in ((resource.RLIMIT_AS, "vms"), (resource.RLIMIT_DATA, "data")):
         limit = resource.getrlimit(kind)[0]

@@ -8,10 +8,8 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import psutil
+import psutil
 
 WORKFLOW = "LIIF_WORKFLOW"
 """Environment variable by which a workflow passes its identity, `PID@HOST`, to its jobs."""
@@ -29,8 +27,6 @@ def started_by_dvc() -> str:
     """
     if "DVC_STAGE" not in os.environ:
         return ""
-    import psutil
-
     for parent in psutil.Process().parents():
         with suppress(psutil.Error):
             if any(Path(word).name == "dvc" for word in parent.cmdline()[:3]):
@@ -40,16 +36,12 @@ def started_by_dvc() -> str:
 
 def is_dead(workflow: str) -> bool:
     """Whether a workflow has certainly ended; nothing is known of other machines."""
-    import psutil
-
     pid, _, host = workflow.partition("@")
     return host == socket.gethostname() and pid.isdecimal() and not psutil.pid_exists(int(pid))
 
 
 def start_time(pid: int) -> float:
     """When a process of this machine started, in seconds since the epoch; 0 when it is gone."""
-    import psutil
-
     with suppress(psutil.Error, ValueError, OverflowError):
         return psutil.Process(pid).create_time()
     return 0
@@ -57,11 +49,9 @@ def start_time(pid: int) -> float:
 
 def stop(pid: int) -> None:
     """Ask a process to save and stop, and the jobs below it, which it would wait for."""
-    import psutil
-
     jobs = _jobs_below(pid)
     with suppress(psutil.Error):
-        psutil.Process(pid).terminate()
+        jobs.insert(0, psutil.Process(pid))
     _terminate(jobs)
 
 
@@ -88,8 +78,6 @@ def pass_on_sigterm() -> None:
 
 def _jobs_below(pid: int) -> list[psutil.Process]:
     """The `liif` commands among a process's descendants."""
-    import psutil
-
     jobs: list[psutil.Process] = []
     with suppress(psutil.Error):
         for process in psutil.Process(pid).children(recursive=True):
@@ -100,8 +88,6 @@ def _jobs_below(pid: int) -> list[psutil.Process]:
 
 
 def _terminate(processes: list[psutil.Process]) -> None:
-    import psutil
-
     for process in processes:
         with suppress(psutil.Error):
             process.terminate()

@@ -176,7 +176,7 @@ def test_a_stopped_job_leaves_no_partial_file(tmp_path: Path) -> None:
     words = [sys.executable, "-c", code, str(tmp_path / "a.png"), str(tmp_path / "x" / "out.pack")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 128 + signal.SIGTERM
-    last = "liif: stopped; nothing half-written is left, and the same command goes on"
+    last = "liif: stopped; nothing half-written is left; run the same command to resume"
     assert done.stderr.splitlines()[-1] == last
     assert list((tmp_path / "x").iterdir()) == []
 
