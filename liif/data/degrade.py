@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from liif.data import manifests
 from liif.data.collection import open_collection
-from liif.data.manifests import EVERYTHING, Bucket, Manifest
+from liif.data.manifests import EVERYTHING, TAG, Bucket, Manifest, is_current, tag_of
 from liif.images.crop import centre_crop, crop_to_multiple
 from liif.images.imresize import imresize
 from liif.images.png import write_png
 from liif.system.errors import UserError
+from liif.system.files import file_sha256
+from liif.system.progress import Progress
 
 
 def degrade(
@@ -38,21 +39,22 @@ def degrade(
     """
     pictures = open_collection(source)
 
-    def make(name: str, path: Path) -> None:
-        tag = manifests.tag_of("degrade", pictures.digest(name), scale, crop)
-        truth_path = None if truth is None else truth / path.name
-        if all(manifests.is_current(p, tag) for p in (path, truth_path) if p is not None):
-            return
-        hr = pictures.read(name)
-        try:
-            hr = crop_to_multiple(centre_crop(hr, crop), scale)
-        except ValueError as error:
-            raise UserError(f"{pictures.label(name)}: {error}") from None
-        if truth_path is not None:
-            write_png(truth_path, hr, text={manifests.TAG: tag})
-        write_png(path, imresize(hr, 1 / scale), text={manifests.TAG: tag})
-
     names = [n for n in pictures.names if n in bucket]
-    return manifests.make_all(
-        f"degrading {source} ×1/{scale:g}", names, lambda name: out / f"{name}.png", make
-    )
+    progress = Progress(f"degrading {source} ×1/{scale:g}", len(names), unit="pictures")
+    manifest = {}
+    for name in names:
+        path = out / f"{name}.png"
+        tag = tag_of("degrade", pictures.digest(name), scale, crop)
+        files = [path] if truth is None else [path, truth / path.name]
+        if not all(is_current(file, tag) for file in files):
+            hr = pictures.read(name)
+            try:
+                hr = crop_to_multiple(centre_crop(hr, crop), scale)
+            except ValueError as error:
+                raise UserError(f"{pictures.label(name)}: {error}") from None
+            for file in files[1:]:
+                write_png(file, hr, text={TAG: tag})
+            write_png(path, imresize(hr, 1 / scale), text={TAG: tag})
+        manifest[name] = file_sha256(path)
+        progress.advance()
+    return manifest

@@ -8,7 +8,7 @@ skipped while that is current. A job's manifest lists the names and hashes of it
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,8 +16,7 @@ from pathlib import Path
 from liif import RESULTS_VERSION
 from liif.images.png import png_text
 from liif.system.errors import UserError
-from liif.system.files import file_sha256, write_json
-from liif.system.progress import Progress
+from liif.system.files import write_json
 
 TAG = "liif"
 """The PNG text chunk that holds a picture's tag."""
@@ -63,22 +62,6 @@ def tag_of(*parts: object) -> str:
 def is_current(path: Path, tag: str) -> bool:
     """Whether the picture exists and has that tag."""
     return path.is_file() and png_text(path).get(TAG) == tag
-
-
-def make_all(
-    title: str,
-    names: list[str],
-    path_of: Callable[[str], Path],
-    make: Callable[[str, Path], None],
-) -> Manifest:
-    """Call `make` for each picture, which skips what is current, and return the manifest."""
-    progress = Progress(title, len(names), unit="pictures")
-    manifest = {}
-    for name in names:
-        make(name, path_of(name))
-        manifest[name] = file_sha256(path_of(name))
-        progress.advance()
-    return manifest
 
 
 def write_manifest(path: Path, manifest: Manifest, *folders: Path) -> None:

@@ -86,11 +86,7 @@ def stop_requests() -> Iterator[list[int]]:
         finally:
             for number in before.keys() - {signal.SIGINT}:
                 if asked and callable(before[number]):  # `raise_on_stop`, which restores its own
-                    before[number] = _stopping_already
-
-
-def _stopping_already(_: int, __: FrameType | None) -> None:
-    """Ignore a signal, since the job is stopping."""
+                    before[number] = lambda *_: None  # the job is stopping already
 
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
