@@ -67,11 +67,6 @@ class Training(Settings):
     """Fixed patches of the validation photographs, evaluated after every epoch."""
 
     @property
-    def smallest_side(self) -> int:
-        """Side of the HR patch at the smallest scale."""
-        return round(self.patch * self.scales[0])
-
-    @property
     def largest_side(self) -> int:
         """Side of the HR patch at the largest scale."""
         return round(self.patch * self.scales[1])
@@ -97,7 +92,8 @@ class Recipe(Architecture):
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         # Here and not in Training: a model's own settings are completed by the experiment's.
-        train, side = self.train, self.train.smallest_side
+        train = self.train
+        side = round(train.patch * train.scales[0])
         if train.scales[0] > train.scales[1]:
             raise ValueError(f"`scales` (={list(train.scales)}) must be [smallest, largest]")
         if train.queries > side**2:

@@ -96,15 +96,9 @@ def open_collection(
 ) -> Collection:
     """The pictures of a folder, a zip or a tar archive; or a single picture.
 
-    Parameters
-    ----------
-    flat
-        A picture's name is its file's without folder and suffix; otherwise the whole path within
-        the collection.
-    recursive
-        Whether to look into subfolders.
-    lenient
-        Collect files whose names are not UTF-8 in `unusable` instead of raising an error.
+    If flat, a picture's name is its file's without folder and suffix; otherwise the whole path
+    within the collection. If lenient, files whose names are not UTF-8 are collected in `unusable`
+    instead of raising an error.
     """
     kind, files = _files(path, recursive)
     pictures = Collection(path, kind, dict(files))

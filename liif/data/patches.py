@@ -118,10 +118,8 @@ def collate(patches: list[Patch]) -> Batch:
 class TrainingBatches(Dataset[Batch]):
     """Batch number s of a whole training, counted over all epochs.
 
-    Parameters
-    ----------
-    share
-        This rank and the number of ranks: every `share[1]`-th patch from `share[0]` on is made.
+    `share` is this rank and the number of ranks: of each batch every `share[1]`-th patch from
+    `share[0]` on is made.
     """
 
     def __init__(

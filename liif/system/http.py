@@ -54,12 +54,8 @@ def fetch(
 ) -> None:
     """Download a file from the first mirror that delivers it, resuming an earlier attempt.
 
-    Parameters
-    ----------
-    partial
-        Folder of the unfinished file; `out` only ever holds the complete one.
-    digest
-        The file's sha256 or the beginning of it; empty if none was published.
+    `partial` is the folder of the unfinished file; `out` only ever holds the complete one. `digest`
+    is the file's sha256 or the beginning of it; empty if none was published.
     """
     partial.mkdir(parents=True, exist_ok=True)
     part = partial_file(partial, digest or sha256(urls[0].encode()).hexdigest())
