@@ -71,8 +71,8 @@ def test_a_signal_while_the_file_is_made_leaves_nothing(
 ) -> None:
     real = locks.attempt
 
-    def attempt(path: Path) -> ExitStack | None:
-        held = real(path)
+    def attempt(path: Path, *, wait: float) -> ExitStack | None:
+        held = real(path, wait=wait)
         signal.raise_signal(signal.SIGTERM)  # the lock file exists, and nobody knows of it yet
         return held
 
