@@ -21,7 +21,6 @@ from pydantic import BaseModel
 
 from liif.system import locks
 from liif.system.files import file_sha256, write_json
-from liif.tracking import problems
 from liif.tracking.problems import never_failing
 from liif.tracking.run import Event, Known, Run
 
@@ -123,21 +122,16 @@ class Record(Run):
 
     def events(self, offset: int = 0) -> Iterator[tuple[int, Event]]:
         """The complete events from an offset on, each with the offset of the next."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # cut off by a kill, or being written at this moment
-                    offset += len(line)
-                    with suppress(ValueError):  # the remains of a line after a kill or power cut
-                        event = json.loads(line)
-                        if isinstance(event, dict) and "kind" in event:
-                            yield offset, event
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            problems.report(error)
+        with never_failing(), suppress(FileNotFoundError), self.path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # cut off by a kill, or being written at this moment
+                offset += len(line)
+                with suppress(ValueError):  # the remains of a line after a kill or power cut
+                    event = json.loads(line)
+                    if isinstance(event, dict) and "kind" in event:
+                        yield offset, event
 
     def append(self, event: Event) -> None:
         """See `Run.append`."""
