@@ -76,6 +76,7 @@ CHANGES: list[tuple[str, Callable[[Path], object], dict[str, int]]] = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a dozen workflows, one after another
 def test_only_dependents_of_a_change_are_redone(versioned: Versioned) -> None:
     """Add, change, touch and remove a picture; then restore the first results byte for byte."""
     models = {name: TINY["models"][name] for name in ("small-rdn", "given")}
