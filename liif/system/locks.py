@@ -47,8 +47,7 @@ def attempt(path: Path, *, create: bool = True, wait: float = 0) -> ExitStack | 
     """Hold the lock file until the result is closed; None when another process holds it.
 
     `wait` is how many seconds that process gets to release it. Without `create`, None too when
-    there is no such file. Forks of this process, such as
-    data-loader workers, do not hold it.
+    there is no such file. Forks of this process, such as data-loader workers, do not hold it.
     """
     from filelock import FileLock, Timeout  # sets up its handling of forks
 
