@@ -24,6 +24,15 @@ settings.load_profile(os.environ.get("LIIF_HYPOTHESIS", "steady"))
 # Small tensors are slower with more threads, and equal bytes need an equal number of them.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
+# Shells start background jobs with Ctrl-C ignored; children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with whole workflows, so that no process ends up with the longest tests alone."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
 
 @pytest.fixture
 def default_sighup() -> Iterator[None]:
