@@ -10,7 +10,7 @@ from liif.images.crop import centre_crop, crop_to_multiple
 from liif.images.imresize import imresize
 from liif.images.png import write_png
 from liif.system.errors import UserError
-from liif.system.files import file_sha256
+from liif.system.files import file_sha256, remove_stale_lock
 from liif.system.progress import Progress
 
 
@@ -46,7 +46,10 @@ def degrade(
         path = out / f"{name}.png"
         tag = tag_of("degrade", pictures.digest(name), scale, crop)
         files = [path] if truth is None else [path, truth / path.name]
-        if not all(is_current(file, tag) for file in files):
+        if all(is_current(file, tag) for file in files):
+            for file in files:
+                remove_stale_lock(file)
+        else:
             hr = pictures.read(name)
             try:
                 hr = crop_to_multiple(centre_crop(hr, crop), scale)

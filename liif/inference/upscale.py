@@ -16,7 +16,7 @@ from liif.images.read import max_pixels, read_picture
 from liif.inference.plan import Job, Task, plan
 from liif.system import memory
 from liif.system.errors import PictureError, UserError
-from liif.system.files import DiskFull, file_sha256
+from liif.system.files import DiskFull, file_sha256, remove_stale_lock
 from liif.system.progress import Progress, duration, log
 
 
@@ -106,6 +106,7 @@ def _upscale_one(task: Task, job: Job, progress: Progress, outcome: _Outcome) ->
     tag = tag_of("upscale", task.pictures.digest(task.name), job.upscaler.identity, wanted)
     current = is_current(out, tag)
     if current or (out.is_file() and not job.overwrite):
+        remove_stale_lock(out)
         outcome.existing += 1
         outcome.stale += not current and out.suffix.lower() == ".png"  # others hold no tag
         return

@@ -35,8 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     # One name for each file, so that the next writer replaces what a killed one left. It keeps the
     # suffix, by which some writers choose the format.
-    part = path.with_name(_temporary(path))
-    owned = part.with_name(f"{part.name}.lock")
+    part, owned = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with claim(owned) as is_mine:
@@ -57,11 +56,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from None
 
 
-def _temporary(path: Path) -> str:
+def remove_stale_lock(path: Path) -> None:
+    """Remove the lock that `atomic_write` left if it was killed just after the file was complete.
+
+    For files that are skipped because they are there; for others the next writer does so.
+    """
+    owned = _temporary(path)[1]
+    if owned.exists():
+        with claim(owned):
+            pass
+
+
+def _temporary(path: Path) -> tuple[Path, Path]:
+    """The unfinished file, and its lock."""
     name = f".{path.stem}.part{path.suffix}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f".{sha256(os.fsencode(path.name)).hexdigest()[:32]}.part{path.suffix}"
-    return name
+    return path.with_name(name), path.with_name(f"{name}.lock")
 
 
 def cannot_write(path: Path, error: OSError) -> Exception:

@@ -51,6 +51,17 @@ def test_only_changes_are_degraded_again(folder: Folder, tmp_path: Path) -> None
     assert degrade(source, lr, scale=4) != second
 
 
+def test_the_lock_that_a_kill_left_beside_a_finished_picture_is_removed(
+    folder: Folder, tmp_path: Path
+) -> None:
+    source, out, truth = folder("hr", a=(8, 8)), tmp_path / "lr", tmp_path / "truth"
+    degrade(source, out, scale=2, truth=truth)
+    for place in (out, truth):
+        (place / ".a.part.png.lock").touch()
+    degrade(source, out, scale=2, truth=truth)
+    assert [*out.iterdir(), *truth.iterdir()] == [out / "a.png", truth / "a.png"]
+
+
 def test_buckets_cover_everything(folder: Folder, tmp_path: Path) -> None:
     source = folder("hr", **dict.fromkeys("abcdef", (8, 8)))
     parts = [degrade(source, tmp_path / "lr", scale=2, bucket=Bucket(i, 3)) for i in range(3)]

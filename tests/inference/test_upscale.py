@@ -115,6 +115,18 @@ def test_existing_output_is_skipped(
     assert upscale([source], out.parent, job("bicubic", overwrite=True)) != first
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_the_lock_that_a_kill_left_beside_a_finished_picture_is_removed(
+    folder: Folder, tmp_path: Path, name: str
+) -> None:
+    source, out = folder("lr", a=(4, 4)), tmp_path / name
+    upscale([source / "a.png"], out, job("bicubic"))
+    left = tmp_path / f".{out.stem}.part{out.suffix}.lock"
+    left.touch()
+    upscale([source / "a.png"], out, job("bicubic"))
+    assert not left.exists()
+
+
 def test_results_of_an_older_version_are_replaced(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
