@@ -16,9 +16,9 @@ from liif.data import versions
 
 real = versions.fingerprint
 
-def counted(*args):
+def counted(*args, **options):
     print("reading", args[0], file=sys.stderr)
-    return real(*args)
+    return real(*args, **options)
 
 versions.fingerprint = counted
 """
