@@ -1,5 +1,6 @@
 """The demo's workflow on a real Slurm, with interrupted trainings."""
 
+import json
 import os
 import re
 import shutil
@@ -132,7 +133,7 @@ def slurm_log(folder: Path, model: str, number: str) -> Path:
 def training(state: Path) -> psutil.Process:
     """The process that holds the lock of a training."""
     (lock,) = state.glob("*.lock")
-    return psutil.Process(int(lock.read_text().split()[0]))
+    return psutil.Process(json.loads(lock.read_text())["pid"])
 
 
 def local_results(tmp_path: Path) -> dict[str, str]:
