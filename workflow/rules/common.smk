@@ -23,34 +23,13 @@ from liif.system import progress
 from liif.system.project import PROJECT, TRACKING
 
 # Snakemake's options that show or clean up something instead of executing the workflow.
-NOT_EXECUTING = {
-    *(
-        "lint",
-        "report",
-        "reporter",
-        "dag",
-        "rulegraph",
-        "filegraph",
-        "d3dag",
-        "unlock",
-        "archive",
-    ),
-    *("summary", "detailed_summary", "containerize", "generate_unit_tests"),
-    *("list_rules", "list_target_rules", "list_changes", "list_untracked"),
-    *(
-        "list_input_changes",
-        "list_params_changes",
-        "list_conda_envs",
-        "print_compilation",
-    ),
-    *(
-        "cleanup_metadata",
-        "cleanup_shadow",
-        "conda_cleanup_envs",
-        "conda_create_envs_only",
-    ),
-    *("container_cleanup_images", "delete_all_output", "delete_temp_output"),
-}
+NOT_EXECUTING = set("""
+    lint report reporter dag rulegraph filegraph d3dag unlock archive summary
+    detailed_summary containerize generate_unit_tests list_rules list_target_rules
+    list_changes list_untracked list_input_changes list_params_changes list_conda_envs
+    print_compilation cleanup_metadata cleanup_shadow conda_cleanup_envs
+    conda_create_envs_only container_cleanup_images delete_all_output delete_temp_output
+    """.split())
 
 
 def options():
