@@ -17,10 +17,12 @@ from safetensors import SafetensorError, safe_open
 
 from liif.data.collection import open_collection
 from liif.data.div2k import ARCHIVES
+from liif.data.versions import CACHE, fingerprint
 from liif.images.pixels import RGB8
 from liif.system.errors import UserError
-from liif.system.files import atomic_write, file_sha256
+from liif.system.files import atomic_write
 from liif.system.progress import Progress, log
+from liif.system.project import project
 
 
 class Entry(NamedTuple):
@@ -116,8 +118,9 @@ def pack(source: Path, out: Path, *, data_version: str | None = None) -> Pack:
         assert len(text) <= room
         file.seek(0)
         file.write(struct.pack("<Q", room) + text.ljust(room))
-    archive = ARCHIVES.get(source.stem)
-    if archive is not None and source.is_file() and file_sha256(source) != archive.sha256:
+    archive = ARCHIVES.get(source.stem) if source.is_file() else None
+    # Gigabytes, whose hash is usually known already.
+    if archive and fingerprint(source, project() / CACHE, store=False) != archive.sha256:
         log(
             f"{source}: is not the archive that DIV2K publishes (its checksum differs); "
             "it counts as a version of your own"

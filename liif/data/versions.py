@@ -16,6 +16,8 @@ from liif.system.errors import UserError
 from liif.system.files import write_text
 
 UNKNOWN = "unknown"
+CACHE = Path("results/work/versions.json")
+"""The file of the cache, within a project."""
 Cache = dict[str, list[object]]
 """Absolute path → size, times and inode when the file was read, and its digests."""
 
@@ -81,7 +83,7 @@ def data_version(project: Path, awaited: Iterable[Path] = ()) -> DataVersion:
         return DataVersion(UNKNOWN, UNKNOWN)
     ignored = _ignored(project)
     listed: dict[str, str] = {}
-    with _cached(project / "results" / "work" / "versions.json") as known:
+    with _cached(project / CACHE) as known:
         for name, file in _below(folder):
             if not ignored(file.relative_to(project).as_posix()):
                 with suppress(FileNotFoundError):  # deleted meanwhile

@@ -1,4 +1,5 @@
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 from samples import Folder, photograph
 
+from liif.data import versions
 from liif.data.pack import Pack, pack
 from liif.system.errors import UserError
 
@@ -62,3 +64,18 @@ def test_another_process_gets_the_path_not_the_pixels(folder: Folder, tmp_path: 
     sent = pickle.dumps(packed)
     assert len(sent) < 1000
     np.testing.assert_array_equal(pickle.loads(sent).photograph(0), packed.photograph(0))
+
+
+def test_another_archive_of_div2ks_name_is_reported_without_hashing_it_again(
+    folder: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = tmp_path / "DIV2K_train_HR"
+    archive = Path(shutil.make_archive(str(name), "zip", folder("set", a=(5, 5))))
+    versions.fingerprint(archive, tmp_path / versions.CACHE)
+    monkeypatch.delattr(versions, "digests")
+    monkeypatch.delattr("liif.system.files.file_digest")
+    pack(archive, tmp_path / "set.pack")
+    assert "is not the archive that DIV2K publishes" in capsys.readouterr().err

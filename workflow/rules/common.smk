@@ -159,8 +159,7 @@ def warn_of_unrecorded_data():
 @cache
 def version(part):
     """The version of those photographs, determined once in a run of the workflow."""
-    cache = Path("results/work/versions.json")
-    return versions.fingerprint(Path(photographs(part)), cache, store=at_work)
+    return versions.fingerprint(Path(photographs(part)), versions.CACHE, store=at_work)
 
 
 def scales(model):
