@@ -31,6 +31,7 @@ from liif.network import coords, interpolation
 from liif.network.decoder import Decoder, ensemble
 from liif.network.device import free_memory
 from liif.network.interpolation import Skip
+from liif.network.precision import Precision, Used, choose
 from liif.network.self_ensemble import twins
 from liif.network.tiling import Encoder, FeatureRows
 from liif.system import arguments
@@ -167,6 +168,7 @@ class LIIF(nn.Module):
         *,
         max_memory: int | None = None,
         self_ensemble: bool = False,
+        precision: Used = "float32",
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Upscale a picture band by band, so that neither it nor its features must fit in memory.
 
@@ -174,7 +176,7 @@ class LIIF(nn.Module):
         ----------
         lr : (h, w, 3)
             RGB of any type, as for `upscale`.
-        size, max_memory, self_ensemble
+        size, max_memory, self_ensemble, precision
             As for `upscale`.
 
         Yields
@@ -215,6 +217,7 @@ class LIIF(nn.Module):
         size: tuple[int, int] | None = None,
         self_ensemble: bool = False,
         max_memory: int | None = None,
+        precision: Precision = "auto",
     ) -> PictureLike:
         """Upscale a picture; give either `scale` or `size`.
 
@@ -234,6 +237,9 @@ class LIIF(nn.Module):
         max_memory
             Bytes for features and their encoding; default half of the free memory. The result is
             the same.
+        precision
+            `float32`, `bf16` (at most two grey levels from float32), or `auto`: bf16 where the
+            device is faster with it.
 
         Returns
         -------
@@ -252,7 +258,12 @@ class LIIF(nn.Module):
             pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         target: tuple[int, int] = target_size(pixels.shape[:2], scale, size)
         memory = arguments.max_memory(max_memory)
-        rgb = partial(self.upscale_bands, max_memory=memory, self_ensemble=self_ensemble)
+        rgb = partial(
+            self.upscale_bands,
+            max_memory=memory,
+            self_ensemble=self_ensemble,
+            precision=choose(precision, self.device),
+        )
         bands = upscale_bands(pixels, target, rgb)
         big = join_bands(bands, (*target, pixels.shape[2]), pixels.dtype)
         if isinstance(image, Image.Image):

@@ -1,0 +1,34 @@
+"""Precision of the network's products: float32, or bfloat16 where a device is faster with it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from liif.system.progress import log
+
+Precision = Literal["auto", "float32", "bf16"]
+"""What may be asked for; `auto` is bf16 where it is faster on the device, else float32."""
+Used = Literal["float32", "bf16"]
+"""What a network computes with."""
+
+
+def choose(precision: Precision, device: torch.device) -> Used:
+    """The precision to use on a device; logs when bf16 is asked for and slower there."""
+    fast = has_fast_bf16(device)
+    if precision == "auto":
+        return "bf16" if fast else "float32"
+    if precision == "bf16" and not fast:
+        log(f"{device} has no fast bf16 products: --precision float32 is faster and more exact")
+    return precision
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether products are known to be faster in bf16 than in float32.
+
+    CPUs with matrix units for it (AMX), and NVIDIA GPUs from compute capability 8.0 on.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
