@@ -189,7 +189,7 @@ def upscale_row(kind: str, rate: dict[str, float]) -> Row:
     }
 
 
-def serve_training(who: str, kind: str) -> Callable[[], float]:
+def serve_training(who: str, kind: str) -> Callable[[], Any]:
     """A step of the documented recipe."""
     if who == "ours":
         device.keep_freed_memory()

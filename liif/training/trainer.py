@@ -129,7 +129,9 @@ class Trainer:
                 )
                 due = time.monotonic() - saved > 60 * self.limits.save_minutes
                 # All ranks act on what one has noticed, or they would wait for each other.
-                loss, *noticed = self.group.sum(share, bool(stop), due and self.group.is_rank0)
+                loss, *noticed = self.group.sum(
+                    float(share), bool(stop), due and self.group.is_rank0
+                )
                 stopping, due = (count > 0 for count in noticed)
                 self._require_finite(loss)
                 state.step += 1

@@ -15,6 +15,7 @@ import direct
 import pytest
 import torch
 from samples import SETTINGS, Folder
+from torch import Tensor
 
 from liif.checkpoints.format import load_checkpoint, load_tensors, save_tensors
 from liif.checkpoints.load import read_checkpoint
@@ -108,7 +109,7 @@ def test_fifty_steps_follow_the_direct_forms_loss(packs: tuple[Path, Path]) -> N
         torch.manual_seed(0)
         model = build(recipe.architecture)
         adam = torch.optim.Adam(model.parameters(), lr=1e-4)
-        curves.append([step(model, adam, batches[i % len(batches)]) for i in range(50)])
+        curves.append([float(step(model, adam, batches[i % len(batches)])) for i in range(50)])
     assert curves[0] == pytest.approx(curves[1], abs=1e-4)
     assert curves[0][0] != curves[0][-1]
 
@@ -124,7 +125,7 @@ def test_a_step_equals_the_direct_form(packs: tuple[Path, Path], encoder: str) -
     adams = [torch.optim.Adam(m.parameters(), lr=1e-3) for m in models]
     for step in range(5):
         batch = batches[step]
-        ours = train_step(models[0], adams[0], batch)
+        ours = float(train_step(models[0], adams[0], batch))
         published = direct.train_step(models[1], adams[1], batch)
         assert ours == pytest.approx(published, abs=1e-5)
 
@@ -149,7 +150,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Raise at that step, so that the files are those of a killed process."""
     real, count = train_step, iter(range(1, 10**6))
 
-    def step_or_crash(*args: Any) -> float:
+    def step_or_crash(*args: Any) -> Tensor:
         if next(count) == step:
             raise ConnectionAbortedError
         return real(*args)
@@ -303,7 +304,7 @@ def test_interruption_saves_first(run: Train, monkeypatch: pytest.MonkeyPatch) -
     undisturbed = run("a")
     real, count = train_step, iter(range(1, 100))
 
-    def step_and_signal(*args: Any) -> float:
+    def step_and_signal(*args: Any) -> Tensor:
         if next(count) == 8:
             signal.raise_signal(signal.SIGTERM)
         return real(*args)
@@ -331,9 +332,9 @@ def test_an_exploded_loss_is_reported_and_the_last_good_state_kept(
     undisturbed = run("a")
     real, count = train_step, iter(range(1, 100))
 
-    def step(*args: Any) -> float:
+    def step(*args: Any) -> Tensor:
         loss = real(*args)
-        return wrong if next(count) == 15 else loss
+        return torch.tensor(wrong) if next(count) == 15 else loss
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "train_step", step)
@@ -352,7 +353,7 @@ def test_weights_that_are_not_finite_are_never_saved(
     """A step's loss is taken before the step, so the last one's damage shows in no loss."""
     real, count = train_step, iter(range(1, 100))
 
-    def step(replica: Replica, *args: Any) -> float:
+    def step(replica: Replica, *args: Any) -> Tensor:
         loss = real(replica, *args)
         if next(count) == 12:  # at an epoch's end, where the state is saved
             with torch.no_grad():
