@@ -43,7 +43,7 @@ class Batch(NamedTuple):
     """HR at the queries, RGB in 0..1."""
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device."""
+        """The batch on a device; from pinned memory the host does not wait for the copy."""
         return Batch(*(t.to(device, non_blocking=True) for t in self))
 
 
@@ -149,8 +149,11 @@ class TrainingBatches(Dataset[Batch]):
         first = within * self.settings.batch
         return epoch, range(first, first + self.settings.batch)
 
-    def from_step(self, start: int, workers: int) -> Iterator[Batch]:
-        """All batches from a step on, made ahead by data-loader workers if there are any."""
+    def from_step(self, start: int, workers: int, *, pinned: bool = False) -> Iterator[Batch]:
+        """All batches from a step on, made ahead by data-loader workers if there are any.
+
+        Pinned memory is copied to a GPU while the GPU and the host go on with other work.
+        """
         loader: DataLoader[Batch] = DataLoader(
             self,
             batch_size=None,
@@ -158,6 +161,7 @@ class TrainingBatches(Dataset[Batch]):
             num_workers=workers,
             worker_init_fn=_start_worker if workers else None,
             prefetch_factor=4 if workers else None,
+            pin_memory=pinned,
         )
         return iter(loader)
 

@@ -9,13 +9,14 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
 from liif import RESULTS_VERSION
 from liif.checkpoints.format import save_checkpoint
@@ -42,6 +43,16 @@ from liif.training.validation import is_psnr_of, validate
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 EXPLODED = 1000.0
 """Above this loss a training has failed: RGB lies in −1..1, so a useful loss is below 1."""
+UNREAD = 16
+"""Number of steps whose losses are read together on a GPU."""
+
+
+def losses_read_at_once(device: torch.device) -> int:
+    """Number of steps whose losses are read together; between two readings nothing is saved.
+
+    Reading makes the host wait for a GPU, which then idles until its next step is queued.
+    """
+    return 1 if device.type == "cpu" else UNREAD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +121,9 @@ class Trainer:
         # Handlers are set before workers are forked: an exception within a fork would be lost.
         with stop_requests() as stop, memory.explain(f"{self.name}: training", self._remedy):
             run.log_epochs(state.history)  # a killed process may have saved more than it logged
-            batches = self.batches.from_step(state.step, self.limits.workers)
+            batches = self.batches.from_step(
+                state.step, self.limits.workers, pinned=self.limits.device.type == "cuda"
+            )
             begin()
             if state.step == 0:
                 self.group.on_rank0(partial(self._log_preview, run, 0))
@@ -120,27 +133,28 @@ class Trainer:
                 save, self.folder, state, self.origin, self.parameters, self.optimizer
             )
             saved = time.monotonic()
+            at_once = losses_read_at_once(self.limits.device)
+            unread: list[Tensor] = []
             for batch in batches:
                 for group in self.optimizer.param_groups:
                     group["lr"] = settings.rate(state.step, self.per_epoch)
                 on_device = batch.to(self.limits.device)
-                share = train_step(
-                    self.replica, self.optimizer, on_device, settings.loss, settings.precision
+                unread.append(
+                    train_step(
+                        self.replica, self.optimizer, on_device, settings.loss, settings.precision
+                    )
                 )
-                due = time.monotonic() - saved > 60 * self.limits.save_minutes
-                # All ranks act on what one has noticed, or they would wait for each other.
-                loss, *noticed = self.group.sum(
-                    float(share), bool(stop), due and self.group.is_rank0
-                )
-                stopping, due = (count > 0 for count in noticed)
-                self._require_finite(loss)
                 state.step += 1
                 epoch, within = divmod(state.step, self.per_epoch)
+                if within > 0 and len(unread) < at_once:
+                    continue
+                due = time.monotonic() - saved > 60 * self.limits.save_minutes
+                noticed = bool(stop), due and self.group.is_rank0
+                stopping, due = self._read_losses(unread, noticed, throughput)
+                unread.clear()
                 saving = within == 0 or due or stopping
                 if saving:
-                    self._require_finite(loss, weights=True)  # before any of them is saved
-                state.loss_sum += loss
-                throughput.step(loss)
+                    self._require_finite_weights()  # before any of them is saved
                 if within == 0:
                     self._end_epoch(throughput)
                     self.group.on_rank0(partial(self._log_preview, run, epoch))
@@ -191,21 +205,37 @@ class Trainer:
             for key, pixels in self.preview.draw(self.model).items():
                 run.log_image(key, pixels, step=epoch)
 
-    def _require_finite(self, loss: float, *, weights: bool = False) -> None:
-        """Refuse a step's loss, or the weights after it, that show a failed training."""
-        wrong = "" if loss <= EXPLODED else f"the loss is {loss:g}"  # NaN compares false
-        tensors = self.parameters.values() if weights and not wrong else ()
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
-            wrong = "weights are not finite"
-        if wrong:
-            step = self.state.step - weights  # weights are checked when the step is counted
-            rate = self.settings.rate(step, self.per_epoch)
-            error = UserError(
-                f"{self.name}: {wrong} at step {step} with learning rate {rate:g}, in the batch of "
-                f"{', '.join(self.batches.names(step))}; the last good state is kept in "
-                f"{self.folder}; lower `learning_rate`, change `init`, or look at these photographs"
-            )
-            raise error if self.group.is_rank0 else PeerFailed
+    def _read_losses(
+        self, unread: list[Tensor], noticed: Iterable[bool], throughput: Throughput
+    ) -> Iterator[bool]:
+        """Check and count the losses of the last steps; returns what any rank has noticed.
+
+        All ranks act on what one has noticed, or they would wait for each other.
+        """
+        shares = torch.stack(unread).tolist()
+        sums = self.group.sum(*shares, *noticed)
+        losses = sums[: len(shares)]
+        for step, loss in enumerate(losses, self.state.step - len(losses)):
+            if not loss <= EXPLODED:  # NaN compares false
+                self._fail(f"the loss is {loss:g}", step)
+            self.state.loss_sum += loss
+            throughput.step(loss)
+        return (count > 0 for count in sums[len(shares) :])
+
+    def _require_finite_weights(self) -> None:
+        """Refuse weights that show a failed training."""
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in self.parameters.values()):
+            self._fail("weights are not finite", self.state.step - 1)
+
+    def _fail(self, wrong: str, step: int) -> NoReturn:
+        """Report what a step has ruined."""
+        rate = self.settings.rate(step, self.per_epoch)
+        error = UserError(
+            f"{self.name}: {wrong} at step {step} with learning rate {rate:g}, in the batch of "
+            f"{', '.join(self.batches.names(step))}; the last good state is kept in "
+            f"{self.folder}; lower `learning_rate`, change `init`, or look at these photographs"
+        )
+        raise error if self.group.is_rank0 else PeerFailed
 
     @property
     def _remedy(self) -> str:

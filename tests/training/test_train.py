@@ -325,6 +325,76 @@ def test_a_loss_that_is_no_number_stops_with_the_last_state(run: Train) -> None:
         run("a", train={**SETTINGS["train"], "learning_rate": 1e30})
 
 
+@pytest.fixture
+def by_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses are read every four steps and at an epoch's end: after 4, 6, 10, 12, 16 … steps."""
+    monkeypatch.setattr(trainer, "losses_read_at_once", lambda _: 4)
+
+
+def test_only_a_gpu_computes_on_with_unread_losses() -> None:
+    counts = [trainer.losses_read_at_once(torch.device(name)) for name in ("cpu", "cuda:1")]
+    assert counts == [1, trainer.UNREAD]
+
+
+def test_losses_read_together_change_no_result(
+    run: Train, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_by_one = run("a")
+    request.getfixturevalue("by_four")
+    limits = Limits(device=torch.device("cpu"), save_minutes=0)
+    with monkeypatch.context() as patch:
+        crash_at(patch, 12)
+        with pytest.raises(ConnectionAbortedError):
+            run("b", limits)
+    with monkeypatch.context() as patch:
+        crash_at(patch, 24 - 10 + 1)  # saved after 10 steps, the last reading
+        together = run("b", limits)
+    assert file_sha256(together.weights) == file_sha256(one_by_one.weights)
+    losses = [[row["loss"] for row in history(each)] for each in (one_by_one, together)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.usefixtures("by_four")
+def test_a_stop_is_noticed_when_losses_are_read(
+    run: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = train_step, iter(range(1, 100))
+
+    def step_and_signal(*args: Any) -> Tensor:
+        if next(count) == 8:
+            signal.raise_signal(signal.SIGTERM)
+        return real(*args)
+
+    monkeypatch.setattr(trainer, "train_step", step_and_signal)
+    with pytest.raises(Interrupted, match="saved at step 10 of 24"):
+        run("a")
+
+
+@pytest.mark.usefixtures("by_four")
+@pytest.mark.parametrize(("step", "kept"), [(13, 12), (10, 10), (11, 10)])
+def test_an_exploded_loss_among_unread_ones_is_reported_with_its_step(
+    run: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int, kept: int
+) -> None:
+    """Steps after it were taken on ruined weights, and none of these is saved."""
+    real, count = train_step, iter(range(100))
+
+    def ruin(replica: Replica, *args: Any) -> Tensor:
+        loss = real(replica, *args)
+        if next(count) == step:
+            with torch.no_grad():
+                next(replica.model.parameters()).fill_(math.nan)
+            return torch.tensor(math.inf)
+        return loss
+
+    monkeypatch.setattr(trainer, "train_step", ruin)
+    with pytest.raises(UserError, match=f"the loss is inf at step {step} with learning rate"):
+        run("a", Limits(device=torch.device("cpu"), save_minutes=0))
+    (state,) = (tmp_path / "a").glob("state/*/state.safetensors")
+    tensors, metadata = load_tensors(state)
+    assert metadata["state"]["step"] == kept
+    assert all(bool(t.isfinite().all()) for t in tensors.values())
+
+
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, 1001.0])
 def test_an_exploded_loss_is_reported_and_the_last_good_state_kept(
     run: Train, monkeypatch: pytest.MonkeyPatch, wrong: float, tmp_path: Path
