@@ -12,6 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from liif import RESULTS_VERSION
 from liif.config_file import Settings, hashed
 from liif.network.build import Architecture
+from liif.network.precision import Precision
 
 Scale = Annotated[float, Field(ge=1, le=64)]
 
@@ -57,8 +58,9 @@ class Training(Settings):
     """The optimizer's, before the schedule."""
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")] = StepSchedule()
     """How the learning rate falls."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Of matrix products and convolutions; bf16 is faster on devices that support it."""
+    precision: Precision = "float32"
+    """Of matrix products and convolutions: float32, bf16, or auto, which is bf16 where it is faster
+    on the device on which the training starts, else float32."""
     init: Literal["default", "he"] = "default"
     """PyTorch's initialisation, or He's with damped outputs (better for short trainings)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-import torch
-
+from liif.system.arguments import shown
+from liif.system.errors import UserError
 from liif.system.progress import log
+
+if TYPE_CHECKING:  # PyTorch is imported only where a device is asked
+    import torch
 
 Precision = Literal["auto", "float32", "bf16"]
 """What may be asked for; `auto` is bf16 where it is faster on the device, else float32."""
 Used = Literal["float32", "bf16"]
 """What a network computes with."""
+NAMES: tuple[str, ...] = get_args(Precision)
+
+
+def parse(text: str) -> Precision:
+    """The precision of that name."""
+    if text not in NAMES:
+        raise UserError(f"precision `{text}` is none of {', '.join(NAMES)}")
+    return cast(Precision, text)
 
 
 def choose(precision: Precision, device: torch.device) -> Used:
     """The precision to use on a device; logs when bf16 is asked for and slower there."""
+    if precision not in NAMES:
+        raise ValueError(f"`precision` (={shown(precision)}) must be one of {', '.join(NAMES)}")
     fast = has_fast_bf16(device)
     if precision == "auto":
         return "bf16" if fast else "float32"
     if precision == "bf16" and not fast:
-        log(f"{device} has no fast bf16 products: --precision float32 is faster and more exact")
+        log(f"{device} has no fast bf16 products: precision float32 is faster and more exact")
     return precision
 
 
@@ -29,6 +42,8 @@ def has_fast_bf16(device: torch.device) -> bool:
 
     CPUs with matrix units for it (AMX), and NVIDIA GPUs from compute capability 8.0 on.
     """
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))

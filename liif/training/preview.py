@@ -45,7 +45,8 @@ class Preview:
         previews = {}
         for key, (hr, lr) in self._crops.items():
             pixels = Image.fromarray(lr).resize(size, Image.Resampling.NEAREST)
-            bicubic, upscaled = imresize(lr, size), np.asarray(model.upscale(lr, size=size))
+            bicubic = imresize(lr, size)
+            upscaled = np.asarray(model.upscale(lr, size=size, precision="float32"))
             previews[key] = side_by_side(
                 [
                     (f"LR {lr.shape[0]}x{lr.shape[1]}", np.asarray(pixels)),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from liif.checkpoints.format import load_metadata, load_tensors, save_tensors
 from liif.config_file import flatten
+from liif.network.precision import Used
 from liif.system.errors import UserError
 from liif.system.progress import log
 
@@ -29,6 +30,8 @@ class State:
 
     key: str
     """The hash of its settings and data."""
+    precision: Used | None = None
+    """Chosen when the training started; None before 0.2.0, which means the recipe's."""
     validation: str = ""
     """Fingerprint of the photographs that best and history are about; empty before 0.2.0."""
     step: int = 0

@@ -24,6 +24,7 @@ from liif.checkpoints.outputs import Outputs, history_csv
 from liif.data.pack import Pack
 from liif.data.patches import LARGEST, TrainingBatches
 from liif.network.build import build, initialise_he
+from liif.network.precision import Used, choose
 from liif.recipe import Recipe
 from liif.system import memory
 from liif.system.errors import UserError
@@ -110,6 +111,10 @@ class Trainer:
         )
         self.preview: Preview | None = None
         self.state = self._resume(key)
+        # A resumed training keeps its precision, whatever the device; all ranks have rank 0's.
+        asked = self.state.precision or self.settings.precision
+        self.precision: Used = self.group.on_rank0(partial(choose, asked, limits.device))
+        self.state.precision = self.provenance["precision"] = self.precision
         self.replica = Replica(self.model, self.settings.batch, self.group)
 
     def run(self, finished: Outputs, run: Run, begin: Callable[[], None]) -> None:
@@ -141,7 +146,7 @@ class Trainer:
                 on_device = batch.to(self.limits.device)
                 unread.append(
                     train_step(
-                        self.replica, self.optimizer, on_device, settings.loss, settings.precision
+                        self.replica, self.optimizer, on_device, settings.loss, self.precision
                     )
                 )
                 state.step += 1
@@ -266,6 +271,7 @@ class Trainer:
                 "seconds": round(state.seconds, 1),
                 "steps": state.step,
                 "device": str(self.limits.device),
+                "precision": self.precision,
                 "threads": torch.get_num_threads(),
                 "processes": self.group.size,
                 "torch": torch.__version__,

@@ -22,6 +22,7 @@ from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs
 from liif.data.pack import Pack, pack
 from liif.data.patches import TrainingBatches
+from liif.network import precision
 from liif.network.build import build
 from liif.recipe import Recipe
 from liif.system.errors import UserError
@@ -144,6 +145,70 @@ def test_bf16_learns_as_float32_does(run: Train) -> None:
     assert float(low["loss"]) != float(exact["loss"])
     assert float(low["loss"]) == pytest.approx(float(exact["loss"]), rel=0.05)
     assert float(low["valid_psnr"]) == pytest.approx(float(exact["valid_psnr"]), abs=0.5)
+
+
+AUTO = {"train": {**SETTINGS["train"], "precision": "auto"}}
+BF16 = {"train": {**SETTINGS["train"], "precision": "bf16"}}
+
+
+def fast_bf16(patch: pytest.MonkeyPatch, fast: bool) -> None:
+    """Let `auto` be bf16 or float32 on this machine."""
+    patch.setattr(precision, "has_fast_bf16", lambda _: fast)
+
+
+def tensors_of(outputs: Outputs) -> bytes:
+    """The trained weights, without what the file says about them."""
+    tensors = load_tensors(outputs.weights)[0]
+    return b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_decides_when_a_training_starts(
+    run: Train, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    fast_bf16(monkeypatch, fast)
+    auto = run("auto", **AUTO)
+    expected = run("explicit", **(BF16 if fast else {}))
+    assert tensors_of(auto) == tensors_of(expected)
+    for outputs in (auto, expected):
+        used = "bf16" if fast else "float32"
+        assert json.loads(outputs.sidecar.read_text())["precision"] == used
+        assert read_checkpoint(outputs.weights)[2]["precision"] == used
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_resumed_training_keeps_its_precision_on_another_device(
+    run: Train, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    fast_bf16(monkeypatch, fast)
+    undisturbed = run("a", **AUTO)
+    interrupted(run, "b", **AUTO)
+    fast_bf16(monkeypatch, not fast)
+    resumed = run("b", **AUTO)
+    assert resumed.weights.read_bytes() == undisturbed.weights.read_bytes()
+
+
+@pytest.mark.parametrize("changes", [{}, BF16], ids=["float32", "bf16"])
+def test_a_state_of_before_auto_continues_as_its_recipe_says(
+    run: Train, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    undisturbed = run("a", **changes)
+    interrupted(run, "b", **changes)
+    (kept,) = (tmp_path / "b").glob("state/*/state.safetensors")
+    tensors, metadata = load_tensors(kept)
+    del metadata["state"]["precision"]
+    save_tensors(kept, tensors, metadata)
+    assert run("b", **changes).weights.read_bytes() == undisturbed.weights.read_bytes()
+
+
+def test_bf16_where_it_is_slower_is_pointed_out_once(
+    run: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fast_bf16(monkeypatch, False)
+    run("a", **BF16)
+    assert capsys.readouterr().err.count("cpu has no fast bf16 products") == 1
+    run("b", **AUTO)
+    assert "no fast bf16 products" not in capsys.readouterr().err
 
 
 def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
