@@ -62,6 +62,13 @@ Memory = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+Precision = Annotated[
+    str,
+    Option(
+        help="float32, bf16, or auto: bf16 where it is faster, else float32.",
+        rich_help_panel=MACHINE,
+    ),
+]
 BucketOption = Annotated[
     str,
     Option("--bucket", help="Process one part only, as 0/4.", metavar="I/N", rich_help_panel=JOBS),

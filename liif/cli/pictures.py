@@ -16,6 +16,7 @@ from liif.cli.options import (
     Manifest,
     Manifests,
     Memory,
+    Precision,
     Threads,
     a_path,
     app,
@@ -80,6 +81,7 @@ def upscale(
     only: Manifests = None,
     bucket: BucketOption = "0/1",
     manifest: Manifest = None,
+    precision: Precision = "auto",
     device: Device = "auto",
     threads: Threads = None,
     max_memory: Memory = None,
@@ -97,12 +99,14 @@ def upscale(
     from liif.inference.plan import Job, parse_format
     from liif.inference.size import parse_size
     from liif.inference.upscaler import open_upscaler
+    from liif.network.precision import parse
 
     require_writable(manifest)
+    memory, asked = to_bytes(max_memory), parse(precision)
     job = Job(
         size=parse_size(scale, size, width, height),
         suffix=".png" if format_ is None else parse_format(format_, out),
-        upscaler=open_upscaler(weights, device, threads, to_bytes(max_memory), self_ensemble),
+        upscaler=open_upscaler(weights, device, threads, memory, self_ensemble, asked),
         quality=quality,
         recursive=recursive,
         flat=manifest is not None or only is not None,
@@ -114,7 +118,8 @@ def upscale(
     with lock(lock_path(manifest), f"upscaling to {out}") if manifest else nullcontext():
         made = stage.upscale(inputs, out, job)
         if manifest is not None:
-            write_manifest(manifest, made, *([out] if out is not None else []))
+            folders = [out] if out is not None else []
+            write_manifest(manifest, made, *folders, precision=job.upscaler.precision)
 
 
 @app.command(rich_help_panel=PICTURES)

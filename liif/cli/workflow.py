@@ -16,6 +16,7 @@ from liif.cli.options import (
     Manifests,
     Memory,
     Partial,
+    Precision,
     Scale,
     Threads,
     app,
@@ -200,27 +201,33 @@ def evaluate(
     name: Annotated[str | None, Option(help="Name of the model.")] = None,
     set_name: Annotated[str, Option("--set", help="Name of the set of pictures.")] = "set",
     only: Manifests = None,
+    precision: Precision = "float32",
     device: Device = "auto",
     threads: Threads = None,
     max_memory: Memory = None,
 ) -> None:
     """Measure PSNR and SSIM on pairs of HR and LR pictures."""
     from liif.checkpoints.outputs import name_of
-    from liif.data.manifests import read_manifests
+    from liif.data.manifests import precision_of, read_manifests
     from liif.images import metrics
     from liif.inference import evaluate as stage
     from liif.inference.upscaler import open_upscaler
+    from liif.network.precision import parse
     from liif.system.files import write_json
 
     if (sr is None) == (weights is None) or (lr is None) != (weights is None):
         raise UserError("give either --weights with --lr, or --sr")
     require_writable(json)
-    memory = to_bytes(max_memory)
+    memory, asked = to_bytes(max_memory), parse(precision)
+    upscaler = None
+    if weights is not None:
+        upscaler = open_upscaler(weights, device, threads, memory, precision=asked)
     result = stage.evaluate(
         hr,
         lr=lr,
-        upscaler=None if weights is None else open_upscaler(weights, device, threads, memory),
+        upscaler=upscaler,
         sr=sr,
+        sr_precision=precision_of(only or []),
         scale=scale,
         channel=metrics.parse_channel(channel),
         border=metrics.parse_border(border),

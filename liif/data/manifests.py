@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from liif import RESULTS_VERSION
 from liif.images.png import png_text
+from liif.network import precision as precisions
 from liif.system.errors import UserError
 from liif.system.files import write_json
 
@@ -64,9 +66,15 @@ def is_current(path: Path, tag: str) -> bool:
     return path.is_file() and png_text(path).get(TAG) == tag
 
 
-def write_manifest(path: Path, manifest: Manifest, *folders: Path) -> None:
-    """Write a manifest and the folders of its pictures; equal manifests are equal bytes."""
-    write_json(path, {"pictures": manifest, "folders": sorted(str(f) for f in folders)})
+def write_manifest(
+    path: Path, manifest: Manifest, *folders: Path, precision: str | None = None
+) -> None:
+    """Write a manifest, the folders of its pictures, and what a network upscaled them with.
+
+    Equal manifests are equal bytes.
+    """
+    used = {} if precision is None else {"precision": precision}
+    write_json(path, {"pictures": manifest, "folders": sorted(map(str, folders)), **used})
 
 
 def lost(root: Path) -> list[Path]:
@@ -87,13 +95,25 @@ def read_manifests(paths: Iterable[Path]) -> Manifest:
     """The manifests of several buckets as one."""
     pictures: Manifest = {}
     for path in paths:
-        try:
-            pictures |= json.loads(path.read_text(encoding="utf-8"))["pictures"]
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such manifest") from None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: is no manifest; delete it and run the same again") from None
+        pictures |= _read(path)["pictures"]
     return pictures
+
+
+def precision_of(paths: Iterable[Path]) -> str | None:
+    """What the pictures of several buckets were upscaled with, as far as it is known."""
+    return precisions.joined(_read(path).get("precision") for path in paths)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value["pictures"], dict):
+            raise TypeError
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such manifest") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: is no manifest; delete it and run the same again") from None
+    return value
 
 
 def bucket_files(paths: Iterable[Path], count: int) -> list[Path]:

@@ -16,7 +16,8 @@ from liif.data.collection import Collection, open_collection
 from liif.data.manifests import bucket_files
 from liif.images.metrics import Border, Channel, border_width, quality
 from liif.images.pixels import RGB8, Pixels
-from liif.inference.upscaler import Upscaler
+from liif.inference.upscaler import BICUBIC, Upscaler
+from liif.network import precision as precisions
 from liif.system.errors import UserError
 from liif.system.files import write_json, write_text
 from liif.system.progress import Progress
@@ -33,6 +34,7 @@ def evaluate(
     lr: Path | None = None,
     upscaler: Upscaler | None = None,
     sr: Path | None = None,
+    sr_precision: str | None = None,
     scale: float,
     channel: Channel = "rgb",
     border: Border = "scale+6",
@@ -47,6 +49,8 @@ def evaluate(
     hr, lr, sr
         Folders or archives; either `lr` and an upscaler, or `sr`. LR and SR pictures have the
         names of the HR ones, or those with the benchmarks' suffix (`babyx4` for `baby`).
+    sr_precision
+        What `sr` was upscaled with, if known.
     scale
         HR is cropped (top left kept) to `scale` times the LR size.
     channel, border
@@ -56,9 +60,10 @@ def evaluate(
 
     Returns
     -------
-    {"model", "set", "scale", "channel", "border", "psnr", "ssim", "pictures": {name: {"psnr",
-    "ssim"}}}. The average PSNR is the mean of the pictures' PSNRs. A model's output is clipped
-    but not rounded to levels. PSNR is null for equal pictures, SSIM for very small ones.
+    {"model", "set", "scale", "channel", "border", "precision", "psnr", "ssim", "pictures": {name:
+    {"psnr", "ssim"}}}. The average PSNR is the mean of the pictures' PSNRs. A model's output is
+    clipped but not rounded to levels. PSNR is null for equal pictures, SSIM for very small ones.
+    The precision is what the model computed with, null for bicubic or if unknown.
 
     Raises
     ------
@@ -67,7 +72,9 @@ def evaluate(
     """
     chosen = None if names is None else sorted(names)
     width = border_width(border, scale)
+    used = sr_precision if sr is not None or upscaler is None else upscaler.precision
     head = {"model": model, "set": set_name, "scale": scale, "channel": channel, "border": width}
+    head["precision"] = used
     if chosen == []:  # an empty bucket, whose folder may not even exist
         return head | _average({})
     truths = open_collection(hr)
@@ -140,21 +147,30 @@ def _average(pictures: dict[str, dict[str, float | None]]) -> Result:
     }
 
 
+def precision_of(result: Result) -> str | None:
+    """What the model computed with; results from before 0.2.0 lack it, and mean float32."""
+    used: str | None = result.get("precision", None if result["model"] == BICUBIC else "float32")
+    return used
+
+
 def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
     """Join the results of several jobs, with the buckets of one (model, set, scale) in one.
 
     A part is a file, or a folder of `count` buckets: 0.json and so on.
     """
     merged: dict[tuple[str, str, float], Result] = {}
+    used: dict[tuple[str, str, float], list[str | None]] = {}
     for path in bucket_files(parts, count):
         try:
             part = json.loads(path.read_text(encoding="utf-8"))
             key = (part["model"], part["set"], part["scale"])
             whole = merged.setdefault(key, part)
             whole["pictures"] |= part["pictures"]
+            used.setdefault(key, []).append(precision_of(part))
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{path}: is no evaluation; delete it and rerun the command") from None
-    for whole in merged.values():
+    for key, whole in merged.items():
+        whole["precision"] = precisions.joined(used[key])
         whole |= _average(dict(sorted(whole["pictures"].items())))
     return list(merged.values())
 
@@ -187,16 +203,18 @@ def _figures(result: Result) -> list[str]:
 
 
 def print_table(results: list[Result]) -> None:
-    """Print results as a table."""
+    """Print results as a table, with their precision if it is not float32 throughout."""
     from rich.console import Console
     from rich.table import Column, Table
 
     numbers = [Column(name, justify="right") for name in ("pictures", "PSNR (dB)", "SSIM")]
-    table = Table("set", "scale", "model", *numbers)
+    low = any(precision_of(r) not in (None, "float32") for r in results)
+    table = Table("set", "scale", "model", *numbers, *["precision"] * low)
     for (set_, scale), group in groupby(sorted(results, key=_SET_AND_SCALE), _SET_AND_SCALE):
         head = (set_, f"×{scale:g}")
         for r in group:
-            table.add_row(*head, r["model"], str(len(r["pictures"])), *_figures(r))
+            used = [precision_of(r) or ""] * low
+            table.add_row(*head, r["model"], str(len(r["pictures"])), *_figures(r), *used)
             head = ("", "")
         table.add_section()
     Console().print(table)

@@ -7,17 +7,26 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from liif.data.manifests import Manifest, bucket_files, read_manifests
+from liif.data.manifests import Manifest, bucket_files, precision_of, read_manifests
 from liif.system.errors import UserError
 from liif.system.files import atomic_write
 
 
 def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manifest]:
     """Join manifests MODEL/BUCKET.json (or folders of so many buckets) to one for each model."""
+    return {model: read_manifests(found) for model, found in _by_model(paths, count).items()}
+
+
+def precision_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, str | None]:
+    """What each model's pictures were upscaled with, by the same manifests; None if unknown."""
+    return {model: precision_of(found) for model, found in _by_model(paths, count).items()}
+
+
+def _by_model(paths: Iterable[Path], count: int) -> dict[str, list[Path]]:
     by_model: dict[str, list[Path]] = {}
     for path in bucket_files(paths, count):
         by_model.setdefault(path.parent.name, []).append(path)
-    return {model: read_manifests(found) for model, found in by_model.items()}
+    return by_model
 
 
 def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:

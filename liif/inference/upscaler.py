@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from liif.images.channels import BandUpscaler, join_bands
 from liif.images.imresize import imresize
 from liif.images.pixels import RGB8, Pixels, white_level
+from liif.network.precision import Precision, Used
 from liif.system.files import file_sha256
 from liif.system.progress import log
 
@@ -31,6 +32,8 @@ class Upscaler(NamedTuple):
     """RGB (h, w, 3) and output size (rows, cols) → bands of rows in 0..1."""
     whole: bool = False
     """The first band is the whole picture."""
+    precision: Used | None = None
+    """What its network computes with; bicubic has none."""
 
     def to_size(self, lr: RGB8, size: tuple[int, int]) -> Unit:
         """LR (h, w, 3) and output size (rows, cols) → (H, W, 3) in 0..1, not rounded."""
@@ -43,18 +46,20 @@ def open_upscaler(
     threads: int | None = None,
     max_memory: int | None = None,
     self_ensemble: bool = False,
+    precision: Precision = "auto",
 ) -> Upscaler:
     """An upscaler from weights (`bundled`, a catalog name, or a file) or `bicubic`.
 
     `max_memory` in bytes bounds features and encoding; by default half of the free memory.
-    `self_ensemble` is the mean over the eight flips and transpositions. Bicubic ignores all
-    options, and logs so.
+    `self_ensemble` is the mean over the eight flips and transpositions. `precision` is as for
+    `LIIF.upscale`. Bicubic ignores all options, and logs so.
     """
     if str(weights) == BICUBIC:
         options = {
             "--device": device != "auto",
             "--max-memory": max_memory is not None,
             "--self-ensemble": self_ensemble,
+            "--precision": precision == "bf16",
         }
         if without := [option for option, given in options.items() if given]:
             log(f"{BICUBIC} is no network; without effect: {', '.join(without)}")
@@ -62,15 +67,23 @@ def open_upscaler(
 
     from liif.checkpoints.catalog import locate
     from liif.checkpoints.load import load
-    from liif.network.device import choose, keep_freed_memory, use_threads
+    from liif.network import device as devices
+    from liif.network import precision as precisions
 
-    use_threads(threads)
-    keep_freed_memory()
+    devices.use_threads(threads)
+    devices.keep_freed_memory()
     path = locate(weights)
-    model = load(path, device=choose(device))
-    bands = partial(model.upscale_bands, max_memory=max_memory, self_ensemble=self_ensemble)
+    model = load(path, device=devices.choose(device))
+    used = precisions.choose(precision, model.device)
+    bands = partial(
+        model.upscale_bands, max_memory=max_memory, self_ensemble=self_ensemble, precision=used
+    )
     identity = file_sha256(path)
-    return Upscaler(f"{identity} self-ensemble" if self_ensemble else identity, bands)
+    if self_ensemble:
+        identity += " self-ensemble"
+    if used != "float32":  # float32 adds nothing: pictures made before bf16 stay current
+        identity += f" {used}"
+    return Upscaler(identity, bands, precision=used)
 
 
 def _bicubic(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from liif.system.arguments import shown
@@ -23,6 +24,11 @@ def parse(text: str) -> Precision:
     if text not in NAMES:
         raise UserError(f"precision `{text}` is none of {', '.join(NAMES)}")
     return cast(Precision, text)
+
+
+def joined(used: Iterable[str | None]) -> str | None:
+    """The precision of several jobs, `bf16, float32` where they differ; None if none is known."""
+    return ", ".join(sorted({name for name in used if name})) or None
 
 
 def choose(precision: Precision, device: torch.device) -> Used:

@@ -38,7 +38,7 @@ def test_one_grey_level(
     lr: np.ndarray, published: np.ndarray, tmp_path: Path, max_memory: int | None
 ) -> None:
     Image.fromarray(lr).save(tmp_path / "a.png")
-    way = open_upscaler("bundled", "cpu", max_memory=max_memory)
+    way = open_upscaler("bundled", "cpu", max_memory=max_memory, precision="float32")
     job = Job(upscaler=way, size=Size(width=240, height=288))
     upscale([tmp_path / "a.png"], tmp_path / "out", job)
     ours = read_picture(tmp_path / "out" / "a.png").rgb

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from samples import Folder
+from samples import SMALL, Folder
 from typer.testing import CliRunner
 
 from liif import __version__, cli
+from liif.checkpoints.format import save_checkpoint
+from liif.network import precision
+from liif.network.build import build
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> str:
@@ -97,6 +100,36 @@ def test_chain_of_commands(
     assert (tmp_path / "metrics" / "plain.json").exists()
 
 
+def test_the_precision_of_a_chain(
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
+) -> None:
+    """In every result is what was used: never `auto`."""
+    weights = tmp_path / "w.safetensors"
+    save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"])
+    hr, lr, up = folder("hr", a=(32, 32)), tmp_path / "lr", tmp_path / "up"
+    manifest, result = tmp_path / "0.json", tmp_path / "r.json"
+    run(capsys, monkeypatch, "degrade", hr, "-o", lr, "--scale", 2)
+
+    def used(*words: object) -> object:
+        run(capsys, monkeypatch, *words)
+        return json.loads((manifest if words[0] == "upscale" else result).read_text())["precision"]
+
+    model = ["--weights", weights, "--scale", 2, "--device", "cpu"]
+    enlarge = ["upscale", lr, "-o", up, *model, "--overwrite", "--manifest", manifest]
+    measure = ["evaluate", "--hr", hr, "--border", 2, "--json", result]
+    measure_before = [*measure, "--sr", up, "--scale", 2, "--only", manifest]
+    measure += ["--lr", lr, *model]
+    for fast in (True, False):
+        monkeypatch.setattr(precision, "has_fast_bf16", lambda _, fast=fast: fast)
+        expected = "bf16" if fast else "float32"
+        assert used(*measure) == "float32"
+        assert used(*measure, "--precision", "auto") == used(*enlarge) == expected
+        assert used(*measure_before) == expected
+    assert used(*measure, "--precision", "bf16") == "bf16"
+    assert used(*enlarge, "--precision", "bf16") == "bf16"
+    assert used(*measure_before) == "bf16"
+
+
 def test_import_of_released_weights(tmp_path: Path, capsys: Capture, monkeypatch: Patch) -> None:
     out = tmp_path / "w.safetensors"
     run(capsys, monkeypatch, "import", "bundled", out)
@@ -118,6 +151,10 @@ def test_mistakes_are_one_line(
         "too small to be reduced": ["degrade", hr, "-o", out, "--scale", 30],
         "bucket `9/3`": ["degrade", hr, "-o", out, "--scale", 2, "--bucket", "9/3"],
         "give either --weights with --lr, or --sr": ["evaluate", "--hr", hr, "--scale", 2],
+        "precision `fp16` is none of auto, float32, bf16": [
+            *["evaluate", "--hr", hr, "--lr", hr, "--scale", 2, "--weights", "bicubic"],
+            *["--precision", "fp16"],
+        ],
         "no such weights file": ["upscale", hr, "--weights", tmp_path / "none.pth"],
         "`DIV8K` is none of": ["download", "DIV8K", "--to", out],
         "give its --sha256": ["import", "https://example.org/a.pth", out],
@@ -235,6 +272,7 @@ def test_invalid_arguments_of_upscale(
         "an empty word": [a, "-o", ""],
         "--max-memory (=inf) must be a number": [a, "--max-memory", "inf"],
         "device `meta` is not available": [a, "--device", "meta"],
+        "precision `half` is none of auto, float32, bf16": [a, "--precision", "half"],
         "its ending says JPEG": [a, "-o", tmp_path / "x.jpg", "--format", "webp"],
     }
     for message, words in cases.items():

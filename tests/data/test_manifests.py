@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from liif.data.manifests import (
     Bucket,
     lost,
     parse_bucket,
+    precision_of,
     read_manifests,
     tag_of,
     write_manifest,
@@ -46,6 +48,17 @@ def test_manifests_of_several_buckets(tmp_path: Path) -> None:
         read_manifests([tmp_path / "2.json"])
     with pytest.raises(UserError, match="no such manifest"):
         read_manifests([tmp_path / "3.json"])
+
+
+def test_manifests_name_the_precision_of_a_network(tmp_path: Path) -> None:
+    files = [tmp_path / f"{i}.json" for i in range(3)]
+    for file, used in zip(files, (None, "bf16", "float32"), strict=True):
+        write_manifest(file, {file.stem: "1"}, precision=used)
+    assert json.loads(files[0].read_text()) == {"pictures": {"0": "1"}, "folders": []}
+    assert precision_of(files[:1]) is None
+    assert precision_of(files[:2]) == "bf16"
+    assert precision_of(files) == "bf16, float32"
+    assert read_manifests(files) == {"0": "1", "1": "1", "2": "1"}
 
 
 def test_manifests_of_deleted_pictures_are_found(tmp_path: Path) -> None:

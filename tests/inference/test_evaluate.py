@@ -36,7 +36,7 @@ def test_benchmark_pairs_with_and_without_suffix(hr: Path, tmp_path: Path) -> No
     weights = tmp_path / "w.safetensors"
     save_checkpoint(weights, build(SMALL["rdn"]), SMALL["rdn"])
     options: dict[str, Any] = {"scale": 4, "channel": "y", "border": 4}
-    upscaler = open_upscaler(weights, "cpu")
+    upscaler = open_upscaler(weights, "cpu", precision="float32")
     plain = evaluate(hr, lr=tmp_path / "plain", upscaler=upscaler, **options)
     assert plain == evaluate(hr, lr=tmp_path / "suffix", upscaler=upscaler, **options)
 
@@ -124,6 +124,58 @@ def test_buckets_are_averaged_by_pictures_not_by_jobs(tmp_path: Path) -> None:
     (tmp_path / "2.json").write_text("{}")
     with pytest.raises(UserError, match=r"2\.json: is no evaluation"):
         merge([tmp_path / "2.json"])
+
+
+def test_what_was_used_is_in_the_result(hr: Path, tmp_path: Path) -> None:
+    degrade(hr, tmp_path / "lr", scale=2)
+    weights = tmp_path / "w.safetensors"
+    save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"])
+    used = {}
+    for precision in ("float32", "bf16"):
+        upscaler = open_upscaler(weights, "cpu", precision=precision)
+        found = evaluate(hr, lr=tmp_path / "lr", upscaler=upscaler, scale=2)
+        used[precision] = found["precision"]
+    assert used == {"float32": "float32", "bf16": "bf16"}
+    bicubic = open_upscaler("bicubic", precision="bf16")
+    assert evaluate(hr, lr=tmp_path / "lr", upscaler=bicubic, scale=2)["precision"] is None
+    made_before = evaluate(hr, sr=hr, sr_precision="bf16", scale=2)
+    assert made_before["precision"] == "bf16"
+    assert evaluate(hr, sr=hr, scale=2)["precision"] is None
+
+
+@pytest.mark.parametrize(
+    ("model", "parts", "expected"),
+    [
+        ("m", ["bf16", "bf16"], "bf16"),
+        ("m", ["float32", "bf16"], "bf16, float32"),
+        ("m", ["before", "before"], "float32"),  # results of before name none
+        ("m", ["before", "bf16"], "bf16, float32"),
+        ("bicubic", ["before", None], None),
+        ("m", [None], None),
+    ],
+)
+def test_the_precision_of_buckets(
+    tmp_path: Path, model: str, parts: list[str | None], expected: str | None
+) -> None:
+    for i, used in enumerate(parts):
+        part = {**result(model, 2, **{str(i): 30}), "precision": used}
+        if used == "before":
+            del part["precision"]
+        (tmp_path / f"{i}.json").write_text(json.dumps(part))
+    (whole,) = merge([tmp_path], len(parts))
+    assert whole["precision"] == expected
+
+
+def test_the_printed_table_names_a_precision_other_than_float32(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bicubic, model = result("bicubic", 2, a=30), result("m", 2, a=31)
+    print_table([bicubic, model])
+    assert "float32" not in capsys.readouterr().out
+    print_table([bicubic, {**model, "precision": "bf16"}, result("n", 2, a=32)])
+    rows = [line for line in capsys.readouterr().out.splitlines() if ".000" in line]
+    named = [[name for name in ("bf16", "float32") if name in row] for row in rows]
+    assert named == [[], ["bf16"], ["float32"]]
 
 
 def test_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,15 +18,20 @@ from samples import SMALL, Folder, photograph
 from liif import imresize
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.load import load
+from liif.data.collection import open_collection
+from liif.data.manifests import TAG, tag_of
 from liif.images.png import png_text
 from liif.images.read import read_picture
 from liif.inference.plan import Job, parse_format
 from liif.inference.size import Size, parse_size
 from liif.inference.upscale import upscale
 from liif.inference.upscaler import open_upscaler
+from liif.network import precision as precisions
 from liif.network.build import build
+from liif.network.model import LIIF
+from liif.network.precision import Precision, Used
 from liif.system.errors import UserError
-from liif.system.files import DiskFull, atomic_write
+from liif.system.files import DiskFull, atomic_write, file_sha256
 from liif.system.locks import attempt
 
 
@@ -39,14 +44,15 @@ def weights(tmp_path: Path) -> Path:
 
 def job(weights: Path | str, scale: float = 2, overwrite: bool = False) -> Job:
     size = Size(scale=scale)
-    return Job(upscaler=open_upscaler(weights, "cpu"), size=size, overwrite=overwrite)
+    upscaler = open_upscaler(weights, "cpu", precision="float32")
+    return Job(upscaler=upscaler, size=size, overwrite=overwrite)
 
 
 def test_model_output_is_rounded_to_grey_levels(
     folder: Folder, tmp_path: Path, weights: Path
 ) -> None:
     upscale([folder("lr", a=(9, 6))], tmp_path / "sr", job(weights, scale=2.5))
-    expected = load(weights).upscale(photograph(9, 6), size=(23, 15))
+    expected = load(weights).upscale(photograph(9, 6), size=(23, 15), precision="float32")
     np.testing.assert_array_equal(read_picture(tmp_path / "sr" / "a.png").rgb, expected)
 
 
@@ -259,10 +265,12 @@ def test_running_out_of_memory_is_reported(
 
 
 def test_bicubic_logs_ignored_options(capsys: pytest.CaptureFixture[str]) -> None:
-    open_upscaler("bicubic", threads=1)
+    for precision in ("auto", "float32"):
+        assert open_upscaler("bicubic", threads=1, precision=precision).precision is None
     assert capsys.readouterr().err == ""
-    open_upscaler("bicubic", "cpu", self_ensemble=True)
-    assert "without effect: --device, --self-ensemble" in capsys.readouterr().err
+    open_upscaler("bicubic", "cpu", self_ensemble=True, precision="bf16")
+    ignored = "without effect: --device, --self-ensemble, --precision"
+    assert ignored in capsys.readouterr().err
 
 
 def test_output_files(folder: Folder, tmp_path: Path) -> None:
@@ -363,11 +371,63 @@ def test_other_proportions_are_reported(
 def test_self_ensemble_is_another_picture(folder: Folder, tmp_path: Path, weights: Path) -> None:
     source, out = folder("lr", a=(5, 6)), tmp_path / "sr"
     once = upscale([source], out, job(weights))
-    way = open_upscaler(weights, "cpu", self_ensemble=True)
+    way = open_upscaler(weights, "cpu", self_ensemble=True, precision="float32")
     eightfold = replace(job(weights, overwrite=True), upscaler=way)
     assert upscale([source], out, eightfold) != once
-    expected = load(weights).upscale(photograph(5, 6), scale=2, self_ensemble=True)
+    model = load(weights)
+    expected = model.upscale(photograph(5, 6), scale=2, self_ensemble=True, precision="float32")
     np.testing.assert_array_equal(read_picture(out / "a.png").rgb, expected)
+
+
+def test_pictures_in_bf16_are_others_and_those_of_before_stay_current(
+    folder: Folder, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = folder("lr", a=(5, 6)), tmp_path / "sr"
+
+    def call(precision: Precision, self_ensemble: bool = False) -> tuple[bool, str]:
+        """Whether the file was made again, and its mark."""
+        way = open_upscaler(weights, "cpu", precision=precision, self_ensemble=self_ensemble)
+        before = out.exists() and (out / "a.png").stat().st_mtime_ns
+        upscale([source], out, replace(job(weights, overwrite=True), upscaler=way))
+        return (out / "a.png").stat().st_mtime_ns != before, png_text(out / "a.png")[TAG]
+
+    made, mark = call("float32")
+    digest = open_collection(source).digest("a")
+    assert (made, mark) == (True, tag_of("upscale", digest, file_sha256(weights), 2.0))
+    assert call("float32") == (False, mark)
+    marks = {mark, call("bf16")[1], call("float32", True)[1], call("bf16", True)[1]}
+    assert len(marks) == 4
+    capsys.readouterr()
+    upscale([source], out, job(weights))
+    assert "1 of 1 existed already, made from another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("fast", "used"), [(True, "bf16"), (False, "float32")])
+def test_auto_is_what_is_used(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, fast: bool, used: Used
+) -> None:
+    monkeypatch.setattr(precisions, "has_fast_bf16", lambda _: fast)
+    auto, explicit = (open_upscaler(weights, "cpu", precision=p) for p in ("auto", used))
+    assert auto.precision == used
+    assert auto.identity == explicit.identity
+    asked: list[object] = []
+    monkeypatch.setattr(LIIF, "upscale_bands", lambda *_, precision, **__: asked.append(precision))
+    open_upscaler(weights, "cpu").bands(photograph(2, 2), (4, 4))
+    assert asked == [used]
+
+
+def test_bf16_where_it_is_slower_is_pointed_out_once(
+    folder: Folder,
+    tmp_path: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(precisions, "has_fast_bf16", lambda _: False)
+    way = open_upscaler(weights, "cpu", precision="bf16")
+    source = folder("lr", a=(3, 3), b=(3, 3))
+    upscale([source], tmp_path / "sr", replace(job(weights), upscaler=way))
+    assert capsys.readouterr().err.count("cpu has no fast bf16 products") == 1
 
 
 def test_only_the_first_of_several_frames(
