@@ -393,7 +393,7 @@ def test_pictures_in_bf16_are_others_and_those_of_before_stay_current(
 
     made, mark = call("float32")
     digest = open_collection(source).digest("a")
-    assert (made, mark) == (True, tag_of("upscale", digest, file_sha256(weights), 2.0))
+    assert (made, mark) == (True, tag_of("upscale", digest, file_sha256(weights), 2))
     assert call("float32") == (False, mark)
     marks = {mark, call("bf16")[1], call("float32", True)[1], call("bf16", True)[1]}
     assert len(marks) == 4
