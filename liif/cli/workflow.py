@@ -162,6 +162,7 @@ def train(
         together = size > 1 and device == "cuda"
         chosen = devices.choose("auto" if together else device, share=size == 1)
         group = group.on(chosen)
+        devices.time_convolutions(chosen)
         limits = Limits(
             device=chosen,
             workers=devices.loader_workers(chosen) if workers is None else workers,

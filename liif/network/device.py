@@ -24,12 +24,34 @@ def choose(name: str = "auto", *, share: bool = True) -> torch.device:
 
     A GPU is free when no other liif job on this machine has taken it. If all are taken, the one
     with the most free memory is shared, unless `share` is false. CUDA_VISIBLE_DEVICES restricts
-    the choice.
+    the choice. The process is set up for the GPU; only for processes of liif's commands.
     """
-    if name != "auto":
-        return named(name)
+    device = named(name) if name != "auto" else _free_gpu(share) or torch.device("cpu")
+    if device.type == "cuda":
+        if device.index is not None:
+            torch.cuda.set_device(device)  # pinned memory is the current GPU's
+        use_exact_float32()
+    return device
+
+
+def use_exact_float32() -> None:
+    """Compute float32 products on a GPU in float32; PyTorch's default for convolutions is TF32.
+
+    TF32 keeps 10 of the 23 bits of each factor's mantissa. The fast precision is bf16.
+    """
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cudnn.fp32_precision = "ieee"
+
+
+def time_convolutions(device: torch.device) -> None:
+    """Have cuDNN measure its algorithms for each shape; pays off for shapes that recur."""
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+
+
+def _free_gpu(share: bool) -> torch.device | None:
+    """A GPU that no other job has taken, or the one to share; None if there is no GPU."""
     if not torch.cuda.is_available():
-        return torch.device("cpu")
+        return None
     gpus = range(torch.cuda.device_count())
     for index in gpus:
         if _take(index):

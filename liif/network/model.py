@@ -125,10 +125,11 @@ class LIIF(nn.Module):
         relative = torch.stack(
             torch.broadcast_tensors(rows.relative[:, None], cols.relative[None]), dim=-1
         )
-        size = torch.tensor([h, w], dtype=torch.float32, device=queries.device)
         grid = self.imnet.grid(encoded.features)
         gathered = grid.flatten(0, 2).index_select(0, index.flatten())
-        geometry = self.imnet.geometry(relative, (cells * size)[:, None])
+        # No tensor of (h, w): copying it to a GPU would wait for all work that is queued there.
+        cells = torch.stack([cells[:, 0] * h, cells[:, 1] * w], dim=-1)
+        geometry = self.imnet.geometry(relative, cells[:, None])
         rgb = self.imnet.rest(gathered + geometry.flatten(0, 3)).view(2, 2, b, q, 3)
         weight = ensemble(rows.relative[:, None], cols.relative[None])
         blended = (rgb * weight[..., None]).sum(dim=(0, 1))

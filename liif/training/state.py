@@ -69,7 +69,9 @@ def tensors_of(
     for name, parameter in parameters.items():
         moments = optimizer.state[parameter]
         if not moments and step is not None:
-            moments["step"] = torch.tensor(float(step))
+            # A fused optimizer counts its steps on the device.
+            where = parameter.device if optimizer.defaults["fused"] else None
+            moments["step"] = torch.tensor(float(step), device=where)
             moments["exp_avg"] = torch.zeros_like(parameter)
             moments["exp_avg_sq"] = torch.zeros_like(parameter)
         tensors[f"model.{name}"] = parameter

@@ -107,7 +107,9 @@ class Trainer:
         self.model.to(limits.device)
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = OPTIMIZERS[self.settings.optimizer](
-            self.parameters.values(), lr=self.settings.learning_rate
+            self.parameters.values(),
+            lr=self.settings.learning_rate,
+            fused=True if limits.device.type == "cuda" else None,  # None: as PyTorch chooses
         )
         self.preview: Preview | None = None
         self.state = self._resume(key)

@@ -1,4 +1,6 @@
 import ctypes
+import subprocess
+import sys
 import tempfile
 from types import SimpleNamespace
 
@@ -21,6 +23,8 @@ def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("locks")
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
     monkeypatch.setattr(device, "_held", [])
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(device, "use_exact_float32", lambda: None)
 
 
 @pytest.mark.usefixtures("gpus")
@@ -29,6 +33,35 @@ def test_jobs_take_free_gpus_in_turn() -> None:
     assert chosen == [0, 1, 1]  # when all are taken, the one with most memory is shared
     for file in device._held:
         file.close()
+
+
+def test_float32_on_a_gpu_is_not_tf32() -> None:
+    """In a process of its own, since PyTorch restores no such setting."""
+    code = """if True:
+        import torch
+        from liif.network import device
+
+        products = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+        current = []
+        torch.cuda.set_device = current.append
+        device.named = torch.device  # there may be no GPU to put a tensor on
+        for name in ("cpu", "cuda", "cuda:1"):
+            device.choose(name)
+            print([each.fp32_precision for each in products], current)
+    """
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "['none', 'tf32'] []",
+        "['ieee', 'ieee'] []",
+        "['ieee', 'ieee'] [device(type='cuda', index=1)]",
+    ]
+
+
+def test_cudnn_measures_convolutions_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    for name in ("cuda", "cpu"):
+        device.time_convolutions(torch.device(name))
+        assert torch.backends.cudnn.benchmark == (name == "cuda")
 
 
 def test_the_default_device_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
