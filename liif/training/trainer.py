@@ -9,14 +9,13 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 
 from liif import RESULTS_VERSION
 from liif.checkpoints.format import save_checkpoint
@@ -35,6 +34,7 @@ from liif.system.signals import Interrupted, stop_requests
 from liif.tracking.problems import never_failing
 from liif.tracking.run import Run
 from liif.training.group import ALONE, Group
+from liif.training.losses import EXPLODED, Losses
 from liif.training.preview import Preview
 from liif.training.state import State, resume, save, tensors_of
 from liif.training.step import Replica, train_step
@@ -42,18 +42,6 @@ from liif.training.throughput import Throughput
 from liif.training.validation import is_psnr_of, validate
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-EXPLODED = 1000.0
-"""Above this loss a training has failed: RGB lies in −1..1, so a useful loss is below 1."""
-UNREAD = 16
-"""Number of steps whose losses are read together on a GPU."""
-
-
-def losses_read_at_once(device: torch.device) -> int:
-    """Number of steps whose losses are read together; between two readings nothing is saved.
-
-    Reading makes the host wait for a GPU, which then idles until its next step is queued.
-    """
-    return 1 if device.type == "cpu" else UNREAD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,25 +128,26 @@ class Trainer:
                 save, self.folder, state, self.origin, self.parameters, self.optimizer
             )
             saved = time.monotonic()
-            at_once = losses_read_at_once(self.limits.device)
-            unread: list[Tensor] = []
+            unread = Losses(self.group, self.limits.device)
             for batch in batches:
                 for group in self.optimizer.param_groups:
                     group["lr"] = settings.rate(state.step, self.per_epoch)
                 on_device = batch.to(self.limits.device)
-                unread.append(
-                    train_step(
-                        self.replica, self.optimizer, on_device, settings.loss, self.precision
-                    )
+                share = train_step(
+                    self.replica, self.optimizer, on_device, settings.loss, self.precision
                 )
+                unread.add(share)
                 state.step += 1
                 epoch, within = divmod(state.step, self.per_epoch)
-                if within > 0 and len(unread) < at_once:
+                if within > 0 and not unread.due:
                     continue
                 due = time.monotonic() - saved > 60 * self.limits.save_minutes
-                noticed = bool(stop), due and self.group.is_rank0
-                stopping, due = self._read_losses(unread, noticed, throughput)
-                unread.clear()
+                losses, (stopping, due) = unread.read(bool(stop), due and self.group.is_rank0)
+                for step, loss in enumerate(losses, state.step - len(losses)):
+                    if not loss <= EXPLODED:  # NaN compares false
+                        self._fail(f"the loss is {loss:g}", step)
+                    state.loss_sum += loss
+                    throughput.step(loss)
                 saving = within == 0 or due or stopping
                 if saving:
                     self._require_finite_weights()  # before any of them is saved
@@ -211,23 +200,6 @@ class Trainer:
             self.preview = self.preview or Preview(self.name, self.validation, self.settings)
             for key, pixels in self.preview.draw(self.model).items():
                 run.log_image(key, pixels, step=epoch)
-
-    def _read_losses(
-        self, unread: list[Tensor], noticed: Iterable[bool], throughput: Throughput
-    ) -> Iterator[bool]:
-        """Check and count the losses of the last steps; returns what any rank has noticed.
-
-        All ranks act on what one has noticed, or they would wait for each other.
-        """
-        shares = torch.stack(unread).tolist()
-        sums = self.group.sum(*shares, *noticed)
-        losses = sums[: len(shares)]
-        for step, loss in enumerate(losses, self.state.step - len(losses)):
-            if not loss <= EXPLODED:  # NaN compares false
-                self._fail(f"the loss is {loss:g}", step)
-            self.state.loss_sum += loss
-            throughput.step(loss)
-        return (count > 0 for count in sums[len(shares) :])
 
     def _require_finite_weights(self) -> None:
         """Refuse weights that show a failed training."""

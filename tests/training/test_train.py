@@ -33,7 +33,7 @@ from liif.system.project import records_folder
 from liif.system.signals import Interrupted
 from liif.tracking.records import Records
 from liif.tracking.tracker import NoTracker, Tracker
-from liif.training import train, trainer
+from liif.training import losses, train, trainer
 from liif.training.step import Replica, train_step
 from liif.training.trainer import Limits
 
@@ -393,12 +393,12 @@ def test_a_loss_that_is_no_number_stops_with_the_last_state(run: Train) -> None:
 @pytest.fixture
 def by_four(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses are read every four steps and at an epoch's end: after 4, 6, 10, 12, 16 … steps."""
-    monkeypatch.setattr(trainer, "losses_read_at_once", lambda _: 4)
+    monkeypatch.setattr(losses, "read_at_once", lambda _: 4)
 
 
 def test_only_a_gpu_computes_on_with_unread_losses() -> None:
-    counts = [trainer.losses_read_at_once(torch.device(name)) for name in ("cpu", "cuda:1")]
-    assert counts == [1, trainer.UNREAD]
+    counts = [losses.read_at_once(torch.device(name)) for name in ("cpu", "cuda:1")]
+    assert counts == [1, losses.UNREAD]
 
 
 def test_losses_read_together_change_no_result(
@@ -415,8 +415,8 @@ def test_losses_read_together_change_no_result(
         crash_at(patch, 24 - 10 + 1)  # saved after 10 steps, the last reading
         together = run("b", limits)
     assert file_sha256(together.weights) == file_sha256(one_by_one.weights)
-    losses = [[row["loss"] for row in history(each)] for each in (one_by_one, together)]
-    assert losses[0] == losses[1]
+    rows = [[row["loss"] for row in history(each)] for each in (one_by_one, together)]
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.usefixtures("by_four")
