@@ -24,6 +24,7 @@ from pydantic import (
 
 from liif.config_file import Settings, checked, one_line, read_yaml
 from liif.network.build import Architecture, EDSREncoder, RDNEncoder
+from liif.network.precision import Precision
 from liif.recipe import Recipe, Scale, Training
 from liif.system.errors import UserError
 
@@ -146,6 +147,10 @@ class Experiment(Settings):
     """For all models that are trained."""
     scale: Scale = 8
     """Scale factor of the test pictures."""
+    precision: Precision = "auto"
+    """Of the networks' products when test pictures are upscaled and when models are evaluated:
+    float32, bf16, or auto, which is bf16 where it is faster on the device, else float32. That of
+    trainings is `train.precision`."""
     evaluate: Evaluation = Evaluation()
     tracking: bool = True
     """Whether every run is recorded in MLflow."""

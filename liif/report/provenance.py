@@ -103,7 +103,8 @@ def _resolved(settings: Experiment) -> list[object]:
     recipes = {name: settings.recipe(name) for name in settings.trained}
     given = {name: settings.models[name] for name in settings.given}
     scales = {name: settings.scales(name) for name in settings.models}
-    return [settings.data, recipes, given, scales, settings.scale, settings.evaluate]
+    used = [settings.scale, settings.precision, settings.evaluate]
+    return [settings.data, recipes, given, scales, *used]
 
 
 def commands(settings: Experiment | None, data_version: str) -> list[str]:

@@ -317,6 +317,8 @@ def test_the_shown_configuration_defines_the_same_experiment() -> None:
 def test_commands_repeat_the_experiment() -> None:
     documented = config.experiment(read_yaml("config/config.yaml"))
     assert provenance.is_documented(documented)
+    lower = documented.model_copy(update={"precision": "bf16"})
+    assert not provenance.is_documented(lower)
     assert provenance.commands(documented, "unknown")[-1].endswith("--cores all results/sr_800")
     other = config.experiment({"train": {"epochs": 3}})
     lines = provenance.commands(other, "abc.dir")

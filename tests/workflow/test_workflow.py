@@ -48,6 +48,11 @@ def test_the_documented_experiment_is_planned(tmp_path: Path) -> None:
         (command,) = (line for line in output.splitlines() if f"liif train --name {name}" in line)
         for setting in (encoder, '"epochs":1000', '"learning_rate":0.0001', '"queries":2304'):
             assert setting in command
+    # Models are evaluated with what they upscale with, here by default `auto`.
+    lines = [line for line in output.splitlines() if " --weights " in line]
+    networks = [line for line in lines if "--weights bicubic" not in line]
+    assert len(lines) == 3 + 3 * 9
+    assert [line for line in lines if "--precision auto" in line] == networks != []
 
 
 @pytest.mark.slow
@@ -55,6 +60,7 @@ def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     command = [SNAKEMAKE, "results/sr_800", "--cores", "8", "--resources", "gpu=2"]
     command += ["--dry-run", "--directory", str(tmp_path)]
     command += ["--config", "models={rdn: {weights: bundled}}", "train={epochs: 7}"]
+    command += ["precision=bf16"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     output = done.stdout + done.stderr
     assert planned(output)["train"] == planned(output)["import_weights"] == 1
@@ -62,6 +68,8 @@ def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     assert '"epochs":7' in line
     assert '"visits":20' in line
     assert "--threads 8 --processes 2" in line  # a training gets all cores and GPUs
+    assert '"precision":"float32"' in line  # `precision` is not that of trainings
+    assert output.count("--precision bf16") == 2 + 2 * 9
 
 
 @pytest.mark.slow
@@ -132,6 +140,12 @@ def test_the_whole_workflow(project: Project) -> None:
     assert set(measured) == expected | at_8
     assert json.loads(project.file("metrics/given.json").read_text())["model"] == "given"
     assert all(5 < psnr < 60 for psnr in measured.values())
+    used = {
+        result["precision"]
+        for model in models
+        for result in json.loads(project.file(f"metrics/{model}.json").read_text())["results"]
+    }
+    assert used in ({"float32"}, {"bf16"})  # never `auto`; of upscaled pictures from the manifest
     check_report(project)
 
     assert "Nothing to be done" in project.run()
@@ -182,6 +196,17 @@ def test_only_dependent_jobs_are_rerun(project: Project) -> None:
     assert jobs["evaluate_valid"] == 2
     project.configure(models=trained)
     assert project.jobs() == {}
+
+    project.configure(models=trained, precision="bf16")
+    jobs = project.jobs()
+    assert (jobs["upscale"], jobs["evaluate_valid"]) == (2, 2 * 2)  # bicubic has no precision
+    assert "train" not in jobs
+    project.run()
+    for model in trained:
+        results = json.loads(project.file(f"metrics/{model}.json").read_text())["results"]
+        assert {r["precision"] for r in results} == {"bf16"}
+    project.configure(models=trained)
+    project.run()
 
     # Deleted results are restored from the finished training.
     weights = project.file("models/small-rdn.safetensors")

@@ -214,9 +214,10 @@ def weights(wildcards):
     )
 
 
-def weights_name(wildcards):
-    """A model's weights as `--weights` of `liif`."""
-    return weights(wildcards) or "bicubic"
+def weights_option(wildcards):
+    """The value of `--weights`: a model's file, with `--precision` after it; or bicubic."""
+    path = weights(wildcards)
+    return f"{path} --precision {EXPERIMENT.precision}" if path else "bicubic"
 
 
 def parts():

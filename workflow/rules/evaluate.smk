@@ -21,7 +21,7 @@ rule evaluate_valid:
         gpu=heavy_job,
     params:
         convention=CONVENTION,
-        weights=weights_name,
+        weights=weights_option,
         version=lambda wildcards: version("valid"),
     shell:
         "liif evaluate --hr {input.hr:q} --lr results/lr/valid/x{wildcards.scale}"

@@ -20,7 +20,7 @@ rule upscale:
     params:
         pictures=f"results/lr/test/x{SCALE}" if TRUTH_KNOWN else photographs("test"),
         only=lambda wildcards: f"--only {lr_test(wildcards)}" if TRUTH_KNOWN else "",
-        weights=weights_name,
+        weights=weights_option,
         version=lambda wildcards: version("test"),
         bucket=f"{{bucket}}/{EXPERIMENT.buckets}",
         scale=SCALE,
