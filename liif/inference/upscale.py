@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from io import BytesIO
+from itertools import chain, pairwise
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from liif.data.manifests import TAG, Manifest, is_current, tag_of
 from liif.images import write
 from liif.images.channels import Band, Upscaled, upscale_bands
 from liif.images.metadata import resized
 from liif.images.read import max_pixels, read_picture
+from liif.inference.ahead import Ahead, AheadBands
 from liif.inference.plan import Job, Task, plan
 from liif.system import memory
 from liif.system.errors import PictureError, UserError
@@ -59,10 +63,13 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     if todo.tasks:
         for error in todo.problems:
             log(f"{error}; continuing with the others")
-    with Progress(job.title, len(todo.tasks), unit="pictures", closing=False) as progress:
-        for task in todo.tasks:
+    with (
+        Progress(job.title, len(todo.tasks), unit="pictures", closing=False) as progress,
+        Ahead() as ahead,
+    ):
+        for task, begun in _begin_all(todo.tasks, job, ahead, outcome):
             try:
-                _upscale_one(task, job, progress, outcome)
+                _finish(task, begun, job, progress)
                 outcome.manifest[task.name] = file_sha256(task.target)
             except DiskFull:
                 raise
@@ -98,46 +105,97 @@ def _report(outcome: _Outcome, count: int, title: str, place: Path | str, second
         raise UserError(f"{len(outcome.failed)} of {count} pictures failed:{lines}")
 
 
-def _upscale_one(task: Task, job: Job, progress: Progress, outcome: _Outcome) -> None:
+class _Begun(NamedTuple):
+    """A picture that only has to be written."""
+
+    picture: Upscaled
+    tag: str
+
+
+def _begin_all(
+    tasks: list[Task], job: Job, ahead: Ahead, outcome: _Outcome
+) -> Iterator[tuple[Task, _Begun | Exception | None]]:
+    """Each task with its picture, with None where its output exists, or with what went wrong.
+
+    On a GPU each comes only when the next is begun, which is computed while the first is written.
+    """
+    begun = ((task, _begin(task, job, ahead, outcome)) for task in tasks)
+    if not job.upscaler.on_gpu:
+        return begun
+    return (first for first, _ in pairwise(chain(begun, [None])) if first is not None)
+
+
+def _begin(task: Task, job: Job, ahead: Ahead, outcome: _Outcome) -> _Begun | Exception | None:
+    """Read a picture and begin to compute it; None if its output exists."""
+    out = task.target
+    try:
+        if out.is_dir():
+            raise PictureError(f"{out}: is a folder; remove it, or give another name")
+        wanted = job.size.scale if job.size.scale is not None else job.size.label
+        tag = tag_of("upscale", task.pictures.digest(task.name), job.upscaler.identity, wanted)
+        current = is_current(out, tag)
+        if current or (out.is_file() and not job.overwrite):
+            remove_stale_lock(out)
+            outcome.existing += 1
+            outcome.stale += not current and out.suffix.lower() == ".png"  # others hold no tag
+            return None
+        with _memory_explained(task, job):
+            picture = _upscaled(task, job)
+            if job.upscaler.on_gpu:
+                picture = replace(picture, bands=ahead.start(picture.bands))
+        return _Begun(picture, tag)
+    except (UserError, OSError) as error:
+        return error
+
+
+def _upscaled(task: Task, job: Job) -> Upscaled:
+    """Read a picture; its bands are computed as they are asked for."""
     label, out = task.label, task.target
-    if out.is_dir():
-        raise PictureError(f"{out}: is a folder; remove it, or give another name")
-    wanted = job.size.scale if job.size.scale is not None else job.size.label
-    tag = tag_of("upscale", task.pictures.digest(task.name), job.upscaler.identity, wanted)
-    current = is_current(out, tag)
-    if current or (out.is_file() and not job.overwrite):
-        remove_stale_lock(out)
-        outcome.existing += 1
-        outcome.stale += not current and out.suffix.lower() == ".png"  # others hold no tag
+    picture = read_picture(BytesIO(task.pictures.data(task.name)), label)
+    if picture.frames > 1:
+        log(f"{label}: has {picture.frames} frames; only the first is upscaled")
+    height, width, channels = picture.pixels.shape
+    try:
+        size = job.size.of((height, width))
+    except ValueError as error:
+        raise PictureError(f"{label}: {error}") from None
+    if abs(size[0] * width / (size[1] * height) - 1) > max(0.01, 1 / height, 1 / width):
+        log(f"{label}: {width}x{height} is stretched to {size[1]}x{size[0]}")
+    shape, dtype = (*size, channels), picture.pixels.dtype
+    for loss in write.check(out, shape, dtype):
+        log(f"{out}: {loss}")
+    return Upscaled(
+        bands=upscale_bands(picture.pixels, size, job.upscaler.bands),
+        shape=shape,
+        dtype=dtype,
+        metadata=resized(picture.metadata, size),
+    )
+
+
+def _finish(task: Task, begun: _Begun | Exception | None, job: Job, progress: Progress) -> None:
+    """Write a picture, or raise what went wrong before."""
+    if begun is None:
         return
+    if isinstance(begun, Exception):
+        raise begun
+    big, (height, width, _) = begun.picture, begun.picture.shape
+    name = f"{PurePosixPath(task.label).name} to {width}x{height}"
+    shown = replace(big, bands=_with_progress(big.bands, height, name, progress))
+    try:
+        with _memory_explained(task, job):
+            write.write(task.target, shown, quality=job.quality, text={TAG: begun.tag})
+    finally:
+        if isinstance(big.bands, AheadBands):
+            big.bands.close()
+
+
+def _memory_explained(task: Task, job: Job) -> AbstractContextManager[None]:
     remedy = (
         "bicubic makes the whole picture at once; take a smaller size, or close other programs"
         if job.upscaler.whole
         else "lower --max-memory, or write TIFF, which need not fit"
     )
-    with memory.explain(label, remedy, PictureError):
-        picture = read_picture(BytesIO(task.pictures.data(task.name)), label)
-        if picture.frames > 1:
-            log(f"{label}: has {picture.frames} frames; only the first is upscaled")
-        height, width, channels = picture.pixels.shape
-        try:
-            size = job.size.of((height, width))
-        except ValueError as error:
-            raise PictureError(f"{label}: {error}") from None
-        if abs(size[0] * width / (size[1] * height) - 1) > max(0.01, 1 / height, 1 / width):
-            log(f"{label}: {width}x{height} is stretched to {size[1]}x{size[0]}")
-        shape, dtype = (*size, channels), picture.pixels.dtype
-        for loss in write.check(out, shape, dtype):
-            log(f"{out}: {loss}")
-        bands = upscale_bands(picture.pixels, size, job.upscaler.bands)
-        name = f"{PurePosixPath(label).name} to {size[1]}x{size[0]}"
-        big = Upscaled(
-            bands=_with_progress(bands, size[0], name, progress),
-            shape=shape,
-            dtype=dtype,
-            metadata=resized(picture.metadata, size),
-        )
-        write.write(out, big, quality=job.quality, text={TAG: tag})
+    return memory.explain(task.label, remedy, PictureError)
 
 
 def _with_progress(

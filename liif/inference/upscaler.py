@@ -34,6 +34,8 @@ class Upscaler(NamedTuple):
     """The first band is the whole picture."""
     precision: Used | None = None
     """What its network computes with; bicubic has none."""
+    on_gpu: bool = False
+    """The CPU is free to write a picture while the next is computed."""
 
     def to_size(self, lr: RGB8, size: tuple[int, int]) -> Unit:
         """LR (h, w, 3) and output size (rows, cols) → (H, W, 3) in 0..1, not rounded."""
@@ -83,7 +85,7 @@ def open_upscaler(
         identity += " self-ensemble"
     if used != "float32":  # float32 adds nothing: pictures made before bf16 stay current
         identity += f" {used}"
-    return Upscaler(identity, bands, precision=used)
+    return Upscaler(identity, bands, precision=used, on_gpu=model.device.type != "cpu")
 
 
 def _bicubic(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:
