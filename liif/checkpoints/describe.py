@@ -94,7 +94,8 @@ def _training(recipe: Recipe, provenance: dict[str, Any]) -> Facts:
 
 def _run(sidecar: dict[str, Any]) -> Facts:
     took = f"{sidecar['steps']:,} steps in {duration(sidecar['seconds'])} on {sidecar['device']}"
-    return [("trained", f"{took}, finished {sidecar['finished']}")]
+    used = f", in {sidecar['precision']}" if "precision" in sidecar else ""  # since 0.2.0
+    return [("trained", f"{took}{used}, finished {sidecar['finished']}")]
 
 
 def _measured(metrics: dict[str, Any]) -> Facts:
@@ -102,5 +103,6 @@ def _measured(metrics: dict[str, Any]) -> Facts:
     for r in metrics["results"]:
         psnr = "equal" if r["psnr"] is None else f"{r['psnr']:.3f} dB"
         ssim = "" if r["ssim"] is None else f", SSIM {r['ssim']:.4f}"
-        facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}"))
+        used = f", in {r['precision']}" if r.get("precision", "float32") != "float32" else ""
+        facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}{used}"))
     return facts

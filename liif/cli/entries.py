@@ -8,7 +8,9 @@ from typing import Any
 
 from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.checkpoints.outputs import Outputs, name_of
+from liif.inference.evaluate import precision_of
 from liif.inference.upscaler import BICUBIC
+from liif.network.precision import joined
 from liif.recipe import Recipe
 from liif.system.redact import redact
 from liif.tracking.problems import never_failing
@@ -47,10 +49,12 @@ def log_evaluation(
         return
     with never_failing():
         runs: dict[str, Run] = {}
+        used: dict[str, list[str | None]] = {}
         for result in results:
             model, name = result["model"], result["set"]
             if model not in runs:
                 runs[model] = _run_of(tracker, model, models)
+            used.setdefault(model, []).append(precision_of(result))
             source, version = data.get(name, ("", "unknown"))
             pictures = DataSet(
                 name=Path(source).stem or name,
@@ -64,21 +68,31 @@ def log_evaluation(
             prefix = f"{name}/x{result['scale']:g}/"
             runs[model].log_metrics({prefix + k: v for k, v in values.items()}, pictures)
         for model, run in runs.items():
+            _tag_precision(run, "evaluation", joined(used[model]))
             run.log_file(metrics / f"{model}.json", f"metrics/{model}.json")
             run.log_file(table, "metrics.csv")
 
 
 def log_samples(
-    tracker: NoTracker, models: Iterable[str], *, weights: Path, upscaled: Path
+    tracker: NoTracker, models: Mapping[str, str | None], *, weights: Path, upscaled: Path
 ) -> None:
-    """Log some of the upscaled pictures, the same for each model."""
+    """Log some of the upscaled pictures, the same for each model.
+
+    `models` has the precision that each model's pictures were upscaled with, if known.
+    """
     with never_failing():
         for model in (*models, BICUBIC) if tracker.enabled else ():
             pictures = sorted((upscaled / model).glob("*.png"))[:SAMPLES]
             if pictures:
                 run = _run_of(tracker, model, weights)
+                _tag_precision(run, "upscaling", models.get(model))
                 for path in pictures:
                     run.log_sample(f"sample/{path.stem}", path)
+
+
+def _tag_precision(run: Run, stage: str, used: str | None) -> None:
+    if used is not None:
+        run.set_tags({f"precision.{stage}": used})
 
 
 def _run_of(tracker: NoTracker, model: str, folder: Path) -> Run:

@@ -73,7 +73,8 @@ def gather(
     by_model = stage.manifests_by_model(manifests, count)
     stage.gather(by_model, upscaled, out)
     with job_tracker(track) as tracker:
-        log_samples(tracker, by_model, weights=models, upscaled=upscaled)
+        used = stage.precision_by_model(manifests, count)
+        log_samples(tracker, used, weights=models, upscaled=upscaled)
 
 
 @app.command(rich_help_panel=STAGES)

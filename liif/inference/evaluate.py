@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from math import isfinite
 from operator import itemgetter
@@ -147,7 +147,7 @@ def _average(pictures: dict[str, dict[str, float | None]]) -> Result:
     }
 
 
-def precision_of(result: Result) -> str | None:
+def precision_of(result: Mapping[str, Any]) -> str | None:
     """What the model computed with; results from before 0.2.0 lack it, and mean float32."""
     used: str | None = result.get("precision", None if result["model"] == BICUBIC else "float32")
     return used

@@ -17,7 +17,9 @@ import yaml
 from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.config import Experiment
 from liif.data.versions import UNKNOWN
+from liif.inference.evaluate import precision_of
 from liif.network.device import cores
+from liif.network.precision import joined
 from liif.report.results import Results
 from liif.system import environment
 from liif.system.files import file_sha256
@@ -37,16 +39,24 @@ def models(results: Results, project: Path) -> list[dict[str, Any]]:
         if weights.is_file():
             metadata = load_metadata(weights)
             recipe = metadata.get("provenance", {}).get("recipe")
+            evaluations = (r for r in results.evaluations if r["model"] == model)
             origin = {
                 "model": model,
                 "parameters": parameter_count(weights),
+                "precision": joined(map(precision_of, evaluations)),
                 "sha256": file_sha256(weights),
-                "training": json.loads(sidecar.read_bytes()) if sidecar.exists() else None,
+                "training": _training(sidecar, recipe or {}) if sidecar.exists() else None,
                 "recipe": _as_yaml(recipe or metadata.get("architecture", {})),
                 "run": _run_page(project, model, identity(weights)),
             }
             found.append(origin)
     return found
+
+
+def _training(sidecar: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    """The sidecar; before 0.2.0 the recipe's precision was always the one used."""
+    precision = recipe.get("train", {}).get("precision", "float32")
+    return {"precision": precision, **json.loads(sidecar.read_bytes())}
 
 
 def _run_page(project: Path, model: str, identity: str) -> str | None:

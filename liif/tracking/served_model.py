@@ -67,7 +67,9 @@ def _log_model(client: Any, model: Any, run: str, step: int, weights: Path) -> N
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
     picture = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, 3))])
-    scale = ParamSchema([ParamSpec("scale", "double", 8.0)])
+    params = ParamSchema(
+        [ParamSpec("scale", "double", 8.0), ParamSpec("precision", "string", "auto")]
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model.py").write_text(MODEL_CODE)
@@ -85,7 +87,7 @@ def _log_model(client: Any, model: Any, run: str, step: int, weights: Path) -> N
             code_paths=[str(folder / "liif")],
             artifacts={"weights": str(folder / weights.name)},
             pip_requirements=_requirements(),
-            signature=ModelSignature(picture, picture, scale),
+            signature=ModelSignature(picture, picture, params),
             input_example=np.full((12, 16, 3), 128, np.uint8),
         )
         client.log_model_artifacts(model.model_id, str(folder / "model"))
@@ -120,9 +122,10 @@ class Upscaling:
         model_input,  # noqa: ANN001 (MLflow would read a hint as a list of inputs)
         params: dict[str, Any] | None = None,
     ) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 → upscaled by `scale`, 8 by default."""
-        scale = float((params or {}).get("scale", 8.0))
-        return np.asarray(self.model.upscale(model_input, scale=scale))
+        """(H, W, 3) uint8 → upscaled by `scale`, 8 by default, in `precision`, by default auto."""
+        given: dict[str, Any] = {"scale": 8.0, "precision": "auto", **(params or {})}
+        scale, precision = float(given["scale"]), given["precision"]
+        return np.asarray(self.model.upscale(model_input, scale=scale, precision=precision))
 
 
 def serve() -> None:

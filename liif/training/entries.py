@@ -18,15 +18,21 @@ from liif.tracking.run import DataSet, Run
 
 
 def log_training_start(
-    run: Run, recipe: Recipe, data: dict[str, tuple[str, Pack]], **machine: object
+    run: Run,
+    recipe: Recipe,
+    data: dict[str, tuple[str, Pack]],
+    *,
+    precision: str,
+    **machine: object,
 ) -> None:
-    """Log settings, data (as for `log_data`) and machine of a training that begins or resumes."""
+    """Log settings, data (as for `log_data`), precision and machine as a training starts."""
     if not run.recorded:
         return
     with never_failing():
         photographs = data["training"][1]
         log_settings(run, recipe.model_dump(mode="json"), photographs.data_version, **machine)
-        run.set_tags({"data.fingerprint": photographs.fingerprint})
+        tags = {"data.fingerprint": photographs.fingerprint, "precision.training": precision}
+        run.set_tags(tags)
     log_data(run, data)
 
 
@@ -55,7 +61,9 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
         run.log_params(flatten(settings))
         run.log_epochs(outputs.read_history())
         sidecar = json.loads(outputs.sidecar.read_text(encoding="utf-8"))
-        run.set_tags({"seconds": sidecar["seconds"], "model.kind": "trained"})
+        used = sidecar.get("precision", recipe.train.precision)  # before 0.2.0 never `auto`
+        tags = {"seconds": sidecar["seconds"], "model.kind": "trained", "precision.training": used}
+        run.set_tags(tags)
         run.log_file(outputs.history, "history.csv")
         run.log_file(outputs.sidecar, "run.json")
         run.log_file(outputs.weights, "weights/last.safetensors")

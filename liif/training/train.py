@@ -88,6 +88,7 @@ def train(
                 run,
                 recipe,
                 sets,
+                precision=trainer.precision,
                 parameters=sum(p.numel() for p in trainer.parameters.values()),
                 device=str(limits.device),
                 threads=torch.get_num_threads(),

@@ -39,9 +39,18 @@ def test_a_training_with_its_sidecar_and_metrics(tmp_path: Path) -> None:
     assert "1000 epochs, batches of 16, LR patches of 48, scales 1 to 4" in facts["training"]
     assert facts["data version"] == "x.dir"
     assert facts["trained"] == "30 steps in 1 min 1 s on cpu, finished today"
+    sidecar_of_today = json.loads(sidecar.read_text()) | {"precision": "bf16"}
+    write_json(sidecar, sidecar_of_today)
+    facts = dict(describe(str(weights)))
+    assert facts["trained"] == "30 steps in 1 min 1 s on cpu, in bf16, finished today"
     found = json.loads((folder / "metrics" / "better.json").read_text())["results"]
     (test,) = (r for r in found if r["set"] == "test")
     assert facts["test ×8"].startswith(f"{test['psnr']:.3f} dB")
+    assert "float32" not in facts["test ×8"]
+    for result in found:
+        result["precision"] = "bf16"
+    write_json(folder / "metrics" / "better.json", {"results": found})
+    assert dict(describe(str(weights)))["test ×8"].endswith(", in bf16")
     for content in ("{", "{}", "[]"):
         sidecar.write_text(content)
         with pytest.raises(UserError, match=r"better\.run\.json: is damaged") as caught:

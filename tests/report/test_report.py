@@ -326,6 +326,32 @@ def test_commands_repeat_the_experiment() -> None:
     assert any("abc.dir" in line for line in lines)
 
 
+def test_the_precision_of_each_model(made: Path) -> None:
+    """Files of before name none, and mean float32."""
+    sidecar, better = made / "models" / "better.run.json", made / "metrics" / "better.json"
+
+    def shown() -> list[tuple[str | None, str | None]]:
+        models = provenance.models(results.collect(made), made)
+        return [(m["precision"], m["training"] and m["training"]["precision"]) for m in models]
+
+    for path in (made / "metrics").iterdir():
+        content = json.loads(path.read_text())
+        for result in content["results"]:
+            del result["precision"]
+        path.write_text(json.dumps(content))
+    assert shown() == [("float32", "float32"), ("float32", None)]
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "precision": "bf16"}))
+    content = json.loads(better.read_text())
+    for result in content["results"]:
+        result["precision"] = "bf16"
+    better.write_text(json.dumps(content))
+    assert shown() == [("bf16", "bf16"), ("float32", None)]
+    report(made, made)
+    text = html(made)
+    assert "30 steps in 1 min 1 s on cpu, in bf16" in text
+    assert "<td>bf16</td>" in text
+
+
 def test_weights_are_named_by_their_hash(made: Path) -> None:
     report(made, made.parent)
     for model in ("good", "better"):

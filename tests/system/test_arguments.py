@@ -96,6 +96,12 @@ def test_memory_is_a_number_of_bytes(small: LIIF) -> None:
         small.upscale(BIG, scale=2, max_memory=-5)
 
 
+@pytest.mark.parametrize("precision", ["half", "BF16", None, torch.bfloat16])
+def test_other_values_are_no_precision(small: LIIF, precision: Any) -> None:
+    with pytest.raises(ValueError, match=r"`precision` \(=.*must be one of auto, float32, bf16"):
+        small.upscale(BIG, scale=2, precision=precision)
+
+
 def test_numbers_of_numpy_are_numbers(small: LIIF) -> None:
     expected = small.upscale(BIG, size=(8, 10))
     sizes: list[Any] = [[8, 10], np.array([8, 10]), (np.uint8(8), np.int64(10))]

@@ -131,6 +131,7 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     assert len(run.data.tags["mlflow.source.git.commit"]) in (40, len("unknown"))
     assert run.data.tags["data.version"] == "unknown"
     assert run.data.tags["ended"] == "finished after 24 steps"
+    assert run.data.tags["precision.training"] == "float32"
     for key in ("loss", "valid_psnr", "learning_rate", "patches_per_second"):
         assert known.curve(run, key) == expected_points(outputs, key)
     assert known.images(run) == [("validation/c", epoch) for epoch in range(5)]
@@ -154,7 +155,9 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     picture = photograph(7, 11)
     big = served.predict(picture)
     np.testing.assert_array_equal(big, model.upscale(picture, scale=8))
-    assert served.predict(picture, params={"scale": 1.5}).shape == (11, 17, 3)
+    params_of: dict[str, Any] = {"scale": 1.5, "precision": "float32"}
+    exact = model.upscale(picture, **params_of)
+    np.testing.assert_array_equal(served.predict(picture, params=params_of), exact)
     logged = known.client.get_logged_model(run.outputs.model_outputs[0].model_id)
     assert {m.key for m in logged.metrics} >= {"loss", "valid_psnr"}
     folder = Path(logged.artifact_location.removeprefix("file://"))
@@ -191,6 +194,7 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
             {"model": m, "set": "test", "scale": 8.0, "psnr": psnr, "ssim": None, "pictures": {}}
             for m in ("small", "given", "bicubic")
         ]
+        results[0]["precision"] = "bf16"
         write_tables(results, tmp_path / "metrics", tmp_path / "metrics.csv")
         from liif.images.png import write_png
 
@@ -206,7 +210,8 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
             table=tmp_path / "metrics.csv",
             data={"test": ("data/test", "2" * 64)},
         )
-        entries.log_samples(job, ["small", "given"], weights=models, upscaled=upscaled)
+        used = {"small": "bf16", "given": None}
+        entries.log_samples(job, used, weights=models, upscaled=upscaled)
         job.close()
         return here(tmp_path).runs()
 
@@ -222,6 +227,15 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
     assert found["given"].data.params["weights"] == "http://host/given.pth"
     assert found["bicubic"].data.params["encoder.name"] == "bicubic"
     assert found["small"].data.metrics["loss"] > 0  # still that of its training
+    prefix, used = "precision.", {}
+    for name, run in found.items():
+        tags = run.data.tags.items()
+        used[name] = {k.removeprefix(prefix): v for k, v in tags if k.startswith(prefix)}
+    assert used == {
+        "small": {"training": "float32", "evaluation": "bf16", "upscaling": "bf16"},
+        "given": {"evaluation": "float32"},  # by results of before, which name none
+        "bicubic": {},
+    }
     version: Any = known.client.get_model_version("liif-small", "1")
     logged: Any = known.client.get_logged_model(version.source.removeprefix("models:/"))
     (measured,) = (m for m in logged.metrics if m.key == "test/x8/psnr")
@@ -254,6 +268,7 @@ def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None
     (run,) = known.runs().values()
     assert known.curve(run, "loss") == expected_points(outputs, "loss")
     assert run.data.params["train.epochs"] == "4"
+    assert run.data.tags["precision.training"] == "float32"
     assert known.client.search_model_versions("name = 'liif-small'")
 
 
