@@ -112,7 +112,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write OUT.encoder.onnx and OUT.decoder.onnx, for pictures of any size, checked."""
+    """Write OUT.encoder.onnx and OUT.decoder.onnx in float32, for any picture size, checked."""
     if not onnx:
         raise UserError("give the format: --onnx")
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript")

@@ -1,5 +1,6 @@
 """A training by several processes is the same training, whoever of them is killed."""
 
+import json
 import os
 import re
 import shutil
@@ -132,6 +133,28 @@ def test_rdn_bf16_and_data_loader_workers(training: Training) -> None:
     training.run("bf16-2", "--processes", "2", **low)
     losses = [training.history(where)[0][1] for where in ("bf16", "bf16-2")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+ONLY_RANK_0_IS_FAST = """
+import os
+from liif.network import precision
+precision.has_fast_bf16 = lambda _: os.environ.get("RANK") == "0"
+"""
+"""Python runs it at its start in every process."""
+
+
+@pytest.mark.slow
+def test_all_ranks_have_the_precision_of_rank_0(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = {**SETTINGS["train"], "epochs": 1}
+    training.run("low", "--processes", "2", train={**train, "precision": "bf16"})
+    (tmp_path / "sitecustomize.py").write_text(ONLY_RANK_0_IS_FAST)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    training.run("auto", "--processes", "2", train={**train, "precision": "auto"})
+    assert torch.equal(training.weights("auto"), training.weights("low"))
+    sidecar = json.loads((training.base / "auto" / "m.run.json").read_text())
+    assert sidecar["precision"] == "bf16"
 
 
 @pytest.mark.slow
