@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from liif.system.arguments import shown
 from liif.system.errors import UserError
 from liif.system.progress import log
 
-if TYPE_CHECKING:  # PyTorch is imported only where a device is asked
+if TYPE_CHECKING:  # settings are read without PyTorch and NumPy
     import torch
 
 Precision = Literal["auto", "float32", "bf16"]
@@ -34,6 +33,8 @@ def joined(used: Iterable[str | None]) -> str | None:
 def choose(precision: Precision, device: torch.device) -> Used:
     """The precision to use on a device; logs when bf16 is asked for and slower there."""
     if precision not in NAMES:
+        from liif.system.arguments import shown
+
         raise ValueError(f"`precision` (={shown(precision)}) must be one of {', '.join(NAMES)}")
     fast = has_fast_bf16(device)
     if precision == "auto":
