@@ -103,6 +103,7 @@ def _measured(metrics: dict[str, Any]) -> Facts:
     for r in metrics["results"]:
         psnr = "equal" if r["psnr"] is None else f"{r['psnr']:.3f} dB"
         ssim = "" if r["ssim"] is None else f", SSIM {r['ssim']:.4f}"
-        used = f", in {r['precision']}" if r.get("precision", "float32") != "float32" else ""
-        facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}{used}"))
+        used = r.get("precision")
+        low = "" if used in (None, "float32") else f", in {used}"
+        facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}{low}"))
     return facts
