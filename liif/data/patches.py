@@ -101,7 +101,8 @@ def validation_patch(photographs: Pack, settings: Training, i: int) -> Patch:
 def collate(patches: list[Patch]) -> Batch:
     """Patches of one LR size → a batch."""
     lr = np.stack([p.lr for p in patches]).transpose(0, 3, 1, 2)
-    rgb = np.stack([p.hr.reshape(-1, 3)[p.chosen] for p in patches])
+    # Not by a flat index, for which a flipped or transposed patch would be copied.
+    rgb = np.stack([p.hr[np.divmod(p.chosen, p.hr.shape[0])] for p in patches])
     queries, cells = [], []
     for patch in patches:
         side = patch.hr.shape[0]
@@ -149,7 +150,7 @@ class TrainingBatches(Dataset[Batch]):
         first = within * self.settings.batch
         return epoch, range(first, first + self.settings.batch)
 
-    def from_step(self, start: int, workers: int, *, pinned: bool = False) -> Iterator[Batch]:
+    def from_step(self, start: int, workers: int, *, pinned: bool = False) -> LoadedBatches:
         """All batches from a step on, made ahead by data-loader workers if there are any.
 
         Pinned memory is copied to a GPU while the GPU and the host go on with other work.
@@ -163,7 +164,24 @@ class TrainingBatches(Dataset[Batch]):
             prefetch_factor=4 if workers else None,
             pin_memory=pinned,
         )
-        return iter(loader)
+        return LoadedBatches(loader)
+
+
+class LoadedBatches(Iterator[Batch]):
+    """Batches of a data loader, whose workers end when this is closed.
+
+    Workers ignore signals, so a process that did not end them would wait for them at its exit.
+    """
+
+    def __init__(self, loader: DataLoader[Batch]) -> None:
+        self._batches: Iterator[Batch] = iter(loader)
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def close(self) -> None:
+        """End the workers; there is no next batch."""
+        del self._batches
 
 
 def _start_worker(_: int) -> None:

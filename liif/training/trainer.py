@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from liif import RESULTS_VERSION
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.outputs import Outputs, history_csv
 from liif.data.pack import Pack
-from liif.data.patches import LARGEST, TrainingBatches
+from liif.data.patches import LARGEST, LoadedBatches, TrainingBatches
 from liif.network.build import build, initialise_he
 from liif.network.precision import Used, choose
 from liif.recipe import Recipe
@@ -114,11 +115,12 @@ class Trainer:
         """
         state, settings, total = self.state, self.settings, len(self.batches)
         # Handlers are set before workers are forked: an exception within a fork would be lost.
-        with stop_requests() as stop, memory.explain(f"{self.name}: training", self._remedy):
+        with (
+            stop_requests() as stop,
+            memory.explain(f"{self.name}: training", self._remedy),
+            closing(self._load()) as batches,
+        ):
             run.log_epochs(state.history)  # a killed process may have saved more than it logged
-            batches = self.batches.from_step(
-                state.step, self.limits.workers, pinned=self.limits.device.type == "cuda"
-            )
             begin()
             if state.step == 0:
                 self.group.on_rank0(partial(self._log_preview, run, 0))
@@ -168,6 +170,11 @@ class Trainer:
         state.seconds += throughput.lap()
         if self.group.is_rank0:
             self._finish(finished)
+
+    def _load(self) -> LoadedBatches:
+        """The batches of the next steps."""
+        on_gpu = self.limits.device.type == "cuda"
+        return self.batches.from_step(self.state.step, self.limits.workers, pinned=on_gpu)
 
     def _end_epoch(self, throughput: Throughput) -> None:
         """Validate, keep the best weights and extend the history."""

@@ -249,6 +249,35 @@ def test_workers_change_nothing(run: Train) -> None:
     assert file_sha256(run("a").weights) == file_sha256(run("b", limits).weights)
 
 
+def test_a_crash_leaves_no_worker(packs: tuple[Path, Path], tmp_path: Path) -> None:
+    """In a process of its own, which would wait for its workers for ever."""
+    code = f"""if True:
+        from pathlib import Path
+        import torch
+        from liif.recipe import Recipe
+        from liif.training import train, trainer
+
+        def crash(*_):
+            raise AssertionError("a defect")
+
+        trainer.train_step = crash
+        base = Path({str(tmp_path)!r})
+        train.train(
+            "m",
+            Recipe.model_validate({SETTINGS!r}),
+            data=Path({str(packs[0])!r}),
+            valid=Path({str(packs[1])!r}),
+            out=base / "m.safetensors",
+            state=base / "state",
+            store=base / "store",
+            limits=trainer.Limits(device=torch.device("cpu"), workers=2),
+        )
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("AssertionError: a defect\n")
+
+
 def test_a_known_training_takes_no_step(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run("a")
     digests = [file_sha256(p) for p in first.all]
