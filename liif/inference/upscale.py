@@ -82,22 +82,23 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
                     log(f"{outcome.failed[-1]}; continuing with the others")
             progress.advance()
     place = out or (commonpath([task.target for task in todo.tasks]) if todo.tasks else "")
-    _report(outcome, count, job.title, place, progress.elapsed)
+    _report(outcome, count, job, place, progress.elapsed)
     return outcome.manifest
 
 
-def _report(outcome: _Outcome, count: int, title: str, place: Path | str, seconds: float) -> None:
+def _report(outcome: _Outcome, count: int, job: Job, place: Path | str, seconds: float) -> None:
     """Log what was made, skipped and failed."""
     made = len(outcome.manifest) - outcome.existing
+    how = "made in bf16" if job.upscaler.precision == "bf16" else "made"
     if outcome.stale:
         log(
             f"{outcome.stale} of {count} existed already, made from another input or with other "
             "settings; --overwrite replaces such files"
         )
-    counts = ((made, "made"), (outcome.existing, "existing"), (len(outcome.failed), "failed"))
+    counts = ((made, how), (outcome.existing, "existing"), (len(outcome.failed), "failed"))
     parts = ", ".join(f"{n} {what}" for n, what in counts if n)
     if made or outcome.existing:
-        log(f"{title}: {parts} → {place} ({duration(seconds)})")
+        log(f"{job.title}: {parts} → {place} ({duration(seconds)})")
     if outcome.failed and count == 1:
         raise outcome.failed[0]
     if outcome.failed:
