@@ -23,6 +23,7 @@ from typing import Any
 import direct
 import numpy as np
 import torch
+from gpu import gpu_rows
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -59,7 +60,7 @@ def main() -> None:
     rows.append(training_row(rate))
     with tempfile.TemporaryDirectory() as folder:
         rows += loader_rows(Path(folder))
-    rows += [large_row("edsr"), large_row("rdn"), *size_rows(), tracking_row()]
+    rows += [large_row("edsr"), large_row("rdn"), *size_rows(), tracking_row(), *gpu_rows()]
     result = {"machine": machine(), "matrix_product_gflops": rate, "rows": rows}
     OUT.write_text(json.dumps(result, indent=1) + "\n")
     show(result)
