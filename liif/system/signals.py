@@ -78,7 +78,7 @@ def stop_requests() -> Iterator[list[int]]:
         if number == signal.SIGINT:
             signal.signal(number, before[number])
         if len(asked) == 1:
-            log("stopping after this step …")
+            log("stopping after the steps under way …")
 
     with _handling(remember) as before:
         try:
