@@ -78,7 +78,7 @@ def log_samples(
 ) -> None:
     """Log some of the upscaled pictures, the same for each model.
 
-    `models` has the precision that each model's pictures were upscaled with, if known.
+    `models` maps names to the precision in which their pictures were upscaled, if known.
     """
     with never_failing():
         for model in (*models, BICUBIC) if tracker.enabled else ():

@@ -69,7 +69,7 @@ def is_current(path: Path, tag: str) -> bool:
 def write_manifest(
     path: Path, manifest: Manifest, *folders: Path, precision: str | None = None
 ) -> None:
-    """Write a manifest, the folders of its pictures, and what a network upscaled them with.
+    """Write a manifest, the folders of its pictures, and the precision they were upscaled in.
 
     Equal manifests are equal bytes.
     """
@@ -100,7 +100,7 @@ def read_manifests(paths: Iterable[Path]) -> Manifest:
 
 
 def precision_of(paths: Iterable[Path]) -> str | None:
-    """What the pictures of several buckets were upscaled with, as far as it is known."""
+    """The precision in which the pictures of several buckets were upscaled; None if unknown."""
     return precisions.joined(_read(path).get("precision") for path in paths)
 
 

@@ -50,7 +50,7 @@ def evaluate(
         Folders or archives; either `lr` and an upscaler, or `sr`. LR and SR pictures have the
         names of the HR ones, or those with the benchmarks' suffix (`babyx4` for `baby`).
     sr_precision
-        What `sr` was upscaled with, if known.
+        The precision in which `sr` was upscaled, if known.
     scale
         HR is cropped (top left kept) to `scale` times the LR size.
     channel, border
@@ -63,7 +63,7 @@ def evaluate(
     {"model", "set", "scale", "channel", "border", "precision", "psnr", "ssim", "pictures": {name:
     {"psnr", "ssim"}}}. The average PSNR is the mean of the pictures' PSNRs. A model's output is
     clipped but not rounded to levels. PSNR is null for equal pictures, SSIM for very small ones.
-    The precision is what the model computed with, null for bicubic or if unknown.
+    The precision is null for bicubic, or if unknown.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _average(pictures: dict[str, dict[str, float | None]]) -> Result:
 
 
 def precision_of(result: Mapping[str, Any]) -> str | None:
-    """What the model computed with; results from before 0.2.0 lack it, and mean float32."""
+    """The precision of an evaluation; results from before 0.2.0 lack it, which means float32."""
     used: str | None = result.get("precision", None if result["model"] == BICUBIC else "float32")
     return used
 
@@ -203,7 +203,7 @@ def _figures(result: Result) -> list[str]:
 
 
 def print_table(results: list[Result]) -> None:
-    """Print results as a table, with their precision if it is not float32 throughout."""
+    """Print results as a table, with a column of precision if one is not float32."""
     from rich.console import Console
     from rich.table import Column, Table
 

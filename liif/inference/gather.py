@@ -18,7 +18,7 @@ def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manif
 
 
 def precision_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, str | None]:
-    """What each model's pictures were upscaled with, by the same manifests; None if unknown."""
+    """The precision of each model's pictures, from the same manifests; None if unknown."""
     return {model: precision_of(found) for model, found in _by_model(paths, count).items()}
 
 

@@ -33,7 +33,7 @@ class Upscaler(NamedTuple):
     whole: bool = False
     """The first band is the whole picture."""
     precision: Used | None = None
-    """What its network computes with; bicubic has none."""
+    """Precision of the network; bicubic has none."""
     on_gpu: bool = False
     """The CPU is free to write a picture while the next is computed."""
 

@@ -54,7 +54,7 @@ def models(results: Results, project: Path) -> list[dict[str, Any]]:
 
 
 def _training(sidecar: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """The sidecar; before 0.2.0 the recipe's precision was always the one used."""
+    """The sidecar; before 0.2.0 it lacks the precision, which was the recipe's."""
     precision = recipe.get("train", {}).get("precision", "float32")
     return {"precision": precision, **json.loads(sidecar.read_bytes())}
 

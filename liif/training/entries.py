@@ -61,7 +61,7 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
         run.log_params(flatten(settings))
         run.log_epochs(outputs.read_history())
         sidecar = json.loads(outputs.sidecar.read_text(encoding="utf-8"))
-        used = sidecar.get("precision", recipe.train.precision)  # before 0.2.0 never `auto`
+        used = sidecar.get("precision", recipe.train.precision)  # lacking before 0.2.0
         tags = {"seconds": sidecar["seconds"], "model.kind": "trained", "precision.training": used}
         run.set_tags(tags)
         run.log_file(outputs.history, "history.csv")
