@@ -9,6 +9,7 @@ from threading import Condition
 from types import TracebackType
 
 from liif.images.channels import Band
+from liif.system.signals import postponed
 
 MAX_BYTES = 256 << 20
 """Above this size of bands that wait to be written, a picture's computation pauses."""
@@ -29,7 +30,8 @@ class Ahead:
         ahead = AheadBands(bands)
         self._pictures = [picture for picture in self._pictures if not picture.closed]
         self._pictures.append(ahead)
-        self._thread.submit(ahead.compute)
+        with postponed():  # or a thread that is just starting would not be waited for
+            self._thread.submit(ahead.compute)
         return ahead
 
     def __enter__(self) -> Ahead:

@@ -1,8 +1,11 @@
 """Pictures computed ahead, as on a GPU; here by a CPU that pretends to be one."""
 
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from liif.inference.upscale import upscale
 from liif.inference.upscaler import Upscaler, open_upscaler
 from liif.network.build import build
 from liif.system.errors import UserError
-from liif.system.signals import Stopped
+from liif.system.signals import Stopped, raise_on_stop
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +124,23 @@ def test_computing_ends_when_writing_is_interrupted(
     source = folder("lr", a=(9, 6), b=(5, 5))
     with pytest.raises(type(error)):
         upscale([source], tmp_path / "sr", job(upscaler._replace(bands=endless)))
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_stop_signal_while_bands_are_awaited(
+    folder: Folder, tmp_path: Path, upscaler: Upscaler, at: int
+) -> None:
+    def slow(lr: Any, size: tuple[int, int]) -> Iterator[Any]:
+        for i in count():
+            if i == at:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            time.sleep(0.1)
+            yield slice(0, 1), np.zeros((1, size[1], 3), np.float32)
+
+    source = folder("lr", a=(9, 6), b=(5, 5))
+    with raise_on_stop(), pytest.raises(Stopped):
+        upscale([source], tmp_path / "sr", job(upscaler._replace(bands=slow)))
+    assert not list(tmp_path.glob("sr/*"))
 
 
 def test_bands_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

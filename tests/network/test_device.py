@@ -70,6 +70,13 @@ def test_the_default_device_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyP
     assert device.loader_workers(torch.device("cpu")) == 0
 
 
+def test_memory_that_pytorch_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("mem_get_info", (100, 500)), ("memory_reserved", 70)):
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20)
+    assert device.free_memory(torch.device("cuda", 0)) == 150
+
+
 def test_freed_memory_is_kept_only_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows refuses to load a library without a name."""
 

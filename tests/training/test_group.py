@@ -193,9 +193,8 @@ def test_a_signal_saves_the_work_of_all(training: Training, number: signal.Signa
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert re.findall(r"stopped and saved at step (\d+) of", output) == [str(training.steps(where))]
-    assert output.count("stopping after the steps under way") == (
-        number != signal.SIGTERM
-    )  # only rank 0 logs
+    logged = output.count("stopping after the steps under way")
+    assert logged == (number != signal.SIGTERM)  # only rank 0 logs
     assert "signal" not in output  # the launcher's own words
 
 
