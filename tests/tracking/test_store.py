@@ -33,7 +33,7 @@ from liif.network.build import build
 from liif.recipe import Recipe
 from liif.system.errors import UserError
 from liif.tracking.delivery import deliver
-from liif.tracking.served_model import serve
+from liif.tracking.served_model import Upscaling, serve
 from liif.tracking.store import Store
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train
@@ -171,6 +171,25 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     (same,) = known.runs().values()
     assert same.info.run_id == run.info.run_id
     assert known.curve(same, "loss") == expected_points(outputs, "loss")
+
+
+def test_a_served_model_takes_a_scale_and_a_precision() -> None:
+    asked: list[dict[str, object]] = []
+
+    class Model:
+        def upscale(self, picture: np.ndarray, **options: object) -> np.ndarray:
+            asked.append(options)
+            return picture
+
+    served: Any = Upscaling()
+    served.model = Model()
+    for params in (None, {"precision": "bf16"}, {"scale": 2}):
+        served.predict(None, photograph(2, 2), params)
+    assert asked == [
+        {"scale": 8.0, "precision": "auto"},
+        {"scale": 8.0, "precision": "bf16"},
+        {"scale": 2.0, "precision": "auto"},
+    ]
 
 
 def pack_fingerprint(path: Path) -> str:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,21 @@ def test_panels_are_lr_bicubic_model_and_hr(small: LIIF, photographs: Pack) -> N
     exact = small.upscale(lr, size=(160, 160), precision="float32")
     np.testing.assert_array_equal(panels[2], exact)
     assert not np.array_equal(panels[1], panels[2])
+
+
+def test_previews_are_in_float32(
+    small: LIIF, photographs: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They compare epochs, on whatever device each was trained."""
+    upscale, used = LIIF.upscale, set()
+
+    def spy(*args: Any, **options: Any) -> Any:
+        used.add(options["precision"])
+        return upscale(*args, **options)
+
+    monkeypatch.setattr(LIIF, "upscale", spy)
+    Preview("name", photographs, Training(scales=(1, 4))).draw(small)
+    assert used == {"float32"}
 
 
 def test_labels_fit_their_panels() -> None:
