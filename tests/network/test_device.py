@@ -68,6 +68,7 @@ def test_the_default_device_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device.choose() == torch.device("cpu")
     assert device.loader_workers(torch.device("cpu")) == 0
+    assert 1 <= device.loader_workers(torch.device("cuda")) <= 8
 
 
 def test_memory_that_pytorch_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
