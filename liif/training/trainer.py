@@ -135,21 +135,18 @@ class Trainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = settings.rate(state.step, self.per_epoch)
                 on_device = batch.to(self.limits.device)
-                share = train_step(
-                    self.replica, self.optimizer, on_device, settings.loss, self.precision
+                unread.add(
+                    train_step(
+                        self.replica, self.optimizer, on_device, settings.loss, self.precision
+                    )
                 )
-                unread.add(share)
                 state.step += 1
                 epoch, within = divmod(state.step, self.per_epoch)
                 if within > 0 and not unread.due:
                     continue
                 due = time.monotonic() - saved > 60 * self.limits.save_minutes
                 losses, (stopping, due) = unread.read(bool(stop), due and self.group.is_rank0)
-                for step, loss in enumerate(losses, state.step - len(losses)):
-                    if not loss <= EXPLODED:  # NaN compares false
-                        self._fail(f"the loss is {loss:g}", step)
-                    state.loss_sum += loss
-                    throughput.step(loss)
+                self._count(losses, throughput)
                 saving = within == 0 or due or stopping
                 if saving:
                     self._require_finite_weights()  # before any of them is saved
@@ -175,6 +172,14 @@ class Trainer:
         """The batches of the next steps."""
         on_gpu = self.limits.device.type == "cuda"
         return self.batches.from_step(self.state.step, self.limits.workers, pinned=on_gpu)
+
+    def _count(self, losses: list[float], throughput: Throughput) -> None:
+        """Check the losses of the last steps, and add them to the epoch's."""
+        for step, loss in enumerate(losses, self.state.step - len(losses)):
+            if not loss <= EXPLODED:  # NaN compares false
+                self._fail(f"the loss is {loss:g}", step)
+            self.state.loss_sum += loss
+            throughput.step(loss)
 
     def _end_epoch(self, throughput: Throughput) -> None:
         """Validate, keep the best weights and extend the history."""
