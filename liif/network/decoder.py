@@ -15,16 +15,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from liif.network import coords
+from liif.network import coords, products
 from liif.network.coords import Neighbours
+from liif.network.device import free_memory
+from liif.network.products import Tail, at_least, is_fused
 from liif.network.tiling import FeatureRows
 
-_TILE_CPU, _TILE_GPU = 800, 65536
+_TILE_CPU, _TILE_GPU = 800, 1 << 18
 """Queries decoded at once: as many as fit into a CPU's cache, or keep a GPU busy."""
 _GRID_BYTES = 16 << 20
 """Memory for the first layer's results that are held at a time."""
 _FEW_ROWS = 4
 """Tiles of up to so many rows are filled row by row, each in one pass over memory."""
+_SHIFTED_ROWS = 16
+"""Rows that are blended at once in bfloat16, of which each is decoded alone."""
 
 
 class Decoder(nn.Module):
@@ -50,28 +54,38 @@ class Decoder(nn.Module):
         """The first layer's response to the unfolded features, padded by so many zeros."""
         weight = self.linears[0].weight[:, : 9 * self.channels]
         kernel = weight.reshape(-1, self.channels, 3, 3)
-        return F.conv2d(features, kernel, padding=padding).permute(0, 2, 3, 1).contiguous()
+        grid = F.conv2d(features, kernel, padding=padding).float()
+        return grid.permute(0, 2, 3, 1).contiguous()
 
     def geometry(
         self, relative: Float[Tensor, "*q 2"], cells: Float[Tensor, "*#q 2"]
     ) -> Float[Tensor, "*q d"]:
         """The first layer's response to the relative coordinate and cell, with its bias."""
         weight, bias = self.linears[0].weight[:, 9 * self.channels :], self.linears[0].bias
-        return F.linear(relative, weight[:, :2]) + F.linear(cells, weight[:, 2:], bias)
+        with torch.autocast(relative.device.type, enabled=False):  # coordinates are not rounded
+            return F.linear(relative, weight[:, :2]) + F.linear(cells, weight[:, 2:], bias)
 
     def rest(self, first: Float[Tensor, "n d"]) -> Float[Tensor, "n 3"]:
         """Everything after the first linear layer; overwrites its argument."""
+        kind = first.device.type
+        if torch.is_autocast_enabled(kind) and is_fused(first.device, torch.bfloat16):
+            with torch.autocast(kind, enabled=False):
+                return products.rest(first, self.linears[1:])
         x = first
         for linear in self.linears[1:]:
             x = affine(x.relu_(), linear)
         return x
 
     def bands(
-        self, features: FeatureRows, size: tuple[int, int]
+        self,
+        features: FeatureRows,
+        size: tuple[int, int],
+        dtype: torch.dtype = torch.float32,
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
         """A whole picture of that size (rows, cols), band by band of rows; for inference.
 
-        Only some rows of the grid are held at a time. Yields (output rows, normalised RGB).
+        Only some rows of the grid are held at a time; products are of numbers of that type. Yields
+        (output rows, normalised RGB).
         """
         device = features.device
         (height, width), (h, w) = size, features.size
@@ -80,7 +94,11 @@ class Decoder(nn.Module):
         row_term, col_term = self._separate_geometry(rows, cols, (h / height, w / width))
         lr_rows = max(4, _GRID_BYTES // (4 * w * row_term.shape[-1]))
         band = max(1, int(lr_rows * height / h))
-        tile_cols, tile_rows = _tile(width, _TILE_CPU if device.type == "cpu" else _TILE_GPU)
+        tile_cols, tile_rows = _tile(width, _queries_at_once(device, row_term.shape[-1]))
+        tail = Tail(self.linears[1:], dtype, rows=4 * tile_cols * tile_rows)
+        kind, shift = _Columns, row_term.new_zeros(())
+        if tail.exact_biases and dtype == torch.bfloat16 and tile_rows <= _FEW_ROWS:
+            kind, shift, tile_rows = _ShiftedColumns, row_term.amax(dim=(0, 1)), _SHIFTED_ROWS
         for top in range(0, height, band):
             r = slice(top, min(top + band, height))
             first, last = int(rows.pixel[:, r].min()), int(rows.pixel[:, r].max())
@@ -88,11 +106,10 @@ class Decoder(nn.Module):
             out = torch.empty(3, r.stop - r.start, width, device=device)
             for left in range(0, width, tile_cols):
                 c = slice(left, min(left + tile_cols, width))
-                columns = _Columns(grid, cols.pixel[:, c], col_term[:, c])
+                columns = kind(grid, cols.pixel[:, c], col_term[:, c] + shift, tail)
                 for y in range(r.start, r.stop, tile_rows):
                     t = slice(y, min(y + tile_rows, r.stop))
-                    x = columns.first_layer(rows.pixel[:, t] - first, row_term[:, t])
-                    rgb = self.rest(x.view(-1, x.shape[-1])).view(*x.shape[:-1], 3)
+                    rgb = columns.decode(rows.pixel[:, t] - first, row_term[:, t] - shift)
                     weight = ensemble(
                         rows.relative[:, None, t, None], cols.relative[None, :, None, c]
                     )
@@ -125,30 +142,64 @@ class Decoder(nn.Module):
 class _Columns:
     """Some columns of a band: the grid's rows gathered for them, plus their geometric term."""
 
-    def __init__(self, grid: Tensor, pixel: Tensor, term: Tensor) -> None:
-        self._grid, self._pixel, self._term = grid, pixel, term
+    def __init__(self, grid: Tensor, pixel: Tensor, term: Tensor, tail: Tail) -> None:
+        self._grid, self._pixel, self._term, self._tail = grid, pixel, term, tail
         self._gathered: dict[int, Tensor] = {}
 
-    def first_layer(self, pixel: Tensor, term: Tensor) -> Float[Tensor, "2 2 r c d"]:
+    def decode(self, pixel: Tensor, term: Tensor) -> Float[Tensor, "2 2 r c 3"]:
         """For rows with these neighbours (2, r) and this term (2, r, d)."""
+        x = self.first_layer(pixel, term).relu_().to(self._tail.dtype)
+        rgb = self._tail.rgb(self._tail(x.view(-1, x.shape[-1])))
+        return rgb.view(*x.shape[:-1], 3)
+
+    def first_layer(self, pixel: Tensor, term: Tensor) -> Float[Tensor, "2 2 r c d"]:
+        """The first layer's sums."""
         if pixel.shape[1] > _FEW_ROWS:
             x = self._grid[pixel[:, None, :, None], self._pixel[None, :, None]]
             x += self._term[None, :, None]
             x += term[:, None, :, None]
             return x
         x = term.new_empty(2, 2, term.shape[1], *self._term.shape[1:])
-        neighbours = pixel.tolist()
+        for side, i, gathered in self._neighbours(pixel):
+            torch.add(gathered, term[side, i], out=x[side, :, i])
+        return x
+
+    def _neighbours(self, pixel: Tensor) -> Iterator[tuple[int, int, Float[Tensor, "2 c d"]]]:
+        """The gathered rows that surround each output row: (before or after, output row, them)."""
+        rows = pixel.tolist()
         # Consecutive output rows share rows of the grid.
-        needed = {n for before_after in neighbours for n in before_after}
+        needed = {n for before_after in rows for n in before_after}
         held = self._gathered
         self._gathered = {n: held[n] if n in held else self._gather(n) for n in needed}
-        for side, row in enumerate(neighbours):
+        for side, row in enumerate(rows):
             for i, n in enumerate(row):
-                torch.add(self._gathered[n], term[side, i], out=x[side, :, i])
-        return x
+                yield side, i, self._gathered[n]
 
     def _gather(self, row: int) -> Float[Tensor, "2 c d"]:
         return self._grid[row][self._pixel] + self._term
+
+
+class _ShiftedColumns(_Columns):
+    """The same in bfloat16 on a CPU, with one pass over memory for sum, ReLU and rounding.
+
+    With a for a column's sum and b for the row's term, relu(a + b) = max(a, −b) + b, and the added
+    b moves into the bias of the next layer, which is another for each row. Both are shifted by a
+    constant that makes −b positive: then the bits of both compare like integers.
+    """
+
+    def decode(self, pixel: Tensor, term: Tensor) -> Float[Tensor, "2 2 r c 3"]:
+        """For rows with these neighbours (2, r) and this term (2, r, d), which is not positive."""
+        floors = term.abs().bfloat16()  # −term, but never −0, whose bits are a negative integer
+        biases = self._tail.biases(floors.float())
+        sides = *self._pixel.shape, -1
+        out: list[list[Tensor]] = [[], []]
+        for side, i, gathered in self._neighbours(pixel):
+            x = at_least(gathered, floors[side, i]).view(-1, term.shape[-1])
+            out[side].append(self._tail(x, biases[side, i]).view(sides))
+        return self._tail.rgb(torch.stack([torch.stack(rows, dim=1) for rows in out]))
+
+    def _gather(self, row: int) -> Tensor:
+        return super()._gather(row).bfloat16()
 
 
 def affine(x: Float[Tensor, "n d"], linear: nn.Linear) -> Float[Tensor, "n k"]:
@@ -169,6 +220,14 @@ def ensemble(rows: Tensor, cols: Tensor) -> Tensor:
     area = (rows * cols).abs() + 1e-9
     weight: Tensor = area.flip(0, 1) / area.sum(dim=(0, 1))
     return weight
+
+
+def _queries_at_once(device: torch.device, width: int) -> int:
+    """Queries of a tile; on a GPU their tensors take at most a quarter of its free memory."""
+    if device.type == "cpu":
+        return _TILE_CPU
+    bytes_per_query = 4 * 16 * width  # four neighbours, each in float32 and in copies of it
+    return max(4096, min(_TILE_GPU, free_memory(device) // 4 // bytes_per_query))
 
 
 def _tile(width: int, queries: int) -> tuple[int, int]:

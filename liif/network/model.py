@@ -32,6 +32,7 @@ from liif.network.decoder import Decoder, ensemble
 from liif.network.device import free_memory
 from liif.network.interpolation import Skip
 from liif.network.precision import Precision, Used, choose
+from liif.network.products import DTYPES
 from liif.network.self_ensemble import twins
 from liif.network.tiling import Encoder, FeatureRows
 from liif.system import arguments
@@ -94,7 +95,7 @@ class LIIF(nn.Module):
     def encode(self, lr: Float[Tensor, "b 3 h w"]) -> Encoded:
         """Encode LR pictures (RGB in 0..1) of any size down to 1×1."""
         lr = self.normalise(lr)
-        return Encoded(self.encoder(lr), lr)
+        return Encoded(self.encoder(lr).float(), lr)
 
     def normalise(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """RGB in 0..1 → the encoder's input."""
@@ -143,7 +144,8 @@ class LIIF(nn.Module):
         out = torch.empty(len(encoded.lr), 3, *size, device=self.device)
         for i, picture in enumerate(out):
             features = FeatureRows.of(encoded.features[i : i + 1])
-            for rows, band in self._decode_bands(self.imnet, features, encoded.lr[i], size):
+            bands = self._decode_bands(self.imnet, features, encoded.lr[i], size, torch.float32)
+            for rows, band in bands:
                 picture[:, rows] = band.clamp_(0, 1)
         return out
 
@@ -153,9 +155,10 @@ class LIIF(nn.Module):
         features: FeatureRows,
         lr: Float[Tensor, "3 h w"],
         size: tuple[int, int],
+        dtype: torch.dtype,
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
         """Rows and their RGB, not clipped; `lr` is normalised."""
-        for rows, band in decoder.bands(features, size):
+        for rows, band in decoder.bands(features, size, dtype):
             if self.skip != "none":
                 band += interpolation.band(lr, size, rows, self.skip)
             band *= self.std.view(3, 1, 1)
@@ -191,9 +194,10 @@ class LIIF(nn.Module):
             picture = self.normalise(unit.permute(2, 0, 1)[None].to(self.device))
         memory = free_memory(self.device) // 2 if max_memory is None else max_memory
         share = memory // len(networks)
-        features = [FeatureRows(e, picture, share) for e, _ in networks]
+        dtype = DTYPES[precision]
+        features = [FeatureRows(e, picture, share, dtype) for e, _ in networks]
         each = [
-            self._decode_bands(decoder, f, picture[0], size)
+            self._decode_bands(decoder, f, picture[0], size, dtype)
             for (_, decoder), f in zip(networks, features, strict=True)
         ]
         bands = zip(*each, strict=True)

@@ -4,6 +4,7 @@ Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018, co
 Names of the layers are those of the published checkpoints.
 """
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from liif.network.tiling import Encoder
+from liif.network.tiling import Encoder, exactly
 
 _BAND = 12288
 """Pixels of the bands that a dense block processes at once in inference."""
@@ -41,7 +42,13 @@ class ResidualDenseBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Features in, features of the same shape out."""
-        fused: Tensor = self.LFF(self.convs(x))
+        # Cast once here, or each layer would cast all channels before it again.
+        dense = (
+            x.to(torch.get_autocast_dtype(x.device.type))
+            if torch.is_autocast_enabled(x.device.type)
+            else x
+        )
+        fused: Tensor = self.LFF(self.convs(dense))
         return fused + x
 
     def in_bands(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -84,8 +91,8 @@ class RDN(Encoder):
 
     def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
         """Features of a normalised picture."""
-        shallow: Tensor = self.SFENet1(lr)
-        x: Tensor = self.SFENet2(shallow)
+        shallow = exactly(self.SFENet1, lr)
+        x = exactly(self.SFENet2, shallow)
         # The global fusion is linear: each block's share is added at once, instead of holding and
         # concatenating the features of all blocks.
         fusion, rest = cast(tuple[Any, nn.Conv2d], self.GFF.children())
@@ -93,6 +100,5 @@ class RDN(Encoder):
         for module, share in zip(self.RDBs, fusion.weight.split(self.channels, dim=1), strict=True):
             block = cast(ResidualDenseBlock, module)
             x = block(x) if torch.is_grad_enabled() else block.in_bands(x)
-            fused = fused + F.conv2d(x, share)
-        deep: Tensor = rest(fused)
-        return deep + shallow
+            fused = fused + exactly(partial(F.conv2d, weight=share), x)
+        return exactly(rest, fused) + shallow

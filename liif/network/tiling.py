@@ -5,6 +5,7 @@ Tiles overlap by the encoder's reach, so that the result is the same as without 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isqrt
 
 import torch
@@ -13,7 +14,11 @@ from torch import Tensor, nn
 
 
 class Encoder(nn.Module):
-    """Base of the encoders: normalised LR (b, 3, h, w) → features (b, channels, h, w)."""
+    """Base of the encoders: normalised LR (b, 3, h, w) → features (b, channels, h, w).
+
+    Under autocast the products within blocks are in bfloat16. What their residuals are added to,
+    and the layers outside the blocks, stay in float32.
+    """
 
     channels: int
     """Number of feature channels."""
@@ -25,18 +30,41 @@ class Encoder(nn.Module):
     """Memory that encoding takes per pixel of a tile (measured, rounded up)."""
     fixed_bytes: int = 0
     """Memory that encoding takes for any tile, in addition."""
+    exact: bool = False
+    """Pictures are always encoded in float32."""
+
+
+def exactly(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The layer in float32, also under autocast."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x)
 
 
 def encode(
+    encoder: Encoder,
+    lr: Float[Tensor, "1 3 h w"],
+    rows: slice,
+    max_memory: int,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "1 c r w"]:
+    """Features of some rows of a normalised picture, in tiles of so many bytes; for inference.
+
+    The encoder's products are of numbers of that type, unless it is exact; features are float32.
+    """
+    low = dtype != torch.float32 and not encoder.exact
+    with torch.autocast(lr.device.type, dtype if low else None, enabled=low):
+        return _encode(encoder, lr, rows, max_memory)
+
+
+def _encode(
     encoder: Encoder, lr: Float[Tensor, "1 3 h w"], rows: slice, max_memory: int
 ) -> Float[Tensor, "1 c r w"]:
-    """Features of some rows of a normalised picture, in tiles of so many bytes; for inference."""
     h, w = lr.shape[2:]
     side = tile_side(encoder, max_memory)
     count, reach = rows.stop - rows.start, encoder.reach
     if max(h, w) <= side and count == h:
         features: Tensor = encoder(lr)
-        return features
+        return features.float()
     shape = 1, encoder.channels, count, w
     out = torch.empty(shape, device=lr.device, memory_format=torch.channels_last)
     # Of equal size, so that the last tile is not a sliver.
@@ -58,9 +86,15 @@ class FeatureRows:
     for features and their encoding.
     """
 
-    def __init__(self, encoder: Encoder, lr: Float[Tensor, "1 3 h w"], max_memory: int) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        lr: Float[Tensor, "1 3 h w"],
+        max_memory: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.size, self.device = (lr.shape[2], lr.shape[3]), lr.device
-        self._encoder, self._lr = encoder, lr
+        self._encoder, self._lr, self._dtype = encoder, lr, dtype
         # A quarter is for the band, which exists twice while it moves; the rest is for encoding.
         self._memory = max_memory // 2
         row = 4 * encoder.channels * lr.shape[3]
@@ -84,7 +118,8 @@ class FeatureRows:
             bottom = min(self.size[0], max(stop, start + self._height))
             if self.size[0] - bottom < self._height // 4:  # no sliver at the end
                 bottom = self.size[0]
-            new = encode(self._encoder, self._lr, slice(start, bottom), self._memory)
+            rows = slice(start, bottom)
+            new = encode(self._encoder, self._lr, rows, self._memory, self._dtype)
             self._band = torch.cat([kept, new], dim=2) if kept.shape[2] else new
             self._first = first
         return self._band[:, :, first - self._first : stop - self._first]

@@ -9,16 +9,18 @@ from liif.system.errors import UserError
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("amx", "used"), [(True, "bf16"), (False, "float32")])
-def test_auto_is_bf16_on_a_cpu_with_matrix_units(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], amx: bool, used: str
+@pytest.mark.parametrize(
+    ("units", "used"), [("amx_bf16", "bf16"), ("avx512_bf16", "bf16"), ("avx512_f", "float32")]
+)
+def test_auto_is_bf16_on_a_cpu_with_units_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], units: str, used: str
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": amx})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, units: True})
     assert choose("auto", CPU) == used
     assert choose("float32", CPU) == "float32"
     assert capsys.readouterr().err == ""
     assert choose("bf16", CPU) == "bf16"
-    assert ("precision float32 is faster" in capsys.readouterr().err) == (not amx)
+    assert ("precision float32 is faster" in capsys.readouterr().err) == (used == "float32")
 
 
 @pytest.mark.parametrize(
