@@ -68,13 +68,14 @@ class Decoder(nn.Module):
     def rest(self, first: Float[Tensor, "n d"]) -> Float[Tensor, "n 3"]:
         """Everything after the first linear layer; overwrites its argument."""
         kind = first.device.type
-        if torch.is_autocast_enabled(kind) and is_fused(first.device, torch.bfloat16):
+        dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else torch.float32
+        if is_fused(first.device, dtype):
             with torch.autocast(kind, enabled=False):
-                return products.rest(first, self.linears[1:])
+                return products.rest(first, self.linears[1:], dtype)
         x = first
         for linear in self.linears[1:]:
-            x = affine(x.relu_(), linear)
-        return x
+            x = F.linear(x.relu_(), linear.weight, linear.bias)
+        return x.float()
 
     def bands(
         self,
@@ -200,19 +201,6 @@ class _ShiftedColumns(_Columns):
 
     def _gather(self, row: int) -> Tensor:
         return super()._gather(row).bfloat16()
-
-
-def affine(x: Float[Tensor, "n d"], linear: nn.Linear) -> Float[Tensor, "n k"]:
-    """The linear layer; on a CPU as oneDNN's 1×1 convolution.
-
-    Torch's matrix product on a CPU is MKL's, which is slow on non-Intel processors: the convolution
-    reached 2.2 times its rate on an AMD EPYC with AVX-512, and the same rate elsewhere.
-    """
-    if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return F.linear(x, linear.weight, linear.bias)
-    pixels = x.view(1, 1, *x.shape).permute(0, 3, 1, 2)  # (1, d, 1, n), channels last
-    y = F.conv2d(pixels, linear.weight[:, :, None, None], linear.bias)
-    return y.permute(0, 2, 3, 1).reshape(x.shape[0], -1)
 
 
 def ensemble(rows: Tensor, cols: Tensor) -> Tensor:

@@ -74,11 +74,6 @@ class Tail:
             end,
         ]
 
-    @property
-    def columns(self) -> int:
-        """Number of columns of the result."""
-        return len(self._products[-1].bias)
-
     def __call__(self, x: Float[Tensor, "n d"], bias: Tensor | None = None) -> Tensor:
         """From the rectified results of the first layer to those of the copies of the last.
 
@@ -100,43 +95,61 @@ class Tail:
         return self._products[0].biases(shifts)
 
 
-def rest(first: Float[Tensor, "n d"], linears: list[nn.Linear]) -> Float[Tensor, "n 3"]:
-    """Everything after the first linear layer in bfloat16, differentiable; on a CPU.
+def rest(
+    first: Float[Tensor, "n d"], linears: list[nn.Linear], dtype: torch.dtype
+) -> Float[Tensor, "n 3"]:
+    """Everything after the first linear layer, differentiable; on a CPU; overwrites its argument.
 
-    Rounded are the weights and inputs of products; sums, and the last layer, are in float32.
+    In bfloat16, the weights and inputs of products are rounded; their sums, and the last layer,
+    are in float32.
     """
     parameters = (p for linear in linears for p in (linear.weight, linear.bias))
-    result: Tensor = _Rest.apply(first, *parameters)  # type: ignore[no-untyped-call]
+    result: Tensor = _Rest.apply(first, dtype, *parameters)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Rest(torch.autograd.Function):
-    """Both passes as plain products, for which oneDNN has faster code than for convolutions."""
+    """Both passes without autograd's copies between the layers."""
 
     @staticmethod
-    def forward(ctx: Any, first: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, first: Tensor, dtype: torch.dtype, *parameters: Tensor) -> Tensor:
         *hidden, (weight, bias) = zip(parameters[::2], parameters[1::2], strict=True)
-        inputs = [first.bfloat16()]
-        inputs[0].view(torch.int16).clamp_(min=0)  # ReLU: negative numbers are negative integers
+        inputs = [first.relu_().to(dtype)]
         for w, b in hidden:
-            layer = Product(w, b, torch.bfloat16, rows=len(first), relu=True)
+            layer = Product(w, b, dtype, rows=len(first), relu=True)
             inputs.append(layer(inputs[-1]))
         ctx.save_for_backward(*inputs, *parameters[::2])
-        return F.linear(inputs[-1].float(), weight, bias)
+        last = Product(weight, bias, torch.float32, rows=len(first), relu=False)
+        return last(inputs[-1].float())
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        (gradient,), saved = gradients, ctx.saved_tensors
-        count = len(saved) // 2
-        last, *hidden = reversed(list(zip(saved[:count], saved[count:], strict=True)))
-        x, weight = last
-        of_parameters = [gradient.sum(dim=0), gradient.t() @ x.float()]
-        g = gradient.bfloat16() @ weight.bfloat16()
-        for below, weight in hidden:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        g, saved = gradients[0], ctx.saved_tensors
+        inputs, weights = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        of_parameters: list[Tensor] = []
+        for x, weight in zip(reversed(inputs), reversed(weights), strict=True):
+            if x.dtype == torch.float32:
+                g, of_weight, of_bias = _convolution_backward(g, x, weight)
+            else:  # as plain products, which oneDNN multiplies twice as fast
+                low = g.to(x.dtype)
+                of_weight, of_bias = (low.t() @ x).float(), g.sum(dim=0, dtype=torch.float32)
+                g = low @ weight.to(x.dtype)
+            of_parameters += [of_bias, of_weight]
             g = torch.ops.aten.threshold_backward(g, x, 0)
-            of_parameters += [g.sum(dim=0, dtype=torch.float32), (g.t() @ below).float()]
-            x, g = below, g @ weight.bfloat16()
-        return torch.ops.aten.threshold_backward(g, x, 0).float(), *reversed(of_parameters)
+        return g.float(), None, *reversed(of_parameters)
+
+
+def _convolution_backward(g: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of a linear layer's input, weight and bias, as of a 1×1 convolution.
+
+    Plain products would sum in another order, and float32's results are kept to the last bit.
+    """
+    pixels = [t.view(1, 1, *t.shape).permute(0, 3, 1, 2) for t in (g, x)]
+    sides = [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+    of_input, of_weight, of_bias = torch.ops.aten.convolution_backward(
+        *pixels, weight[:, :, None, None], [len(weight)], *sides, [True, True, True]
+    )
+    return of_input.permute(0, 2, 3, 1).reshape(x.shape), of_weight.flatten(1), of_bias
 
 
 def is_fused(device: torch.device, dtype: torch.dtype) -> bool:
