@@ -41,6 +41,7 @@ def test_a_step_exchanges_no_values_with_its_device(
     optimizer = torch.optim.Adam(model.parameters())
     # There is no autocast on `meta`, and copies to it cannot be told from those to a GPU.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
     real = torch.tensor
 
     def tensor(*values: Any, **options: Any) -> torch.Tensor:
