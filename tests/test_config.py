@@ -54,6 +54,8 @@ def test_the_demo_trains_two_models_and_is_given_one() -> None:
     assert demo.scales("released-edsr-baseline") == (8,)
     assert demo.recipe("small-rdn").train.init == "he"
     assert demo.recipe("small-edsr").train.init == "default"
+    precisions = {demo.precision, *(demo.recipe(name).train.precision for name in demo.trained)}
+    assert precisions == {"float32"}  # or the README's table would depend on the processor
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
