@@ -90,8 +90,10 @@ class Decoder(nn.Module):
         """
         device = features.device
         (height, width), (h, w) = size, features.size
-        rows = coords.neighbours(coords.centres(height, device), h)
-        cols = coords.neighbours(coords.centres(width, device), w)
+        rows = coords.neighbours(coords.centres(height), h)
+        cols = coords.neighbours(coords.centres(width), w)
+        surrounding = rows.pixel  # on the host, which must not wait for a GPU
+        rows, cols = (Neighbours(*(t.to(device) for t in axis)) for axis in (rows, cols))
         row_term, col_term = self._separate_geometry(rows, cols, (h / height, w / width))
         lr_rows = max(4, _GRID_BYTES // (4 * w * row_term.shape[-1]))
         band = max(1, int(lr_rows * height / h))
@@ -102,7 +104,7 @@ class Decoder(nn.Module):
             kind, shift, tile_rows = _ShiftedColumns, row_term.amax(dim=(0, 1)), _SHIFTED_ROWS
         for top in range(0, height, band):
             r = slice(top, min(top + band, height))
-            first, last = int(rows.pixel[:, r].min()), int(rows.pixel[:, r].max())
+            first, last = int(surrounding[:, r].min()), int(surrounding[:, r].max())
             grid = self._grid_rows(features, first, last + 1)
             out = torch.empty(3, r.stop - r.start, width, device=device)
             for left in range(0, width, tile_cols):
