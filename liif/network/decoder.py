@@ -68,7 +68,7 @@ class Decoder(nn.Module):
     def rest(self, first: Float[Tensor, "n d"]) -> Float[Tensor, "n 3"]:
         """Everything after the first linear layer; overwrites its argument."""
         kind = first.device.type
-        dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else torch.float32
+        dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else first.dtype
         if is_fused(first.device, dtype):
             with torch.autocast(kind, enabled=False):
                 return products.rest(first, self.linears[1:], dtype)

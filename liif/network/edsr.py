@@ -47,8 +47,5 @@ class EDSR(Encoder):
     def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
         """Features of a normalised picture."""
         shallow = exactly(self.head, lr)
-        *blocks, last = self.body
-        x = shallow
-        for block in blocks:
-            x = block(x)
-        return exactly(last, x) + shallow
+        deep: Tensor = self.body(shallow)
+        return deep + shallow

@@ -19,6 +19,9 @@ from liif.network.decoder import Decoder
 from liif.network.model import LIIF
 from liif.training.step import train_step
 
+SLOW = ("brushes", "dogs", "dragonfly", "nuthatch", "stream")
+"""Photographs for the slow tests."""
+
 
 @pytest.fixture(scope="module")
 def released() -> LIIF:
@@ -50,7 +53,9 @@ def test_the_mean_of_the_last_layers_copies_is_nearly_exact() -> None:
     assert error.mean() < 0.5 * once.mean()
 
 
-@pytest.mark.parametrize("name", ["stream", "dogs", "clock"])
+@pytest.mark.parametrize(
+    "name", ["clock", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
+)
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_a_picture_stays_within_two_levels_and_its_psnr(
     released: LIIF, name: str, scale: int
