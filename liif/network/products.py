@@ -153,8 +153,10 @@ def _convolution_backward(g: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor,
 
 
 def is_fused(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN multiplies numbers of this type on the device."""
+    """Whether oneDNN multiplies numbers of this type on the device; exports have plain products."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if torch.compiler.is_exporting():
         return False
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
