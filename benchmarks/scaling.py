@@ -25,6 +25,7 @@ import psutil
 import torch
 import yaml
 from PIL import Image
+from rates import decoder_gflop, step_gflop
 
 from liif.checkpoints.format import save_checkpoint
 from liif.config import Experiment
@@ -105,7 +106,7 @@ def run(*words: str, cwd: Path | None = None) -> tuple[float, int]:
 
 def training(kind: str) -> Numbers:
     """A step of the documented recipe on all cores, and the size of a training state."""
-    from run import bundled
+    from trained import bundled
 
     from liif.data.patches import TrainingBatches
     from liif.training.step import train_step
@@ -260,22 +261,11 @@ def huge() -> Numbers:
 
 def tflop(kind: str) -> float:
     """TFLOP of a training step of the documented recipe, forward and backward."""
-    from run import decoder_gflop, training_gflop
-
-    if kind == "edsr":
-        return 3 * training_gflop() / 1e3
-    lr = 16 * 48 * 48
-    layers = sum(9 * (64 + 64 * i) * 64 for i in range(8))
-    fusion = 16 * (8 + 1) * 64 * 64 + 16 * 64 * 64
-    encoder = 16 * layers + fusion + 9 * (3 + 2 * 64) * 64
-    grid = 9 * 64 * 256
-    return 3 * (2 * lr * (encoder + grid) / 1e12 + decoder_gflop(16 * 2304) / 1e3)
+    return step_gflop(kind) / 1e3
 
 
 def upscaling_tflop(kind: str, lr_megapixels: float, megapixels: float) -> float:
     """TFLOP of upscaling."""
-    from run import decoder_gflop
-
     weights = {"edsr": 9 * 64 * (3 + 33 * 64), "rdn": 22.0e6}[kind] + 9 * 64 * 256
     return 2 * lr_megapixels * weights / 1e6 + decoder_gflop(1_000_000) * megapixels / 1e3
 
