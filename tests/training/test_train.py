@@ -149,6 +149,7 @@ def test_bf16_learns_as_float32_does(run: Train) -> None:
 
 AUTO = {"train": {**SETTINGS["train"], "precision": "auto"}}
 BF16 = {"train": {**SETTINGS["train"], "precision": "bf16"}}
+RDN = {"encoder": {"name": "rdn", "blocks": 2, "layers": 2, "growth": 4, "channels": 8}}
 
 
 def fast_bf16(patch: pytest.MonkeyPatch, fast: bool) -> None:
@@ -224,18 +225,27 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 
 @pytest.mark.parametrize("save_minutes", [0.0, 60.0])
-@pytest.mark.parametrize("steps", [(1, 9), (13, 2), (7, 6)])
+@pytest.mark.parametrize(
+    ("steps", "changes"),
+    [
+        ((1, 9), {}),
+        ((13, 2), {}),
+        ((7, 6), {}),
+        pytest.param((9, 2), BF16, id="bf16"),
+        pytest.param((9, 2), {**RDN, **BF16}, id="rdn-bf16"),
+    ],
+)
 def test_resumed_training_is_byte_for_byte_the_same(
-    run: Train, steps: tuple[int, int], save_minutes: float
+    run: Train, steps: tuple[int, int], changes: dict[str, Any], save_minutes: float
 ) -> None:
-    undisturbed = run("a")
+    undisturbed = run("a", **changes)
     limits = Limits(device=torch.device("cpu"), save_minutes=save_minutes)
     for step in steps:
         with pytest.MonkeyPatch.context() as patch:
             crash_at(patch, step)
             with pytest.raises(ConnectionAbortedError):
-                run("b", limits)
-    resumed = run("b", limits)
+                run("b", limits, **changes)
+    resumed = run("b", limits, **changes)
     assert file_sha256(resumed.weights) == file_sha256(undisturbed.weights)
     assert file_sha256(resumed.best) == file_sha256(undisturbed.best)
     columns = ["epoch", "step", "loss", "valid_psnr", "learning_rate"]
