@@ -16,8 +16,8 @@ from torch import Tensor, nn
 class Encoder(nn.Module):
     """Base of the encoders: normalised LR (b, 3, h, w) → features (b, channels, h, w).
 
-    Under autocast the products within blocks are in bfloat16. What their residuals are added to,
-    and the layers outside the blocks, stay in float32.
+    Under autocast the products within blocks are in bfloat16; the first layer, and what the blocks'
+    residuals are added to, stay in float32.
     """
 
     channels: int
