@@ -25,7 +25,7 @@ from pydantic import (
 from liif.config_file import Settings, checked, one_line, read_yaml
 from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 from liif.network.precision import Precision
-from liif.recipe import Recipe, Scale, Training
+from liif.recipe import Recipe, Scale, Teacher, Training, Weights
 from liif.system.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -53,6 +53,11 @@ class Download(Settings):
 class TrainedModel(Architecture):
     """A model of the experiment that is trained."""
 
+    start: Weights | None = None
+    """Weights to start from: all tensors of an equal network, or the encoder of one with another
+    decoder."""
+    teacher: Teacher | None = None
+    """A network whose output is learned, too (distillation)."""
     train: Training = Training()
     """This model's differences from the experiment's `train`."""
     scales: tuple[Scale, ...] | None = None
@@ -161,8 +166,10 @@ class Experiment(Settings):
         """The resolved settings of a trained model: the experiment's `train`, then its own."""
         model = self.models[name]
         assert isinstance(model, TrainedModel)
-        train = {**self.train.model_dump(), **model.train.model_dump(exclude_unset=True)}
-        return Recipe.model_validate({**model.model_dump(exclude={"scales"}), "train": train})
+        own = {name: getattr(model.train, name) for name in model.train.model_fields_set}
+        train = {**dict(self.train), **own}
+        settings = {name: value for name, value in model if name != "scales"}
+        return Recipe.model_validate({**settings, "train": Training.model_validate(train)})
 
     def scales(self, name: str) -> tuple[float, ...]:
         """The scales at which a model (or `bicubic`) is evaluated on the validation set."""

@@ -79,15 +79,15 @@ def _path(error: Any, values: Any) -> list[str]:
     return [*path, str(error["ctx"]["key"])] if error["type"] == "unknown_key" else path
 
 
-_ALTERNATIVES = {"test", "encoder", "schedule", "weights"}
+_ALTERNATIVES = {"test", "encoder", "schedule", "weights", "start", "teacher"}
 """Keys whose mappings are alternatives: they are replaced, never merged."""
 
 
 def merge(base: Mapping[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]:
     """A configuration with changes on top, key by key.
 
-    Alternatives (`test`, `encoder`, `schedule`, `weights`, and a model whose changes give
-    `weights`) are replaced whole.
+    Alternatives (`test`, `encoder`, `schedule`, `weights`, `start`, `teacher`, and a model whose
+    changes give `weights`) are replaced whole.
     """
     merged = dict(base)
     for key, value in changes.items():
@@ -119,7 +119,7 @@ def hashed(settings: BaseModel, always: Mapping[str, set[str]]) -> dict[str, Any
         value = getattr(settings, name)
         counts = name == "name" or name in always.get(kind.__name__, set())
         if not counts and value == field.get_default(call_default_factory=True):
-            del values[name]
+            values.pop(name, None)
         elif isinstance(value, BaseModel):
             values[name] = hashed(value, always)
     return values

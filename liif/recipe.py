@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from math import cos, pi
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_serializer,
+    model_validator,
+)
 
 from liif import RESULTS_VERSION
 from liif.config_file import Settings, hashed
@@ -15,6 +23,80 @@ from liif.network.build import Architecture
 from liif.network.precision import Precision
 
 Scale = Annotated[float, Field(ge=1, le=64)]
+Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+class Weights(Settings):
+    """Existing weights: `weights` or `url`."""
+
+    weights: str | None = None
+    """`bundled`, a name of `liif weights list`, or a file."""
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    """Where to download a file from; needs `sha256`."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """The file's checksum."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, values: Any) -> Any:
+        return {"weights": values} if isinstance(values, str) else values
+
+    @model_validator(mode="after")
+    def _check(self) -> Weights:
+        if (self.weights is None) == (self.url is None) or (self.url and not self.sha256):
+            raise ValueError("must be a name, a file, or `url` with `sha256`")
+        return self
+
+
+class Teacher(Weights):
+    """A network whose output is learned, too (distillation)."""
+
+    weight: PositiveFloat = 1
+    """Of the distance to its output in the loss; that of the distance to the truth is 1."""
+
+
+class _Range(Settings):
+    """Drawn uniformly from `range`, for a share `probability` of the patches."""
+
+    range: tuple[float, float]
+    """Smallest and largest value."""
+    probability: Probability = 1
+    """Share of the patches."""
+
+    @model_validator(mode="after")
+    def _check(self) -> _Range:
+        if self.range[0] > self.range[1]:
+            raise ValueError(f"`range` (={list(self.range)}) must be [smallest, largest]")
+        return self
+
+
+class Blur(_Range):
+    """Gaussian blur of the HR patch before it is shrunk; σ in pixels of the LR patch."""
+
+    range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=8)]]
+
+
+class Noise(_Range):
+    """Gaussian noise in the LR patch; σ in grey levels."""
+
+    range: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(le=100)]]
+
+
+class Jpeg(_Range):
+    """JPEG compression of the LR patch after noise was added; quality of 1..100."""
+
+    range: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=100)]]
+
+
+class Degrade(Settings):
+    """Degradations of training and validation patches besides bicubic shrinking."""
+
+    blur: Blur | None = None
+    """Before shrinking."""
+    noise: Noise | None = None
+    """After shrinking."""
+    jpeg: Jpeg | None = None
+    """Last."""
 
 
 class StepSchedule(Settings):
@@ -33,7 +115,24 @@ class CosineSchedule(Settings):
     name: Literal["cosine"] = "cosine"
 
 
-class Training(Settings):
+class _Extended(Settings):
+    """Settings whose fields added after 0.1.0 are dumped only where they differ from the default.
+
+    Snakemake compares settings as text, and would repeat jobs of earlier versions.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_new_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        kind = type(self)
+        old = _FIELDS_OF_0_1_0.get(kind.__name__, kind.model_fields)
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name in old or getattr(self, name) != kind.model_fields[name].default
+        }
+
+
+class Training(_Extended):
     """A training; the defaults are the documented recipe."""
 
     epochs: PositiveInt = 1000
@@ -50,12 +149,18 @@ class Training(Settings):
     """HR pixels sampled from each patch, without replacement."""
     augment: bool = True
     """Random horizontal and vertical flips and transposition."""
+    degrade: Degrade | None = None
+    """Blur, noise and JPEG in the LR patches; the published recipe has none."""
     loss: Literal["l1", "l2"] = "l1"
     """Mean absolute or squared error of normalised RGB."""
     optimizer: Literal["adam", "adamw"] = "adam"
     """With PyTorch's defaults, except for the learning rate."""
     learning_rate: PositiveFloat = 1e-4
     """The optimizer's, before the schedule."""
+    encoder_learning_rate: PositiveFloat | None = None
+    """Another one for the encoder, such as a lower one for weights to start from."""
+    warmup: NonNegativeInt = 0
+    """Steps in which the learning rate rises linearly from zero."""
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")] = StepSchedule()
     """How the learning rate falls."""
     precision: Precision = "float32"
@@ -79,15 +184,22 @@ class Training(Settings):
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / (self.warmup + 1)
         if isinstance(self.schedule, CosineSchedule):
             return self.learning_rate * 0.5 * (1 + cos(pi * step / (self.epochs * steps_per_epoch)))
         decays = step // steps_per_epoch // self.schedule.every
         return self.learning_rate * self.schedule.factor**decays
 
 
-class Recipe(Architecture):
+class Recipe(Architecture, _Extended):
     """Everything except the data that determines the trained weights: a network, its training."""
 
+    start: Weights | None = None
+    """Weights to start from: all tensors of an equal network, or the encoder of one with another
+    decoder."""
+    teacher: Teacher | None = None
+    """A network whose output is learned, too (distillation)."""
     train: Training = Training()
     """How it is trained."""
 
@@ -108,7 +220,7 @@ class Recipe(Architecture):
     @property
     def architecture(self) -> Architecture:
         """The network alone."""
-        return Architecture.model_validate(self.model_dump(exclude={"train"}))
+        return Architecture.model_validate(self.model_dump(exclude={"start", "teacher", "train"}))
 
     def key(self, fingerprint: str, results_version: int = RESULTS_VERSION) -> str:
         """The hash of settings and data under which trained weights are stored.
@@ -116,7 +228,11 @@ class Recipe(Architecture):
         Equal for equal results across versions of liif: fields added after 0.1.0 count only
         where they differ from their default, and the results' version counts from 2 on.
         """
-        parts: list[Any] = [hashed(self, _FIELDS_OF_0_1_0), fingerprint]
+        settings = hashed(self, _FIELDS_OF_0_1_0)
+        for name in ("start", "teacher"):  # what they are, not where they lie
+            for where in ("weights", "url"):
+                settings.get(name, {}).pop(where, None)
+        parts: list[Any] = [settings, fingerprint]
         if results_version > 1:
             parts.append(results_version)
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,7 @@ number of workers makes the same batches and a resumed training continues with t
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,16 +18,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from liif.data.pack import Pack
+from liif.images.degradations import add_noise, blur, compress
 from liif.images.imresize import imresize
 from liif.images.pixels import RGB8
 from liif.network import coords
-from liif.recipe import Training
+from liif.recipe import Blur, Degrade, Jpeg, Noise, Training
 from liif.system.signals import STOP_SIGNALS
 
 LARGEST = "the largest HR patch, patch × scale"
 """What a photograph must not be smaller than."""
-_TRAIN, _VALID, _ORDER = 0, 1, 2
+_TRAIN, _VALID, _ORDER, _DEGRADE = 0, 1, 2, 3
 """Separate streams of random numbers."""
+_NONE = Degrade()
 
 
 class Batch(NamedTuple):
@@ -56,20 +58,38 @@ class Patch(NamedTuple):
     """Flat indices of the sampled HR pixels."""
 
 
-def cut(photograph: RGB8, settings: Training, rng: np.random.Generator, *, augment: bool) -> Patch:
-    """Cut an HR patch at a random scale and place, and shrink it by MATLAB's rule."""
+def _drawn(settings: Blur | Noise | Jpeg | None, rng: np.random.Generator) -> float | None:
+    """The strength of a degradation for one patch, if it is degraded."""
+    if settings is None or rng.random() >= settings.probability:
+        return None
+    return rng.uniform(*settings.range)
+
+
+def cut(photograph: RGB8, settings: Training, stream: Sequence[int], *, augment: bool) -> Patch:
+    """Cut an HR patch at a random scale and place, and shrink it by MATLAB's rule.
+
+    Blur comes before shrinking; noise and JPEG come after it and after augmentation. They have a
+    stream of random numbers of their own, so that they change nothing else.
+    """
+    rng, degrade = np.random.default_rng(stream), settings.degrade or _NONE
+    own = np.random.default_rng([*stream, _DEGRADE])
     scale = rng.uniform(*settings.scales)
     side = round(settings.patch * scale)
     row = rng.integers(photograph.shape[0] - side + 1)
     col = rng.integers(photograph.shape[1] - side + 1)
     hr = np.ascontiguousarray(photograph[row : row + side, col : col + side])
     # Before augmentation: imresize shrinks rows first, and the order shows in its rounding.
-    lr = imresize(hr, (settings.patch, settings.patch))
+    sigma = _drawn(degrade.blur, own)
+    lr = imresize(hr if sigma is None else blur(hr, sigma * scale), (settings.patch,) * 2)
     if augment:
         flip_rows, flip_cols, transpose = rng.integers(2, size=3)
         flip = np.s_[:: 1 - 2 * flip_rows, :: 1 - 2 * flip_cols]
         axes = (1, 0, 2) if transpose else (0, 1, 2)
         lr, hr = lr[flip].transpose(axes), hr[flip].transpose(axes)
+    if (sigma := _drawn(degrade.noise, own)) is not None:
+        lr = add_noise(lr, sigma, own)
+    if (quality := _drawn(degrade.jpeg, own)) is not None:
+        lr = compress(lr, round(quality))
     return Patch(lr, hr, rng.choice(side * side, settings.queries, replace=False))
 
 
@@ -88,14 +108,14 @@ def _source(photographs: Pack, settings: Training, epoch: int, i: int) -> int:
 def training_patch(photographs: Pack, settings: Training, epoch: int, i: int) -> Patch:
     """Patch i of an epoch."""
     source = _source(photographs, settings, epoch, i)
-    rng = np.random.default_rng([settings.seed, _TRAIN, epoch, i])
-    return cut(photographs.photograph(source), settings, rng, augment=settings.augment)
+    stream = [settings.seed, _TRAIN, epoch, i]
+    return cut(photographs.photograph(source), settings, stream, augment=settings.augment)
 
 
 def validation_patch(photographs: Pack, settings: Training, i: int) -> Patch:
     """Validation patch i: the same at every epoch, without augmentation."""
-    rng = np.random.default_rng([settings.seed, _VALID, i])
-    return cut(photographs.photograph(i % len(photographs)), settings, rng, augment=False)
+    stream = [settings.seed, _VALID, i]
+    return cut(photographs.photograph(i % len(photographs)), settings, stream, augment=False)
 
 
 def collate(patches: list[Patch]) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,14 @@ from torch.nn.parallel import DistributedDataParallel
 from liif.data.patches import Batch
 from liif.network.model import LIIF, Encoded
 from liif.training.group import ALONE, Group
+
+
+class Teaching(NamedTuple):
+    """A network whose output is learned, too."""
+
+    model: LIIF
+    weight: float
+    """Of the distance to its output; that of the distance to the truth is 1."""
 
 
 class _Part(nn.Module):
@@ -52,6 +60,7 @@ def train_step(
     batch: Batch,
     kind: Literal["l1", "l2"] = "l1",
     precision: Literal["float32", "bf16"] = "float32",
+    teaching: Teaching | None = None,
 ) -> Float[Tensor, ""]:
     """Take one step on the L1 (or L2) loss of normalised RGB; returns the loss before it.
 
@@ -63,6 +72,8 @@ def train_step(
     the encoder's features: their tensors are small enough to be reused from the heap. Returning
     them to the kernel would take half of the time.
 
+    A teacher's output at the same queries adds the L1 distance to it, weighted.
+
     For a replica, batch and loss are this rank's share: the step's loss is the sum over all ranks.
     """
     replica = model if isinstance(model, Replica) else Replica(model, len(batch.lr))
@@ -70,6 +81,7 @@ def train_step(
     low = torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=precision == "bf16")
     with low:
         encoded = replica.encode(batch.lr)
+    learned = _outputs(teaching, batch, low) if teaching else None
     std, values = replica.model.std, batch.rgb[0].numel() * replica.batch
     patches = 1 if batch.lr.device.type == "cpu" else len(batch.lr)
     total = torch.zeros((), device=batch.lr.device)
@@ -85,6 +97,9 @@ def train_step(
                 )
             error = (rgb - batch.rgb[part]) / std
             loss = (error.abs() if kind == "l1" else error**2).sum() / values
+            if teaching and learned is not None:
+                distance = (rgb - learned[part]).abs() / std
+                loss = loss + teaching.weight * distance.sum() / values
             # DistributedDataParallel averages over the ranks, and the sum is wanted.
             (loss * replica.ranks).backward()
         assert features.grad is not None
@@ -93,3 +108,20 @@ def train_step(
     encoded.features.backward(torch.cat(gradients))
     optimizer.step()
     return total
+
+
+@torch.no_grad()
+def _outputs(
+    teaching: Teaching, batch: Batch, low: AbstractContextManager[None]
+) -> Float[Tensor, "b q 3"]:
+    """The teacher's RGB at the queries."""
+    with low:
+        encoded = teaching.model.encode(batch.lr)
+        patches = zip(*encoded, batch.queries, batch.cells, strict=True)
+        if batch.lr.device.type != "cpu":
+            return teaching.model.decode(encoded, batch.queries, batch.cells)
+        rgb = [
+            teaching.model.decode(Encoded(features[None], lr[None]), queries[None], cell[None])
+            for features, lr, queries, cell in patches
+        ]
+    return torch.cat(rgb)

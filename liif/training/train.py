@@ -17,6 +17,7 @@ from liif.system.progress import log
 from liif.tracking.tracker import NoTracker
 from liif.training.entries import log_data, log_training_end, log_training_start
 from liif.training.group import Group
+from liif.training.start import resolve
 from liif.training.state import report_others
 from liif.training.trainer import Limits, Trainer
 from liif.training.validation import revalidate
@@ -53,6 +54,7 @@ def train(
         Folder of finished trainings, each under the key of its settings and data.
     """
     group, outputs = limits.group, Outputs(weights=out)
+    recipe = resolve(recipe)
     photographs = _packed(data, state / "train.pack", group)
     validation = _packed(valid, state / "valid.pack", group)
     key = recipe.key(photographs.fingerprint)

@@ -37,6 +37,7 @@ from liif.tracking.run import Run
 from liif.training.group import ALONE, Group
 from liif.training.losses import EXPLODED, Losses
 from liif.training.preview import Preview
+from liif.training.start import initialise, teaching
 from liif.training.state import State, resume, save, tensors_of
 from liif.training.step import Replica, train_step
 from liif.training.throughput import Throughput
@@ -93,10 +94,12 @@ class Trainer:
         self.model = build(recipe.architecture)
         if self.settings.init == "he":
             initialise_he(self.model)
+        initialise(self.model, recipe)
         self.model.to(limits.device)
+        self.teaching = teaching(recipe, limits.device)
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = OPTIMIZERS[self.settings.optimizer](
-            self.parameters.values(),
+            self._parameter_groups(),
             lr=self.settings.learning_rate,
             fused=True if limits.device.type == "cuda" else None,  # None: as PyTorch chooses
         )
@@ -133,11 +136,16 @@ class Trainer:
             unread = Losses(self.group, self.limits.device)
             for batch in batches:
                 for group in self.optimizer.param_groups:
-                    group["lr"] = settings.rate(state.step, self.per_epoch)
+                    group["lr"] = settings.rate(state.step, self.per_epoch) * group["factor"]
                 on_device = batch.to(self.limits.device)
                 unread.add(
                     train_step(
-                        self.replica, self.optimizer, on_device, settings.loss, self.precision
+                        self.replica,
+                        self.optimizer,
+                        on_device,
+                        settings.loss,
+                        self.precision,
+                        self.teaching,
                     )
                 )
                 state.step += 1
@@ -167,6 +175,15 @@ class Trainer:
         state.seconds += throughput.lap()
         if self.group.is_rank0:
             self._finish(finished)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Encoder and decoder, each with the factor of its learning rate."""
+        settings = self.settings
+        encoder = (
+            settings.encoder_learning_rate or settings.learning_rate
+        ) / settings.learning_rate
+        parts = ((self.model.encoder, encoder), (self.model.imnet, 1.0))
+        return [{"params": part.parameters(), "factor": factor} for part, factor in parts]
 
     def _load(self) -> LoadedBatches:
         """The batches of the next steps."""
