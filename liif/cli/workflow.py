@@ -57,6 +57,25 @@ def download(
 
 
 @app.command(rich_help_panel=STAGES)
+def collect(
+    source: Annotated[
+        Path, Argument(help="Folder of .deb files; or folder or archive of photographs.")
+    ],
+    out: Annotated[Path, Argument(help="Folder for the training photographs.")],
+) -> None:
+    """Collect training photographs from Debian packages, or from a folder of your own.
+
+    Shrinks JPEGs by 2, and others above 4 megapixels to 4; leaves out the bundled test pictures.
+    An empty SOURCE shows which packages to download.
+    """
+    from liif.data import collect as stage
+
+    require_writable(out)
+    with lock(lock_path(out), f"collecting to {out}"):
+        stage.collect(source, out)
+
+
+@app.command(rich_help_panel=STAGES)
 def pack(
     source: Annotated[Path, Argument(help="Folder or archive of photographs.")],
     out: Annotated[Path, Argument(help="The pack to write.")],
