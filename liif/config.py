@@ -25,7 +25,16 @@ from pydantic import (
 from liif.config_file import Settings, checked, one_line, read_yaml
 from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 from liif.network.precision import Precision
-from liif.recipe import Recipe, Scale, Teacher, Training, Weights
+from liif.recipe import (
+    BlurSigma,
+    NoiseSigma,
+    Quality,
+    Recipe,
+    Scale,
+    Teacher,
+    Training,
+    Weights,
+)
 from liif.system.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -108,8 +117,34 @@ class Data(Settings):
     """HR test pictures are cut to this centred square; null takes them whole."""
 
 
+class Case(Settings):
+    """A degradation of fixed strength, of every LR picture of a set."""
+
+    blur: BlurSigma | None = None
+    """σ of Gaussian blur before shrinking, in LR pixels."""
+    noise: NoiseSigma | None = None
+    """σ of Gaussian noise after shrinking, in grey levels."""
+    jpeg: Quality | None = None
+    """Quality of JPEG compression, which comes last."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Case:
+        if self == Case.model_construct():
+            raise ValueError("must set `blur`, `noise` or `jpeg`")
+        return self
+
+
+CASES = {
+    "jpeg75": Case(jpeg=75),
+    "jpeg30": Case(jpeg=30),
+    "noise10": Case(noise=10),
+    "both": Case(noise=10, jpeg=75),
+}
+"""The documented cases."""
+
+
 class Evaluation(Settings):
-    """The measurements on the validation set."""
+    """The measurements on the validation set, and on degraded sets."""
 
     scales: tuple[Scale, ...] = (2, 3, 4, 6, 8, 12, 18, 24, 30)
     """On the validation set."""
@@ -117,6 +152,8 @@ class Evaluation(Settings):
     """PSNR and SSIM on RGB (DIV2K's convention) or on luma (the benchmarks')."""
     border: Border = "scale+6"
     """Pixels left out at each side: a number, `scale` (benchmarks) or `scale+6` (DIV2K)."""
+    degradations: dict[Name, Case] = Field(default={})
+    """Degradations by name, with which the validation and test sets are measured, too."""
 
 
 def _not_bicubic(name: str) -> str:

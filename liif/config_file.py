@@ -71,7 +71,8 @@ def _path(error: Any, values: Any) -> list[str]:
     path = []
     for part in error["loc"]:
         inside = isinstance(values, Mapping) and part in values
-        if inside or (isinstance(values, list | tuple) and isinstance(part, int)):
+        sequence = isinstance(values, list | tuple) and isinstance(part, int)
+        if inside or (sequence and part < len(values)):
             values = values[part]
             path.append(str(part))
     if error["type"] == "missing":

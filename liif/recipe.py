@@ -24,6 +24,12 @@ from liif.network.precision import Precision
 
 Scale = Annotated[float, Field(ge=1, le=64)]
 Probability = Annotated[float, Field(gt=0, le=1)]
+BlurSigma = Annotated[float, Field(gt=0, le=8)]
+"""σ of a Gaussian blur before shrinking, in LR pixels."""
+NoiseSigma = Annotated[float, Field(ge=0, le=100)]
+"""σ of Gaussian noise after shrinking, in grey levels."""
+Quality = Annotated[int, Field(ge=1, le=100)]
+"""JPEG's quality; compression comes last."""
 
 
 class Weights(Settings):
@@ -73,19 +79,19 @@ class _Range(Settings):
 class Blur(_Range):
     """Gaussian blur of the HR patch before it is shrunk; σ in pixels of the LR patch."""
 
-    range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=8)]]
+    range: tuple[BlurSigma, BlurSigma]
 
 
 class Noise(_Range):
     """Gaussian noise in the LR patch; σ in grey levels."""
 
-    range: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(le=100)]]
+    range: tuple[NoiseSigma, NoiseSigma]
 
 
 class Jpeg(_Range):
     """JPEG compression of the LR patch after noise was added; quality of 1..100."""
 
-    range: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=100)]]
+    range: tuple[Quality, Quality]
 
 
 class Degrade(Settings):

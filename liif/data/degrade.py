@@ -1,17 +1,36 @@
-"""Degrade: HR photographs → LR pictures by MATLAB's bicubic imresize."""
+"""Degrade: HR photographs → LR pictures by MATLAB's bicubic imresize, and further damage."""
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
+from liif.config import Case
 from liif.data.collection import open_collection
 from liif.data.manifests import EVERYTHING, TAG, Bucket, Manifest, is_current, tag_of
 from liif.images.crop import centre_crop, crop_to_multiple
+from liif.images.degradations import add_noise, blur, compress
 from liif.images.imresize import imresize
+from liif.images.pixels import RGB8
 from liif.images.png import write_png
 from liif.system.errors import UserError
 from liif.system.files import file_sha256, remove_stale_lock
 from liif.system.progress import Progress
+
+
+def degraded(hr: RGB8, scale: float, case: Case, name: str) -> RGB8:
+    """LR picture of an HR one (H, W, 3): blur, imresize by 1/scale, noise, JPEG.
+
+    The noise is the same in all cases and on all machines, times its strength: it depends on the
+    picture's name and the LR size alone.
+    """
+    lr = imresize(hr if case.blur is None else blur(hr, case.blur * scale), 1 / scale)
+    if case.noise is not None:
+        seed = int.from_bytes(sha256(name.encode()).digest())
+        lr = add_noise(lr, case.noise, np.random.default_rng(seed))
+    return lr if case.jpeg is None else compress(lr, case.jpeg)
 
 
 def degrade(
@@ -21,6 +40,7 @@ def degrade(
     scale: float,
     crop: int | None = None,
     truth: Path | None = None,
+    case: Case | None = None,
     bucket: Bucket = EVERYTHING,
 ) -> Manifest:
     """Make the LR set of a folder or an archive of HR photographs.
@@ -36,6 +56,8 @@ def degrade(
         Cut the centred square of this side out of each photograph first.
     truth
         Folder for the HR pictures from which LR was made.
+    case
+        Degradations besides shrinking.
     """
     pictures = open_collection(source)
 
@@ -44,7 +66,8 @@ def degrade(
     manifest = {}
     for name in names:
         path = out / f"{name}.png"
-        tag = tag_of("degrade", pictures.digest(name), scale, crop)
+        more = [] if case is None else [case.model_dump_json()]
+        tag = tag_of("degrade", pictures.digest(name), scale, crop, *more)
         files = [path] if truth is None else [path, truth / path.name]
         if all(is_current(file, tag) for file in files):
             for file in files:
@@ -57,7 +80,8 @@ def degrade(
                 raise UserError(f"{pictures.label(name)}: {error}") from None
             for file in files[1:]:
                 write_png(file, hr, text={TAG: tag})
-            write_png(path, imresize(hr, 1 / scale), text={TAG: tag})
+            lr = imresize(hr, 1 / scale) if case is None else degraded(hr, scale, case, name)
+            write_png(path, lr, text={TAG: tag})
         manifest[name] = file_sha256(path)
         progress.advance()
     return manifest

@@ -1,3 +1,4 @@
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,10 @@ import pytest
 from samples import Folder, photograph
 
 from liif import imresize
-from liif.data.degrade import degrade
+from liif.config import CASES, Case
+from liif.data.degrade import degrade, degraded
 from liif.data.manifests import Bucket
+from liif.images.degradations import add_noise, blur, compress
 from liif.images.pixels import RGB8
 from liif.images.png import write_png
 from liif.images.read import read_picture
@@ -74,3 +77,44 @@ def test_small_photographs_are_named(folder: Folder, tmp_path: Path) -> None:
         degrade(source, tmp_path / "lr", scale=8, crop=16)
     with pytest.raises(UserError, match=r"a\.png: is 30×9, too small to be reduced by 12"):
         degrade(source, tmp_path / "lr", scale=12)
+
+
+BLURRED, BOTH = Case(blur=0.5), CASES["both"]
+
+
+def test_a_case_is_blurred_shrunk_noised_and_compressed(folder: Folder, tmp_path: Path) -> None:
+    case = Case(blur=0.5, noise=10, jpeg=75)
+    source, hr = folder("hr", a=(48, 60)), photograph(48, 60)
+    degrade(source, tmp_path / "lr", scale=4, case=case)
+    lr = imresize(blur(hr, 0.5 * 4), 1 / 4)
+    seed = int(sha256(b"a").hexdigest(), 16)
+    expected = compress(add_noise(lr, 10, np.random.default_rng(seed)), 75)
+    np.testing.assert_array_equal(rgb(tmp_path / "lr" / "a.png"), expected)
+    np.testing.assert_array_equal(degraded(hr, 4, case, "a"), expected)
+
+
+def test_noise_depends_on_the_name_and_not_on_the_other_pictures(
+    folder: Folder, tmp_path: Path
+) -> None:
+    hr = photograph(48, 60)
+    both = folder("both", a=(48, 60), b=(48, 60))
+    degrade(both, tmp_path / "both", scale=2, case=CASES["noise10"], bucket=Bucket(0, 1))
+    write_png(tmp_path / "alone" / "b.png", hr)
+    degrade(tmp_path / "alone", tmp_path / "lr", scale=2, case=CASES["noise10"])
+    a, b, alone = (rgb(tmp_path / n) for n in ("both/a.png", "both/b.png", "lr/b.png"))
+    np.testing.assert_array_equal(b, degraded(rgb(both / "b.png"), 2, CASES["noise10"], "b"))
+    np.testing.assert_array_equal(alone, degraded(hr, 2, CASES["noise10"], "b"))
+    noise = {n: x - imresize(y, 0.5) for n, x, y in (("a", a, hr), ("b", alone, hr))}
+    assert not np.array_equal(noise["a"], noise["b"])
+
+
+def test_a_case_is_made_again_when_its_strength_changes(folder: Folder, tmp_path: Path) -> None:
+    source, lr = folder("hr", a=(20, 20)), tmp_path / "lr"
+    clean, *others = (
+        degrade(source, lr, scale=2, case=case) for case in (None, BLURRED, BOTH, Case(jpeg=75))
+    )
+    assert len({m["a"] for m in others} | {clean["a"]}) == 4
+    time = (lr / "a.png").stat().st_mtime_ns
+    assert degrade(source, lr, scale=2, case=Case(jpeg=75)) == others[-1]
+    assert (lr / "a.png").stat().st_mtime_ns == time
+    assert degrade(source, lr, scale=2) == clean
