@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from liif import config, recipe
+from liif.checkpoints.catalog import local_path
+from liif.checkpoints.format import load_metadata
 from liif.config import Experiment
-from liif.config_file import merge
+from liif.config_file import merge, read_yaml
 from liif.recipe import Recipe, Training
 from liif.system.errors import UserError
 
@@ -240,3 +242,19 @@ def test_settings_from_text_or_file(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(UserError, match="must hold a mapping, not list"):
         config.recipe(str(tmp_path / "list.yaml"))
+
+
+@pytest.mark.parametrize("name", ["fast", "photo"])
+def test_a_configuration_for_our_own_weights(name: str) -> None:
+    """It is a whole experiment, and says how the weights were trained."""
+    settings = config.experiment(read_yaml(str(ROOT / "config" / "weights" / f"{name}.yaml")))
+    assert settings.trained == list(settings.models) == [name]
+    assert (ROOT / settings.data.valid).is_dir()
+    if local_path(name).is_file():
+        recipe = settings.recipe(name)
+        trained = Recipe.model_validate(load_metadata(local_path(name))["provenance"]["recipe"])
+        for field in Recipe.model_fields.keys() - {"start", "teacher"}:
+            assert getattr(trained, field) == getattr(recipe, field), field
+        for source in ("start", "teacher"):  # the weights also have their checksum there
+            named = [getattr(r, source) and getattr(r, source).weights for r in (trained, recipe)]
+            assert named[0] == named[1], source

@@ -1,18 +1,23 @@
-"""The catalog: published weights by name, and where they are kept once fetched."""
+"""The catalog: weights by name, where they are kept, and how good they are."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from platformdirs import user_cache_path
 
 from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 from liif.system.errors import UserError
 
-BUNDLED = Path(__file__).parents[1] / "assets" / "weights" / "edsr-baseline-liif.safetensors"
+WEIGHTS = Path(__file__).parents[1] / "assets" / "weights"
+"""Folder of the weights that are part of liif."""
+BUNDLED = WEIGHTS / "edsr-baseline-liif.safetensors"
 """The EDSR-baseline weights that the authors of LIIF released."""
+MEASURED = WEIGHTS / "models.json"
+"""What `make models` measured."""
 CACHE = "LIIF_CACHE"
 """Environment variable that sets another cache folder."""
 
@@ -32,40 +37,53 @@ def published_network(architecture: Architecture) -> str | None:
 
 
 class Entry(NamedTuple):
-    """A published checkpoint."""
+    """Weights with a name: published ones, or ours."""
 
     network: str
     origin: str
-    url: str
+    purpose: str
+    """What they are for."""
+    url: str = ""
     sha256: str = ""
-    """Its sha256, or as many leading digits as were published."""
-    bundled: bool = False
-    """Part of liif, already converted."""
+    """Checksum of the file at the URL, or as many leading digits as were published."""
+    file: str = ""
+    """Name of the file that is part of liif."""
 
 
 _MMAGIC = "https://download.openmmlab.com/mmediting/restorers/liif/"
 CATALOG = {
     "edsr-baseline": Entry(
         EDSR_LIIF,
-        "the authors of LIIF; is `bundled`",
+        "LIIF's authors",
+        "clean pictures",
         "https://www.dropbox.com/s/6f402wcn4v83w2v/edsr-baseline-liif.pth?dl=1",
         "1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
-        bundled=True,
+        file=BUNDLED.name,
     ),
+    "fast": Entry(
+        "EDSR-baseline with a narrow decoder",
+        "this project",
+        "clean pictures, quickly",
+        file="fast.safetensors",
+    ),
+    "photo": Entry(EDSR_LIIF, "this project", "JPEG artefacts and noise", file="photo.safetensors"),
     "rdn": Entry(
         RDN_LIIF,
-        "the authors of LIIF",
+        "LIIF's authors",
+        "clean pictures",
         "https://www.dropbox.com/s/mzha6ll9kb9bwy0/rdn-liif.pth?dl=1",
     ),
     "mmagic-edsr-baseline": Entry(
         EDSR_LIIF,
         "mmagic",
+        "clean pictures",
         f"{_MMAGIC}liif_edsr_norm_c64b16_g1_1000k_div2k_20210715-ab7ce3fc.pth",
         "ab7ce3fc",
     ),
     "mmagic-rdn": Entry(
         RDN_LIIF,
         "mmagic",
+        "clean pictures",
         f"{_MMAGIC}liif_rdn_norm_c64b16_g1_1000k_div2k_20210717-22d6fdc8.pth",
         "22d6fdc8",
     ),
@@ -83,16 +101,42 @@ def local_path(name: str) -> Path:
     """Where the catalog's weights are, or will be once fetched."""
     if name not in CATALOG:
         raise UserError(f"`{name}` is none of {', '.join(CATALOG)}")
-    return BUNDLED if CATALOG[name].bundled else folder() / f"{name}.safetensors"
+    file = CATALOG[name].file
+    return WEIGHTS / file if file else folder() / f"{name}.safetensors"
+
+
+def is_name(weights: str) -> bool:
+    """Whether these are `bundled` or a name of the catalog, and not a file of that name."""
+    return weights == "bundled" or (weights in CATALOG and not Path(weights).is_file())
 
 
 def locate(weights: str | Path) -> Path:
-    """The file of `bundled`, of a name in the catalog that was fetched, or of a path."""
-    path = BUNDLED if str(weights) == "bundled" else Path(weights)
-    if not path.is_file() and str(weights) in CATALOG:
-        path = local_path(str(weights))
+    """The file of `bundled`, of a path, or of a name in the catalog, in this order."""
+    name, path = str(weights), Path(weights)
+    if name == "bundled":
+        return BUNDLED
+    if is_name(name):
+        path = local_path(name)
         if not path.is_file():
-            raise UserError(f"{weights}: not fetched yet; run `liif weights fetch {weights}`")
+            raise UserError(f"{name}: not fetched yet; run `liif weights fetch {name}`")
     if not path.is_file():
-        raise UserError(f"{weights}: no such weights file")
+        a_word = path.name == name and not path.suffix
+        hint = f"; the names of weights are bundled, {', '.join(CATALOG)}" if a_word else ""
+        raise UserError(f"{name}: no such weights file{hint}")
     return path
+
+
+def measurements() -> dict[str, Any]:
+    """What `make models` measured: PSNR, colours and time of each model."""
+    measured: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8"))
+    return measured
+
+
+def as_used(measured: dict[str, Any], damage: str, scale: int) -> dict[str, float]:
+    """A measured model's PSNR and colour shift as it is used by default.
+
+    That is with back-projection, or without.
+    """
+    way = "with" if measured["back_projection"] else "without"
+    numbers: dict[str, float] = measured["quality"][damage][str(scale)][way]
+    return numbers

@@ -26,8 +26,8 @@ def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") ->
     Parameters
     ----------
     path
-        `bundled` (the released EDSR-baseline weights), a name of `liif weights` that was fetched,
-        or a file in liif's, the authors' or mmagic's format. No code in the file is executed.
+        `bundled` (the released EDSR-baseline weights), a name of `liif weights list`, or a file in
+        liif's, the authors' or mmagic's format. No code in the file is executed.
     device
         Where to put the model: `cpu`, `cuda`, `cuda:1`, `mps`, `xpu`.
 

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from samples import as_the_authors_save
 from typer.testing import CliRunner
 
 from liif.checkpoints import catalog
-from liif.checkpoints.catalog import BUNDLED
+from liif.checkpoints.catalog import BUNDLED, locate
 from liif.checkpoints.convert import fetch_weights
+from liif.checkpoints.describe import describe
 from liif.checkpoints.load import load
 from liif.cli import app
 from liif.network.build import Architecture, build
+from liif.network.model import LIIF
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 
@@ -43,10 +46,10 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     digest = file_sha256(served / "a.pth")
     monkeypatch.setenv(catalog.CACHE, str(tmp_path / "cache"))
     entries = {
-        "edsr": catalog.Entry("EDSR-baseline-LIIF", "the test", url, digest[:8]),
-        "without": catalog.Entry("EDSR-baseline-LIIF", "the test", url),
-        "rdn": catalog.Entry("RDN-LIIF", "the test", url, digest),
-        "other": catalog.Entry("EDSR-baseline-LIIF", "the test", url, "0" * 64),
+        "edsr": catalog.Entry("EDSR-baseline-LIIF", "the test", "tests", url, digest[:8]),
+        "without": catalog.Entry("EDSR-baseline-LIIF", "the test", "tests", url),
+        "rdn": catalog.Entry("RDN-LIIF", "the test", "tests", url, digest),
+        "other": catalog.Entry("EDSR-baseline-LIIF", "the test", "tests", url, "0" * 64),
     }
     whole = dict(catalog.CATALOG)
     catalog.CATALOG.clear()
@@ -126,10 +129,40 @@ def test_bundled_weights_need_no_fetching(tmp_path: Path, monkeypatch: pytest.Mo
     assert run("weights", "fetch", "edsr-baseline").strip() == str(BUNDLED)
 
 
+@pytest.mark.parametrize("name", ["edsr-baseline", "fast"])
+def test_a_file_is_preferred_to_a_name(
+    name: str, small: LIIF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert catalog.is_name(name)
+    (tmp_path / name).mkdir()  # no file
+    assert catalog.is_name(name)
+    (tmp_path / name).rmdir()
+    as_the_authors_save(small, tmp_path / name)
+    as_the_authors_save(small, tmp_path / "bundled")
+    assert not catalog.is_name(name)
+    assert locate(name) == Path(name)
+    assert catalog.is_name("bundled")
+    assert locate("bundled") == BUNDLED
+
+
+def test_an_unknown_name_is_answered_with_all_names(tmp_path: Path) -> None:
+    names = "bundled, edsr-baseline, fast, photo, rdn, mmagic-edsr-baseline, mmagic-rdn"
+    message = f"fats: no such weights file; the names of weights are {names}"
+    for use in (load, locate, describe):
+        with pytest.raises(UserError) as caught:
+            use("fats")
+        assert str(caught.value) == message
+
+
 def test_the_catalog_is_complete() -> None:
-    assert list(catalog.CATALOG) == ["edsr-baseline", "rdn", "mmagic-edsr-baseline", "mmagic-rdn"]
-    for weights in catalog.CATALOG.values():
+    names = ["edsr-baseline", "fast", "photo", "rdn", "mmagic-edsr-baseline", "mmagic-rdn"]
+    assert list(catalog.CATALOG) == names
+    for name, weights in catalog.CATALOG.items():
+        if name in ("fast", "photo"):
+            assert (weights.url, weights.file) == ("", f"{name}.safetensors")
+            continue
         assert weights.url.startswith("https://")
-        name = weights.url.rsplit("/", 1)[1]
+        file = weights.url.rsplit("/", 1)[1]
         if "mmagic" in weights.origin:
-            assert name.endswith(f"-{weights.sha256}.pth")
+            assert file.endswith(f"-{weights.sha256}.pth")
