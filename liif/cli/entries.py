@@ -8,6 +8,7 @@ from typing import Any
 
 from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.checkpoints.outputs import Outputs, name_of
+from liif.data.degrade import parse_set
 from liif.inference.evaluate import precision_of
 from liif.inference.upscaler import BICUBIC
 from liif.network.precision import joined
@@ -55,9 +56,10 @@ def log_evaluation(
             if model not in runs:
                 runs[model] = _run_of(tracker, model, models)
             used.setdefault(model, []).append(precision_of(result))
-            source, version = data.get(name, ("", "unknown"))
+            clean, case = parse_set(name)
+            source, version = data.get(clean, ("", "unknown"))
             pictures = DataSet(
-                name=Path(source).stem or name,
+                name=f"{Path(source).stem}-{case}".rstrip("-") if source else name,
                 context={"valid": "evaluation"}.get(name, name),
                 source=source,
                 digest=version,

@@ -102,17 +102,31 @@ def degrade(
         Option(min=1, help="First crop each photograph to a centred square of this side."),
     ] = None,
     truth: Annotated[Path | None, Option(help="Folder for the HR pictures.")] = None,
+    blur: Annotated[
+        float | None, Option(help="σ of a blur before shrinking, in LR pixels.")
+    ] = None,
+    noise: Annotated[
+        float | None, Option(help="σ of noise after shrinking, in grey levels.")
+    ] = None,
+    jpeg: Annotated[int | None, Option(help="JPEG quality, 1 to 100, in the end.")] = None,
     bucket: BucketOption = "0/1",
     manifest: Manifest = None,
 ) -> None:
-    """Make LR pictures by MATLAB's bicubic imresize."""
+    """Make LR pictures by MATLAB's bicubic imresize, if wanted with blur, noise or JPEG."""
+    from liif.config import Case
+    from liif.config_file import checked
     from liif.data import degrade as stage
     from liif.data.manifests import parse_bucket, write_manifest
 
     part = parse_bucket(bucket)
+    strengths = {"blur": blur, "noise": noise, "jpeg": jpeg}
+    given = {kind: value for kind, value in strengths.items() if value is not None}
+    case = checked(Case, given) if given else None
     require_writable(out, truth, manifest)
     with lock(lock_path(manifest or out), f"degrading to {out}"):
-        made = stage.degrade(source, out, scale=scale, crop=crop, truth=truth, bucket=part)
+        made = stage.degrade(
+            source, out, scale=scale, crop=crop, truth=truth, case=case, bucket=part
+        )
         if manifest is not None:
             write_manifest(manifest, made, *[f for f in (out, truth) if f is not None])
 

@@ -20,6 +20,12 @@ from liif.system.files import file_sha256, remove_stale_lock
 from liif.system.progress import Progress
 
 
+def parse_set(name: str) -> tuple[str, str]:
+    """A set and its case: `valid-jpeg75` → valid, jpeg75; no case for other names."""
+    clean, _, case = name.partition("-")
+    return (clean, case) if clean in ("valid", "test") else (name, "")
+
+
 def degraded(hr: RGB8, scale: float, case: Case, name: str) -> RGB8:
     """LR picture of an HR one (H, W, 3): blur, imresize by 1/scale, noise, JPEG.
 

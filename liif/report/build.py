@@ -67,6 +67,7 @@ def report(
             total=len(results.names),
             tables=tables.tables(results, settings, {k: v for k, (_, v) in sources.items()}),
             on_test=tables.on_test(results),
+            degraded=tables.degraded(results),
             distributions=_distributions(results),
             curves=_curves(results),
             steps=steps(results),

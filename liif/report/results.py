@@ -14,6 +14,7 @@ from liif.checkpoints.outputs import Outputs
 from liif.config import Experiment
 from liif.data import manifests
 from liif.data.collection import open_collection
+from liif.data.degrade import parse_set
 from liif.images.png import write_png
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC
@@ -94,7 +95,7 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
     evaluations = [r for model in [BICUBIC, *models] for r in _evaluations(folder, model)]
     given = settings.data.test.lr if settings is not None else None
     if given is not None:  # without HR, so any metrics are of other test pictures
-        evaluations = [r for r in evaluations if r["set"] != "test"]
+        evaluations = [r for r in evaluations if parse_set(r["set"])[0] != "test"]
     test = [r for r in evaluations if r["set"] == "test"]
     scale = settings.scale if settings is not None else _scale(folder, test)
     test = [r for r in test if r["scale"] == scale]
@@ -172,12 +173,12 @@ _STAGES = ("download", "pack", "degrade", "train", "import", "evaluate", "upscal
 def steps(results: Results) -> list[Step]:
     """Read Snakemake's benchmarks of each step, in the order of the stages."""
     root = results.folder / "benchmarks"
-    known = {*results.upscaled, "train", "valid", "test"}
+    known = {*results.upscaled, "train", "valid", "test", *(r["set"] for r in results.evaluations)}
     jobs: dict[str, list[dict[str, str]]] = {}
     for path in sorted(root.rglob("*.tsv")):
         parts = path.relative_to(root).with_suffix("").parts
         if len(parts) > 1 and parts[0] != "download" and parts[1] not in known:
-            continue  # of a model that is no longer in the experiment
+            continue  # of a model or degradation that is no longer in the experiment
         with suppress(OSError, ValueError):
             table = csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t")
             for job in list(table)[-1:]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from liif.checkpoints.catalog import published_network
 from liif.checkpoints.format import architecture_of, load_metadata
 from liif.config import Border, Experiment, TrainedModel
+from liif.data.degrade import parse_set
 from liif.data.div2k import ARCHIVES
 from liif.images.metrics import border_width
 from liif.inference.evaluate import Result
@@ -49,11 +50,12 @@ class Table(NamedTuple):
 
 
 def tables(results: Results, settings: Experiment | None, versions: dict[str, str]) -> list[Table]:
-    """A table for each measured set except the test pictures.
+    """A table for each measured set except the test pictures and degraded sets.
 
     `versions` maps sets to the hash of their source, where known.
     """
-    sets = dict.fromkeys(r["set"] for r in results.evaluations if r["set"] != "test")
+    named = dict.fromkeys(r["set"] for r in results.evaluations if r["set"] != "test")
+    sets = [name for name in named if not parse_set(name)[1]]
     return [_table(results, name, settings, versions.get(name)) for name in sets]
 
 
@@ -125,3 +127,32 @@ def on_test(results: Results) -> list[OnTest]:
             better = sum(g > 0 for g in gains.values())
             rows.append(OnTest(model, result["psnr"], result["ssim"], gain, better, len(gains)))
     return rows
+
+
+class Degraded(NamedTuple):
+    """PSNR on a set with each degradation, and without one."""
+
+    name: str
+    """The set's."""
+    scales: list[float]
+    psnr: dict[str, dict[str, list[float | None]]]
+    """Degradation (empty: none) → model → PSNR at each scale."""
+
+
+def degraded(results: Results) -> list[Degraded]:
+    """A table for each set that was measured with degradations."""
+    sets: dict[str, dict[str, list[Result]]] = {}
+    for result in results.evaluations:
+        name, case = parse_set(result["set"])
+        sets.setdefault(name, {}).setdefault(case, []).append(result)
+    return [_degraded(results, name, cases) for name, cases in sets.items() if any(cases)]
+
+
+def _degraded(results: Results, name: str, cases: dict[str, list[Result]]) -> Degraded:
+    scales = sorted({r["scale"] for found in cases.values() for r in found})
+    psnr = {}
+    for case in sorted(cases, key=bool):  # without degradation first
+        known = {(r["model"], r["scale"]): r["psnr"] for r in cases[case]}
+        models = [m for m in results.upscaled if any((m, s) in known for s in scales)]
+        psnr[case] = {m: [known.get((m, s)) for s in scales] for m in models}
+    return Degraded(name, scales, psnr)

@@ -98,10 +98,10 @@ def test_noise_depends_on_the_name_and_not_on_the_other_pictures(
 ) -> None:
     hr = photograph(48, 60)
     both = folder("both", a=(48, 60), b=(48, 60))
-    degrade(both, tmp_path / "both", scale=2, case=CASES["noise10"], bucket=Bucket(0, 1))
+    degrade(both, tmp_path / "two", scale=2, case=CASES["noise10"], bucket=Bucket(0, 1))
     write_png(tmp_path / "alone" / "b.png", hr)
     degrade(tmp_path / "alone", tmp_path / "lr", scale=2, case=CASES["noise10"])
-    a, b, alone = (rgb(tmp_path / n) for n in ("both/a.png", "both/b.png", "lr/b.png"))
+    a, b, alone = (rgb(tmp_path / n) for n in ("two/a.png", "two/b.png", "lr/b.png"))
     np.testing.assert_array_equal(b, degraded(rgb(both / "b.png"), 2, CASES["noise10"], "b"))
     np.testing.assert_array_equal(alone, degraded(hr, 2, CASES["noise10"], "b"))
     noise = {n: x - imresize(y, 0.5) for n, x, y in (("a", a, hr), ("b", alone, hr))}

@@ -208,6 +208,30 @@ def test_measured_beside_published(made: Path) -> None:
     assert '<span class="down">−2.27</span>' in html(made)
 
 
+def test_degraded_sets_have_a_table_of_their_own(made: Path) -> None:
+    assert tables.degraded(results.collect(made)) == []
+    for model, loss in (("bicubic", 1.0), ("good", 2.0)):
+        path = made / "metrics" / f"{model}.json"
+        content = json.loads(path.read_text())
+        content["results"] += [
+            {**r, "set": f"{r['set']}-jpeg30", "psnr": (r["psnr"] or 0) - loss}
+            for r in content["results"]
+        ]
+        path.write_text(json.dumps(content))
+    found = results.collect(made)
+    assert [t.name for t in tables.tables(found, None, {})] == ["valid"]
+    on_test, on_valid = sorted(tables.degraded(found), key=lambda t: t.name)
+    assert (on_test.name, on_test.scales) == ("test", [8])
+    assert (on_valid.name, on_valid.scales) == ("valid", [2, 4])
+    assert list(on_valid.psnr) == ["", "jpeg30"]
+    assert list(on_valid.psnr["jpeg30"]) == ["bicubic", "good"]
+    clean, worse = (on_valid.psnr[case]["good"] for case in ("", "jpeg30"))
+    assert worse == pytest.approx([32.4 - 2, 34.4 - 2])
+    assert clean == pytest.approx([32.4, 34.4])
+    report(made, made.parent)
+    assert '<th scope="row" rowspan="2">jpeg30</th>' in html(made)
+
+
 def test_another_border_is_reported(made: Path) -> None:
     path = made / "metrics" / "good.json"
     found = json.loads(path.read_text())

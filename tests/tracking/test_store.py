@@ -291,6 +291,39 @@ def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None
     assert known.client.search_model_versions("name = 'liif-small'")
 
 
+def test_metrics_of_degraded_sets(tmp_path: Path) -> None:
+    job = Tracker(tmp_path)
+    sets = ("valid", "valid-jpeg30", "my-set")
+    found = [
+        {"model": "bicubic", "set": name, "scale": 4.0, "psnr": 30.0 - i, "ssim": 0.5}
+        for i, name in enumerate(sets)
+    ]
+    measured = [{**result, "pictures": {"x": {"psnr": 1, "ssim": 1}}} for result in found]
+    write_tables(measured, tmp_path / "metrics", tmp_path / "metrics.csv")
+    entries.log_evaluation(
+        job,
+        measured,
+        models=tmp_path,
+        metrics=tmp_path / "metrics",
+        table=tmp_path / "metrics.csv",
+        data={"valid": ("data/photos.zip", "2" * 64)},
+    )
+    job.close()
+    known = here(tmp_path)
+    (run,) = known.runs().values()
+    assert known.curve(run, "valid-jpeg30/x4/psnr")[0][2] == 29.0
+    inputs = {
+        i.tags[0].value: i.dataset
+        for i in known.client.get_run(run.info.run_id).inputs.dataset_inputs
+    }
+    assert {context: data.name for context, data in inputs.items()} == {
+        "evaluation": "photos",
+        "valid-jpeg30": "photos-jpeg30",
+        "my-set": "my-set",
+    }
+    assert inputs["valid-jpeg30"].digest == inputs["evaluation"].digest == "2" * 36
+
+
 def test_what_was_delivered_is_known_after_a_kill(
     packs: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

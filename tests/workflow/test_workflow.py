@@ -16,7 +16,11 @@ import yaml
 from projects import ROOT, SNAKEMAKE, TINY, Project, planned
 from samples import Folder, photograph
 
+from liif import imresize
+from liif.config import Case
+from liif.data.degrade import degraded
 from liif.data.manifests import write_manifest
+from liif.images import metrics
 from liif.images.png import write_png
 from liif.images.read import read_picture
 from liif.system.files import file_sha256
@@ -53,6 +57,23 @@ def test_the_documented_experiment_is_planned(tmp_path: Path) -> None:
     networks = [line for line in lines if "--weights bicubic" not in line]
     assert len(lines) == 3 + 3 * 9
     assert [line for line in lines if "--precision auto" in line] == networks != []
+
+
+def test_degradations_add_their_sets_and_nothing_else(tmp_path: Path) -> None:
+    clean = dry_run("--directory", str(tmp_path), "--cores", "all")
+    cases = "{degradations: {jpeg75: {jpeg: 75}, dark: {blur: 0.5, noise: 5}}}"
+    output = dry_run(
+        "--directory", str(tmp_path), "--cores", "all", "--config", f"evaluate={cases}"
+    )
+    jobs = planned(output)
+    assert jobs.pop("evaluate_degraded") == 2 * 3 * (9 + 1)
+    assert jobs == {**planned(clean), "degrade": 3 * (9 + 1)}
+    degrades = [line for line in output.splitlines() if "liif degrade" in line]
+    assert sum(" --blur 0.5 --noise 5.0 --bucket" in line for line in degrades) == 10
+    assert sum("--crop 800 --jpeg 75 --bucket" in line for line in degrades) == 1
+    unchanged = {line for line in clean.splitlines() if "Shell command: liif" in line}
+    changed = unchanged - set(output.splitlines())
+    assert {line.split()[3] for line in changed} == {"table", "report"}
 
 
 @pytest.mark.slow
@@ -222,12 +243,13 @@ def test_lr_pictures_without_hr(project: Project, folder: Folder) -> None:
     folder("project/data/lr", mine=(7, 9))
     given = {"given": {"weights": "data/given.pth", "scales": [2]}}
     data = {**TINY["data"], "test": {"lr": "data/lr"}}
-    project.configure(models=given, data=data, scale=4)
+    evaluate = {**TINY["evaluate"], "degradations": {"jpeg30": {"jpeg": 30}}}
+    project.configure(models=given, data=data, scale=4, evaluate=evaluate)
     output = project.run()
     assert "no truth, so nothing is measured" in output
     assert read_picture(project.file("sr_800/given/mine.png")).rgb.shape == (28, 36, 3)
     rows = list(csv.DictReader(project.file("metrics.csv").read_text().splitlines()))
-    assert {r["set"] for r in rows} == {"valid"}
+    assert {r["set"] for r in rows} == {"valid", "valid-jpeg30"}
     text = project.file("report.html").read_text(encoding="utf-8")
     assert '"lr":"report/lr/mine.png","bicubic":"upscaled/bicubic/mine.png"' in text
     assert project.file("report/lr/mine.png").is_file()
@@ -246,6 +268,48 @@ def test_test_set_from_validation_photographs_in_buckets(project: Project) -> No
     expected = photograph(48, 60)[4:44, 10:50]
     np.testing.assert_array_equal(read_picture(project.file("hr/test/x8/c.png")).rgb, expected)
     assert read_picture(project.file("lr/test/x8/c.png")).rgb.shape == (5, 5, 3)
+
+
+@pytest.mark.slow
+def test_degraded_sets(project: Project) -> None:
+    """They are measured like clean ones, and repeat no other job."""
+    given = {"given": {"weights": "data/given.pth"}}
+    project.configure(models=given, evaluate={"scales": [2], "border": "scale"}, buckets=2)
+    project.run()
+    clean = project.file("metrics.csv").read_text().splitlines()
+    case = {"blur": 0.5, "noise": 5, "jpeg": 60}
+    evaluate: dict[str, Any] = {
+        **{"scales": [2], "border": "scale"},
+        "degradations": {"own-case": case},
+    }
+    project.configure(models=given, evaluate=evaluate, buckets=2)
+    jobs = project.jobs()
+    assert jobs.keys() == {"degrade", "evaluate_degraded", "table", "report", "sr_800"}
+    assert (jobs["degrade"], jobs["evaluate_degraded"]) == (2 * 2, 2 * 2 * 2)
+    project.run()
+    assert project.jobs() == {}
+
+    lines = project.file("metrics.csv").read_text().splitlines()
+    assert set(clean) <= set(lines)
+    rows = [line.split(",") for line in lines[1:]]
+    psnr = {(row[0], row[2]): float(row[4]) for row in rows}
+    sets = ["valid", "valid-own-case", "test", "test-own-case"]
+    assert set(psnr) == {(name, model) for name in sets for model in ("given", "bicubic")}
+    measured = []
+    for path in sorted(project.file("hr/test/x8").glob("*.png")):
+        hr = read_picture(path).rgb
+        lr = degraded(hr, 8, Case.model_validate(case), path.stem)
+        inner = np.s_[8:-8, 8:-8]
+        measured.append(metrics.psnr(imresize(lr, hr.shape[:2])[inner], hr[inner]))
+    assert psnr["test-own-case", "bicubic"] == pytest.approx(np.mean(measured), abs=6e-4)
+    text = project.file("report.html").read_text(encoding="utf-8")
+    assert '<th scope="row" rowspan="2">own-case</th>' in text
+    assert "degrade test-own-case" in text  # among the steps
+
+    evaluate["degradations"]["own-case"] = {**case, "jpeg": 61}
+    project.configure(models=given, evaluate=evaluate, buckets=2)
+    jobs = project.jobs()
+    assert (jobs["degrade"], jobs["evaluate_degraded"]) == (2 * 2, 2 * 2 * 2)
 
 
 LOOKS: list[list[str]] = [

@@ -10,6 +10,7 @@ from liif.data import manifests as buckets
 from liif.data import versions
 from liif.config import experiment
 from liif.config_file import merge, read_yaml
+from liif.data.degrade import parse_set
 from liif.system.errors import UserError
 from liif.system.files import require_writable
 from liif.system.processes import (
@@ -96,6 +97,10 @@ CONVENTION = (
     f"--channel {EXPERIMENT.evaluate.channel} --border {EXPERIMENT.evaluate.border}"
 )
 TRUTH_KNOWN = DATA.test.lr is None
+# The sets that models are measured on, and those of them with a degradation: valid-jpeg75.
+CLEAN = ["valid", "test"] if TRUTH_KNOWN else ["valid"]
+CASES = EXPERIMENT.evaluate.degradations
+DEGRADED = [f"{name}-{case}" for name in CLEAN for case in CASES]
 
 # A heavy job takes a slot, and a GPU where there are any; each gets its share of the cores. (With
 # --jobs on a cluster the number of cores may be unknown.)
@@ -110,7 +115,7 @@ CORES = workflow.resource_settings.cores or 8 * HEAVY_JOBS
 
 
 wildcard_constraints:
-    set="valid|test",
+    set="|".join(["valid", "test", *DEGRADED]),
     part="train|valid",
     bucket=r"\d+",
     scale=r"[\d.]+",
@@ -175,12 +180,30 @@ def archives():
     ]
 
 
+def origin(wildcards):
+    """The set without its degradation."""
+    return parse_set(wildcards.set)[0]
+
+
 def degrade_options(wildcards):
-    """Test photographs are cropped first, and kept as the ground truth."""
-    if wildcards.set == "valid":
-        return ""
-    crop = f"--crop {DATA.crop} " if DATA.crop is not None else ""
-    return f"{crop}--truth results/hr/test/x{wildcards.scale}"
+    """Test photographs are cropped first, and kept as the ground truth; degradations are options."""
+    clean, case = parse_set(wildcards.set)
+    options = []
+    if clean == "test" and DATA.crop is not None:
+        options.append(f"--crop {DATA.crop}")
+    if wildcards.set == "test":
+        options.append(f"--truth results/hr/test/x{wildcards.scale}")
+    if case:
+        strengths = CASES[case].model_dump(exclude_none=True)
+        options += [f"--{kind} {strength}" for kind, strength in strengths.items()]
+    return " ".join(options)
+
+
+def truth(wildcards):
+    """The HR pictures of a degraded set: the photographs, or the manifest of the cropped ones."""
+    if origin(wildcards) == "valid":
+        return ancient(photographs("valid"))
+    return f"results/manifests/degrade/test/x{SCALE}/{wildcards.bucket}.json"
 
 
 def given(wildcards):
@@ -222,29 +245,21 @@ def weights_option(wildcards):
 
 def parts():
     """All evaluations: the validation set at each model's scales, and a test set with ground truth."""
-    parts = [
-        f"results/work/metrics/{model}/valid/x{scale}/{bucket}.json"
-        for model in UPSCALED
-        for scale in scales(model)
+    wanted = [("valid", model, scale) for model in UPSCALED for scale in scales(model)]
+    if TRUTH_KNOWN:
+        wanted += [("test", model, SCALE) for model in UPSCALED]
+    suffixes = ["", *(f"-{case}" for case in CASES)]
+    return [
+        f"results/work/metrics/{model}/{name}{suffix}/x{scale}/{bucket}.json"
+        for suffix in suffixes
+        for name, model, scale in wanted
         for bucket in BUCKETS
     ]
-    if TRUTH_KNOWN:
-        parts += expand(
-            f"results/work/metrics/{{model}}/test/x{SCALE}/{{bucket}}.json",
-            model=UPSCALED,
-            bucket=BUCKETS,
-        )
-    return parts
 
 
 def sources(*sets):
     """The path and version of the photographs of some sets, for the records."""
     return [f"--data {s}={version(s)}@{shlex.quote(photographs(s))}" for s in sets]
-
-
-def evaluated():
-    """The sets that models are measured on."""
-    return ["valid", "test"] if TRUTH_KNOWN else ["valid"]
 
 
 def shown():

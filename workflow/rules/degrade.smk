@@ -1,9 +1,9 @@
-# HR photographs → LR sets by MATLAB's bicubic imresize, with a manifest.
+# HR photographs → LR sets by MATLAB's bicubic imresize, clean or degraded, with a manifest.
 
 
 rule degrade:
     input:
-        photographs=lambda wildcards: ancient(photographs(wildcards.set)),
+        photographs=lambda wildcards: ancient(photographs(origin(wildcards))),
     output:
         manifest="results/manifests/degrade/{set}/x{scale}/{bucket}.json",
     log:
@@ -13,7 +13,7 @@ rule degrade:
     conda:
         "../envs/liif.yaml"
     params:
-        version=lambda wildcards: version(wildcards.set),
+        version=lambda wildcards: version(origin(wildcards)),
         options=degrade_options,
         bucket=f"{{bucket}}/{EXPERIMENT.buckets}",
     shell:

@@ -52,6 +52,42 @@ rule evaluate_test:
         " --only {input.manifest} --json {output} 2>&1 | logged {log}"
 
 
+# On degraded pictures, too, the model's output is measured, and no upscaled files are kept.
+rule evaluate_degraded:
+    input:
+        truth=truth,
+        manifest="results/manifests/degrade/{set}/x{scale}/{bucket}.json",
+        weights=weights,
+    output:
+        "results/work/metrics/{model}/{set}/x{scale}/{bucket}.json",
+    log:
+        "results/logs/evaluate/{model}/{set}/x{scale}/{bucket}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{model}/{set}/x{scale}/{bucket}.tsv"
+    wildcard_constraints:
+        set="|".join(DEGRADED) or "(?!)",
+    conda:
+        "../envs/liif.yaml"
+    threads: heavy_threads
+    resources:
+        slots=heavy_job,
+        gpu=heavy_job,
+    params:
+        hr=lambda wildcards: (
+            photographs("valid")
+            if origin(wildcards) == "valid"
+            else f"results/hr/test/x{SCALE}"
+        ),
+        convention=CONVENTION,
+        weights=weights_option,
+        version=lambda wildcards: version(origin(wildcards)),
+    shell:
+        "liif evaluate --hr {params.hr:q} --lr results/lr/{wildcards.set}/x{wildcards.scale}"
+        " --weights {params.weights} --scale {wildcards.scale} {params.convention}"
+        " --set {wildcards.set} --name {wildcards.model} --only {input.manifest} --json {output}"
+        " --threads {threads} 2>&1 | logged {log}"
+
+
 rule table:
     input:
         parts(),
@@ -77,7 +113,7 @@ rule table:
         parts=sorted({os.path.dirname(part) for part in parts()}),
         buckets=EXPERIMENT.buckets,
         # A function, so that other jobs do not read the data for it.
-        data=lambda wildcards: sources(*evaluated()),
+        data=lambda wildcards: sources(*CLEAN),
         note=(
             ""
             if TRUTH_KNOWN
