@@ -117,6 +117,44 @@ def test_a_models_own_training_settings_have_precedence() -> None:
         ({"scale": 0.5}, r"`scale` \(=0\.5\)"),
         ({"models": {"a": {"std": [0, 0, 0]}}}, r"models\.a\.std"),
         ({"train": {"learning_rate": float("inf")}}, r"train\.learning_rate"),
+        ({"train": {"scales": [1]}}, r"`train\.scales\.1` .*required"),
+        *(
+            ({"train": {"degrade": {kind: {"range": values}}}}, message)
+            for kind, values, message in [
+                (
+                    "noise",
+                    [5, 2],
+                    r"`train\.degrade\.noise`: `range` .* must be \[smallest, largest\]",
+                ),
+                (
+                    "blur",
+                    [9, 10],
+                    r"`train\.degrade\.blur\.range\.0` \(=9\): .*less than or equal to 8",
+                ),
+                ("blur", [-1, 2], r"`train\.degrade\.blur\.range\.0` \(=-1\): .*greater than 0"),
+                ("blur", [0, 0], r"`train\.degrade\.blur\.range\.0` \(=0\)"),
+                ("noise", [0, 101], r"`train\.degrade\.noise\.range\.1` \(=101\)"),
+                ("noise", [-2, -1], r"`train\.degrade\.noise\.range\.0` \(=-2\)"),
+                ("jpeg", [0, 50], r"`train\.degrade\.jpeg\.range\.0` \(=0\)"),
+                ("jpeg", [101, 102], r"`train\.degrade\.jpeg\.range\.0` \(=101\)"),
+                ("jpeg", [30], r"`train\.degrade\.jpeg\.range\.1` .*required"),
+            ]
+        ),
+        (
+            {"train": {"degrade": {"jpeg": {"range": [30, 90], "probability": 0}}}},
+            r"`train\.degrade\.jpeg\.probability` \(=0\)",
+        ),
+        ({"train": {"degrade": {"jepg": {}}}}, r"`train\.degrade\.jepg`; did you mean `jpeg`\?"),
+        *(
+            ({"evaluate": {"degradations": {"dark": case}}}, message)
+            for case, message in [
+                ({}, r"`evaluate\.degradations\.dark`: must set `blur`, `noise` or `jpeg`"),
+                ({"jpeg": 0}, r"`evaluate\.degradations\.dark\.jpeg` \(=0\)"),
+                ({"blur": 9}, r"`evaluate\.degradations\.dark\.blur` \(=9\)"),
+                ({"noize": 1}, r"dark\.noize`; did you mean `noise`\?"),
+            ]
+        ),
+        ({"evaluate": {"degradations": {"a b": {"jpeg": 9}}}}, r"`evaluate\.degradations\.a b"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(values: dict[str, Any], message: str) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,16 @@ from samples import Folder
 
 from liif import imresize
 from liif.data.pack import Pack, pack
-from liif.data.patches import TrainingBatches, collate, training_patch, validation_batches
+from liif.data.patches import (
+    Patch,
+    TrainingBatches,
+    collate,
+    training_patch,
+    validation_batches,
+)
+from liif.images.degradations import blur, compress
 from liif.images.pixels import RGB8
+from liif.images.png import write_png
 from liif.recipe import Training
 from liif.system.errors import UserError
 
@@ -19,6 +28,13 @@ Make = Callable[..., Training]
 @pytest.fixture
 def packed(folder: Folder, tmp_path: Path) -> Pack:
     return pack(folder("hr", a=(60, 70), b=(64, 64), c=(50, 90)), tmp_path / "hr.pack")
+
+
+DEGRADE = {
+    "blur": {"range": [0.2, 1]},
+    "noise": {"range": [1, 20], "probability": 0.7},
+    "jpeg": {"range": [30, 90], "probability": 0.5},
+}
 
 
 def settings(**changes: object) -> Training:
@@ -104,9 +120,13 @@ def test_a_patch_is_a_function_of_seed_epoch_and_number(packed: Pack) -> None:
         assert not np.array_equal(a.lr, c.lr)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_any_number_of_workers_makes_the_same_batches(packed: Pack, workers: int) -> None:
-    batches = TrainingBatches(packed, settings())
+@pytest.mark.parametrize(
+    ("workers", "degrade"), [(0, None), (2, None), (0, DEGRADE), (1, DEGRADE), (2, DEGRADE)]
+)
+def test_any_number_of_workers_makes_the_same_batches(
+    packed: Pack, workers: int, degrade: object
+) -> None:
+    batches = TrainingBatches(packed, settings(degrade=degrade))
     resumed = batches.from_step(4, workers)
     for step in range(4, 9):
         for ours, expected in zip(next(resumed), batches[step], strict=True):
@@ -120,10 +140,11 @@ def test_validation_is_the_same_every_time(packed: Pack) -> None:
     assert all(torch.equal(a.rgb, b.rgb) for (_, a), (_, b) in zip(first, again, strict=True))
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_shares_of_processes_make_up_the_batch(packed: Pack, size: int) -> None:
-    whole = TrainingBatches(packed, settings())
-    shares = [TrainingBatches(packed, settings(), (rank, size)) for rank in range(size)]
+@pytest.mark.parametrize(("size", "degrade"), [(2, None), (3, None), (2, DEGRADE)])
+def test_shares_of_processes_make_up_the_batch(packed: Pack, size: int, degrade: object) -> None:
+    chosen = settings(degrade=degrade)
+    whole = TrainingBatches(packed, chosen)
+    shares = [TrainingBatches(packed, chosen, (rank, size)) for rank in range(size)]
     for step in (0, 4):
         parts = [share[step] for share in shares]
         for field, expected in enumerate(whole[step]):
@@ -131,12 +152,84 @@ def test_shares_of_processes_make_up_the_batch(packed: Pack, size: int) -> None:
             for rank, part in enumerate(parts):
                 joined[rank::size] = part[field]
             assert torch.equal(joined, expected)
-    numbers = [list(validation_batches(packed, settings(), (rank, size))) for rank in range(size)]
+    numbers = [list(validation_batches(packed, chosen, (rank, size))) for rank in range(size)]
     found = {n: b.rgb[i] for share in numbers for some, b in share for i, n in enumerate(some)}
-    together = torch.cat([b.rgb for _, b in validation_batches(packed, settings())])
+    together = torch.cat([b.rgb for _, b in validation_batches(packed, chosen)])
     assert torch.equal(torch.stack([found[n] for n in range(6)]), together)
 
 
 def test_photographs_smaller_than_a_patch_are_named(packed: Pack) -> None:
     with pytest.raises(UserError, match=r"photograph c \(50×90\) .*patch × scale"):
         TrainingBatches(packed, settings(scales=[1, 5]))
+
+
+# --- degradations ----------------------------------------------------------------------------
+
+
+def test_a_degraded_patch_is_a_function_of_seed_epoch_and_number(packed: Pack) -> None:
+    degraded = settings(degrade=DEGRADE)
+    a = training_patch(packed, degraded, 3, 7)
+    training_patch(packed, degraded, 1, 2)
+    np.testing.assert_array_equal(a.lr, training_patch(packed, degraded, 3, 7).lr)
+    for epoch, i, seed in ((4, 7, 0), (3, 8, 0), (3, 7, 1)):
+        c = training_patch(packed, settings(degrade=DEGRADE, seed=seed), epoch, i)
+        assert not np.array_equal(a.lr, c.lr)
+
+
+def test_degradations_change_lr_alone(packed: Pack) -> None:
+    changed = 0
+    for i in range(20):
+        clean = training_patch(packed, settings(), 0, i)
+        degraded = training_patch(packed, settings(degrade=DEGRADE), 0, i)
+        np.testing.assert_array_equal(degraded.hr, clean.hr)
+        np.testing.assert_array_equal(degraded.chosen, clean.chosen)
+        changed += not np.array_equal(degraded.lr, clean.lr)
+    assert changed == 20
+    ((_, first), _) = validation_batches(packed, settings(degrade=DEGRADE))
+    ((_, clean_first), _) = validation_batches(packed, settings())
+    assert torch.equal(first.rgb, clean_first.rgb)
+    assert not torch.equal(first.lr, clean_first.lr)
+
+
+def test_blur_comes_before_shrinking_and_jpeg_after_it_and_after_augmentation(
+    packed: Pack,
+) -> None:
+    def patch(i: int, **degrade: float) -> Patch:
+        fixed = {kind: {"range": [value, value]} for kind, value in degrade.items()}
+        return training_patch(packed, settings(degrade=fixed, augment="blur" not in degrade), 0, i)
+
+    for i in range(6):
+        scale = np.random.default_rng([0, 0, 0, i]).uniform(1, 4)
+        blurred = patch(i, blur=0.5)
+        expected = imresize(blur(blurred.hr, 0.5 * scale), (12, 12))
+        np.testing.assert_array_equal(blurred.lr, expected)
+        clean, compressed = patch(i), patch(i, jpeg=40)
+        np.testing.assert_array_equal(compressed.lr, compress(clean.lr, 40))
+        noisy, both = patch(i, noise=9), patch(i, noise=9, jpeg=40)
+        np.testing.assert_array_equal(both.lr, compress(noisy.lr, 40))
+
+
+def test_a_share_of_the_patches_is_degraded(packed: Pack) -> None:
+    rare = settings(degrade={"noise": {"range": [5, 5], "probability": 0.2}})
+    pairs = [
+        (training_patch(packed, rare, 0, i).lr, training_patch(packed, settings(), 0, i).lr)
+        for i in range(200)
+    ]
+    assert 0.1 < np.mean([not np.array_equal(a, b) for a, b in pairs]) < 0.3
+
+
+def test_patches_without_degradations_are_those_of_before(folder: Folder, tmp_path: Path) -> None:
+    """The hash was computed by the last version without `degrade`."""
+    source = folder("noise")
+    for i, size in enumerate(((60, 70), (64, 64), (50, 90))):
+        pixels = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
+        write_png(source / f"{i}.png", pixels)
+    packed = pack(source, tmp_path / "noise.pack")
+    digest = sha256()
+    for i in range(12):
+        patch = training_patch(packed, settings(), 1, i)
+        for values in (patch.lr, patch.hr, patch.chosen.astype("<i8")):
+            digest.update(np.ascontiguousarray(values).tobytes())
+    for _, batch in validation_batches(packed, settings()):
+        digest.update((batch.lr * 255).round().to(torch.uint8).numpy().tobytes())
+    assert digest.hexdigest() == "98d589ce2d99c2a471d6d69c67a41914dcb4ecac093e70954190b7b26cc7fbf8"

@@ -135,6 +135,21 @@ def test_rdn_bf16_and_data_loader_workers(training: Training) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
+@pytest.mark.slow
+def test_degraded_patches_are_the_same_by_two_processes(training: Training) -> None:
+    degrade = {
+        "blur": {"range": [0.2, 1]},
+        "noise": {"range": [1, 20], "probability": 0.5},
+        "jpeg": {"range": [30, 90], "probability": 0.5},
+    }
+    changes = {"train": {**SETTINGS["train"], "epochs": 1, "degrade": degrade}}
+    training.run("degraded", **changes)
+    training.run("degraded2", "--processes", "2", "--workers", "1", **changes)
+    alone, shared = training.weights("degraded"), training.weights("degraded2")
+    assert float((alone - shared).abs().max()) < 1e-5
+    assert training.history("degraded2")[0] == pytest.approx(training.history("degraded")[0], 1e-5)
+
+
 ONLY_RANK_0_IS_FAST = """
 import os
 from liif.network import precision

@@ -150,6 +150,12 @@ def test_bf16_learns_as_float32_does(run: Train) -> None:
 AUTO = {"train": {**SETTINGS["train"], "precision": "auto"}}
 BF16 = {"train": {**SETTINGS["train"], "precision": "bf16"}}
 RDN = {"encoder": {"name": "rdn", "blocks": 2, "layers": 2, "growth": 4, "channels": 8}}
+_DEGRADE = {
+    "blur": {"range": [0.2, 1]},
+    "noise": {"range": [1, 20], "probability": 0.5},
+    "jpeg": {"range": [30, 90], "probability": 0.5},
+}
+DEGRADED = {"train": {**SETTINGS["train"], "degrade": _DEGRADE}}
 
 
 def fast_bf16(patch: pytest.MonkeyPatch, fast: bool) -> None:
@@ -231,6 +237,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         ((1, 9), {}),
         ((13, 2), {}),
         ((7, 6), {}),
+        pytest.param((9, 2), DEGRADED, id="degraded"),
         pytest.param((9, 2), BF16, id="bf16"),
         pytest.param((9, 2), {**RDN, **BF16}, id="rdn-bf16"),
     ],
@@ -254,9 +261,13 @@ def test_resumed_training_is_byte_for_byte_the_same(
     assert [[r[c] for c in columns] for r in a] == [[r[c] for c in columns] for r in b]
 
 
-def test_workers_change_nothing(run: Train) -> None:
-    limits = Limits(device=torch.device("cpu"), workers=2)
-    assert file_sha256(run("a").weights) == file_sha256(run("b", limits).weights)
+@pytest.mark.parametrize("changes", [{}, DEGRADED], ids=["clean", "degraded"])
+def test_workers_change_nothing(run: Train, changes: dict[str, Any]) -> None:
+    hashes = {
+        file_sha256(run(f"{n}", Limits(device=torch.device("cpu"), workers=n), **changes).weights)
+        for n in (0, 1, 2)
+    }
+    assert len(hashes) == 1
 
 
 def test_a_crash_leaves_no_worker(packs: tuple[Path, Path], tmp_path: Path) -> None:
