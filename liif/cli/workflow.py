@@ -103,12 +103,15 @@ def degrade(
     ] = None,
     truth: Annotated[Path | None, Option(help="Folder for the HR pictures.")] = None,
     blur: Annotated[
-        float | None, Option(help="σ of a blur before shrinking, in LR pixels.")
+        float | None, Option(help="σ of Gaussian blur before shrinking, in LR pixels, at most 8.")
     ] = None,
     noise: Annotated[
-        float | None, Option(help="σ of noise after shrinking, in grey levels.")
+        float | None,
+        Option(help="σ of Gaussian noise after shrinking, in grey levels, at most 100."),
     ] = None,
-    jpeg: Annotated[int | None, Option(help="JPEG quality, 1 to 100, in the end.")] = None,
+    jpeg: Annotated[
+        int | None, Option(help="Quality of JPEG compression, which comes last, 1 to 100.")
+    ] = None,
     bucket: BucketOption = "0/1",
     manifest: Manifest = None,
 ) -> None:

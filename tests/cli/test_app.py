@@ -4,14 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer
-from samples import SMALL, Folder
+from samples import SMALL, Folder, photograph
 from typer.testing import CliRunner
 
 from liif import __version__, cli
 from liif.checkpoints.format import save_checkpoint
+from liif.config import Case
+from liif.data.degrade import degraded
+from liif.images.read import read_picture
 from liif.network import precision
 from liif.network.build import build
 
@@ -100,6 +104,16 @@ def test_chain_of_commands(
     assert (tmp_path / "metrics" / "plain.json").exists()
 
 
+def test_degradations_of_a_whole_folder(
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
+) -> None:
+    hr = folder("hr", a=(40, 40))
+    strengths = ["--blur", 0.5, "--noise", 10, "--jpeg", 75]
+    run(capsys, monkeypatch, "degrade", hr, "-o", tmp_path / "lr", "--scale", 4, *strengths)
+    expected = degraded(photograph(40, 40), 4, Case(blur=0.5, noise=10, jpeg=75), "a")
+    np.testing.assert_array_equal(read_picture(tmp_path / "lr" / "a.png").rgb, expected)
+
+
 def test_the_precision_of_a_chain(
     folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
 ) -> None:
@@ -149,6 +163,9 @@ def test_mistakes_are_one_line(
     cases = {
         "no such folder": ["degrade", tmp_path / "none", "-o", out, "--scale", 2],
         "too small to be reduced": ["degrade", hr, "-o", out, "--scale", 30],
+        "`jpeg` (=0): input should be greater than or equal to 1": [
+            *["degrade", hr, "-o", out, "--scale", 2, "--jpeg", 0]
+        ],
         "bucket `9/3`": ["degrade", hr, "-o", out, "--scale", 2, "--bucket", "9/3"],
         "give either --weights with --lr, or --sr": ["evaluate", "--hr", hr, "--scale", 2],
         "precision `fp16` is none of auto, float32, bf16": [
