@@ -309,7 +309,7 @@ def test_metrics_of_degraded_sets(tmp_path: Path) -> None:
         data={"valid": ("data/photos.zip", "2" * 64)},
     )
     job.close()
-    known = here(tmp_path)
+    known: Any = here(tmp_path)
     (run,) = known.runs().values()
     assert known.curve(run, "valid-jpeg30/x4/psnr")[0][2] == 29.0
     inputs = {

@@ -142,7 +142,8 @@ def test_degraded_patches_are_the_same_by_two_processes(training: Training) -> N
         "noise": {"range": [1, 20], "probability": 0.5},
         "jpeg": {"range": [30, 90], "probability": 0.5},
     }
-    changes = {"train": {**SETTINGS["train"], "epochs": 1, "degrade": degrade}}
+    train = {**SETTINGS["train"], "epochs": 1, "degrade": degrade}
+    changes: dict[str, Any] = {"train": train}
     training.run("degraded", **changes)
     training.run("degraded2", "--processes", "2", "--workers", "1", **changes)
     alone, shared = training.weights("degraded"), training.weights("degraded2")
