@@ -49,6 +49,11 @@ def packing(inputs: Path) -> Command:
     return Command(words=lambda _: words, results=["out.pack"], stop_message=STOPPED)
 
 
+def collecting(inputs: Path) -> Command:
+    words = [*LIIF, "collect", str(inputs / "wallpapers"), "out"]
+    return Command(words=lambda _: words, results=["out/*"], stop_message=STOPPED)
+
+
 def degrading(inputs: Path) -> Command:
     words = [
         *[*LIIF, "degrade", str(inputs / "photographs"), "--out", "lr", "--scale", "2.5"],
@@ -171,6 +176,7 @@ def reproducing(inputs: Path) -> Command:
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "train": training,
+    "collect": collecting,
     "pack": packing,
     "degrade": degrading,
     "evaluate": evaluating,

@@ -1,11 +1,16 @@
 """Pictures, networks, settings and records that many tests use."""
 
+import gzip
+import lzma
+import tarfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from imagecodecs import zstd_encode
 from numpy.typing import NDArray
 
 from liif.network.build import Architecture, EDSREncoder, RDNEncoder
@@ -68,3 +73,28 @@ def as_the_authors_save(model: LIIF, path: Path, **args: object) -> None:
     state = {**model.state_dict(), "encoder.sub_mean.weight": torch.eye(3)}
     content = {"model": {"name": "liif", "args": args, "sd": state}, "optimizer": {}, "epoch": 7}
     torch.save(content, path)
+
+
+def make_deb(path: Path, files: dict[str, bytes], *, suffix: str = ".xz") -> Path:
+    """Write a Debian package with these files, its data.tar compressed as the suffix says."""
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"./{name}")
+            info.size = len(content)
+            tar.addfile(info, BytesIO(content))
+    pack: dict[str, Callable[[bytes], bytes]] = {
+        **{"": bytes, ".xz": lzma.compress, ".gz": gzip.compress},
+        ".zst": lambda data: bytes(zstd_encode(data)),
+    }
+    members = {
+        "debian-binary": b"2.0\n",
+        "control.tar.xz": b"odd",
+        f"data.tar{suffix}": pack[suffix](buffer.getvalue()),
+    }
+    with path.open("wb") as file:
+        file.write(b"!<arch>\n")
+        for name, content in members.items():
+            file.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode())
+            file.write(content + b"\n" * (len(content) % 2))
+    return path

@@ -126,7 +126,10 @@ def test_any_text_as_option_value(text: str) -> None:
 
 word = st.one_of(
     st.sampled_from(
-        ["upscale", "degrade", "evaluate", "pack", "import", "info", "table", "gather", "compare"]
+        [
+            *["upscale", "collect", "degrade", "evaluate", "pack", "import", "info", "table"],
+            *["gather", "compare"],
+        ]
     ),
     st.sampled_from(
         ["--scale", "--size", "--width", "-o", "--weights", "--hr", "--lr", "--bucket"]

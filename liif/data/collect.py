@@ -131,7 +131,9 @@ def prepare(data: bytes, label: str) -> RGB8:
 def _write(out: Path, name: str, data: bytes, label: str) -> None:
     path = out / f"{name}.png"
     if path.exists() and TAG not in png_text(path):
-        raise UserError(f"{path}: exists and is not ours; give another folder, or remove it")
+        raise UserError(
+            f"{path}: exists and was not made by this command; give another folder, or remove it"
+        )
     write_png(path, prepare(data, label), text={TAG: _tag(sha256(data).hexdigest())})
 
 

@@ -1,7 +1,7 @@
-"""The catalogue of photographs with free licences, and the pictures that nobody trains on.
+"""The catalogue of photographs with free licences, and recognising the pictures held out.
 
-The photographs are in packages of Debian 12. The pictures to recognise are the bundled test and
-validation pictures and the uncropped photographs that they are cut from.
+The photographs are in packages of Debian 12. Held out from training are the bundled test and
+validation pictures, and the uncropped photographs that they are cut from.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ HELD_OUT = (
 )
 """The bundled pictures that models are measured on."""
 SAME = 0.9
-"""Thumbnails that correlate as much show one picture. Copies of the held-out ones reach 0.95 at
-64 pixels and JPEG quality 10; 67 other wallpapers stay below 0.67."""
+"""Least correlation of two thumbnails of one picture. Copies of the held-out ones reach 0.95 at 64
+pixels and JPEG quality 10; 67 other wallpapers stay below 0.67."""
 _SIDE = 16
 
 
@@ -88,5 +88,5 @@ def _known() -> list[NDArray[np.float64]]:
 
 def _normalised(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Zero mean and unit length, unless constant."""
-    centred = grey - grey.mean()
-    return centred / max(float(np.linalg.norm(centred)), 1.0)
+    centred: NDArray[np.float64] = grey - grey.mean()
+    return np.divide(centred, max(float(np.linalg.norm(centred)), 1.0))

@@ -158,8 +158,9 @@ def test_mistakes_are_one_line(
     folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
 ) -> None:
     hr = folder("hr", a=(20, 20))
-    out, file = tmp_path / "out", tmp_path / "file"
+    out, file, empty = tmp_path / "out", tmp_path / "file", tmp_path / "empty"
     file.touch()
+    empty.mkdir()
     cases = {
         "no such folder": ["degrade", tmp_path / "none", "-o", out, "--scale", 2],
         "too small to be reduced": ["degrade", hr, "-o", out, "--scale", 30],
@@ -173,6 +174,10 @@ def test_mistakes_are_one_line(
             *["--precision", "fp16"],
         ],
         "no such weights file": ["upscale", hr, "--weights", tmp_path / "none.pth"],
+        "no such folder or archive of pictures": ["collect", tmp_path / "none", out],
+        "apt-get download lomiri-wallpapers-16.04 mate-backgrounds plasma-workspace-wallpapers": [
+            *["collect", empty, out]
+        ],
         "`DIV8K` is none of": ["download", "DIV8K", "--to", out],
         "give its --sha256": ["import", "https://example.org/a.pth", out],
         "device `tpu` is not available": ["upscale", hr, "--device", "tpu"],

@@ -42,9 +42,9 @@ def versioned(project: Project) -> Versioned:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs, LR pictures, a pack and weights."""
+    """Photographs small and large, LR pictures, a pack and weights."""
     base = tmp_path_factory.mktemp("inputs")
-    for name, count, size in (("photographs", 40, 160), ("few", 3, 60)):
+    for name, count, size in (("photographs", 40, 160), ("few", 3, 60), ("wallpapers", 20, 400)):
         (base / name).mkdir()
         for i in range(count):
             Image.fromarray(photograph(size, size + i, seed=i)).save(base / name / f"{i}.png")
