@@ -98,7 +98,9 @@ def upscaling_row(encoder: str, device: torch.device, lr_side: int) -> Row:
     peaks: dict[Used, int] = {}
     for precision in precisions(device):
         reset_peak(device)
-        upscale = partial(model.upscale, picture, scale=8, precision=precision)
+        upscale = partial(
+            model.upscale, picture, scale=8, precision=precision, back_projection=False
+        )
         times[precision] = seconds(upscale, device)
         peaks[precision] = peak_mb(device)
     what = f"{encoder}-LIIF, {lr_side}×{lr_side} → {8 * lr_side}×{8 * lr_side}"

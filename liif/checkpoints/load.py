@@ -46,7 +46,8 @@ def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") ->
         raise ValueError(
             f"`device` (={device}) is not available here; give cpu, cuda, mps or xpu"
         ) from None
-    model, _, _ = read_checkpoint(path)
+    model, _, provenance = read_checkpoint(path)
+    model.back_projection = not trained_on_degraded(provenance)
     return model.to(where).eval()
 
 
@@ -60,6 +61,14 @@ def read_checkpoint(path: str | Path = "bundled") -> tuple[LIIF, Architecture, d
     model = build(architecture)
     model.load_state_dict(tensors)
     return model, architecture, provenance
+
+
+def trained_on_degraded(provenance: Mapping[str, Any]) -> bool:
+    """Whether the model was trained on degraded pictures."""
+    try:
+        return any(provenance["recipe"]["train"]["degrade"].values())
+    except (KeyError, TypeError, AttributeError):  # not trained by this liif, or on clean ones
+        return False
 
 
 def _require_match(path: Path, architecture: Architecture, tensors: Mapping[str, Tensor]) -> None:

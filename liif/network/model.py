@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from liif.images.pixels import (
     white_level,
 )
 from liif.network import coords, interpolation
+from liif.network.back_projection import back_project
 from liif.network.decoder import Decoder, ensemble
 from liif.network.device import free_memory
 from liif.network.interpolation import Skip
@@ -66,6 +67,9 @@ class LIIF(nn.Module):
 
     mean: Tensor
     std: Tensor
+    back_projection: bool = True
+    """What `upscale` does by default; `liif.load` sets it to False for a model that was trained on
+    degraded pictures, since then the input is not to be matched."""
 
     def __init__(
         self,
@@ -173,6 +177,7 @@ class LIIF(nn.Module):
         max_memory: int | None = None,
         self_ensemble: bool = False,
         precision: Used = "float32",
+        back_projection: bool = False,
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Upscale a picture band by band, so that neither it nor its features must fit in memory.
 
@@ -180,7 +185,7 @@ class LIIF(nn.Module):
         ----------
         lr : (h, w, 3)
             RGB of any type, as for `upscale`.
-        size, max_memory, self_ensemble, precision
+        size, max_memory, self_ensemble, precision, back_projection
             As for `upscale`.
 
         Yields
@@ -191,7 +196,8 @@ class LIIF(nn.Module):
         networks = twins(*network) if self_ensemble else [network]
         with torch.inference_mode():
             unit = torch.from_numpy(lr.astype(np.float32) / white_level(lr.dtype))
-            picture = self.normalise(unit.permute(2, 0, 1)[None].to(self.device))
+            unit = unit.permute(2, 0, 1).to(self.device)
+            picture = self.normalise(unit[None])
         memory = free_memory(self.device) // 2 if max_memory is None else max_memory
         share = memory // len(networks)
         dtype = DTYPES[precision]
@@ -200,18 +206,16 @@ class LIIF(nn.Module):
             self._decode_bands(decoder, f, picture[0], size, dtype)
             for (_, decoder), f in zip(networks, features, strict=True)
         ]
-        bands = zip(*each, strict=True)
+        bands = _clipped_means(zip(*each, strict=True))
+        if back_projection:
+            bands = back_project(bands, unit, size)
         while True:
             # Left before each yield: the caller's code must not run in inference mode.
             with torch.inference_mode():
-                same = next(bands, None)
-                if same is None:
+                if (band := next(bands, None)) is None:
                     return
-                rows, mean = same[0]
-                for _, other in same[1:]:
-                    mean += other
-                mean = (mean / len(networks)).clamp_(0, 1)
-                rgb = mean.permute(1, 2, 0).cpu().numpy()
+                rows, corrected = band
+                rgb = corrected.clamp_(0, 1).permute(1, 2, 0).cpu().numpy()
             yield rows, rgb
 
     def upscale(
@@ -223,6 +227,7 @@ class LIIF(nn.Module):
         self_ensemble: bool = False,
         max_memory: int | None = None,
         precision: Precision = "auto",
+        back_projection: bool | Literal["auto"] = "auto",
     ) -> PictureLike:
         """Upscale a picture; give either `scale` or `size`.
 
@@ -245,6 +250,9 @@ class LIIF(nn.Module):
         precision
             `float32`, `bf16` (at most two grey levels from float32), or `auto`: bf16 where the
             device is faster with it.
+        back_projection
+            Correct the picture so that, shrunk by `imresize`, it is closer to `image`. `auto`: yes,
+            unless the model was trained on degraded pictures.
 
         Returns
         -------
@@ -268,9 +276,29 @@ class LIIF(nn.Module):
             max_memory=memory,
             self_ensemble=self_ensemble,
             precision=choose(precision, self.device),
+            back_projection=self.uses_back_projection(back_projection),
         )
         bands = upscale_bands(pixels, target, rgb)
         big = join_bands(bands, (*target, pixels.shape[2]), pixels.dtype)
         if isinstance(image, Image.Image):
             return like(image, big)
         return (big[..., 0] if image.ndim == 2 else big).astype(image.dtype, copy=False)
+
+    def uses_back_projection(self, setting: bool | Literal["auto"]) -> bool:
+        """Whether pictures are corrected with this setting."""
+        if setting == "auto":
+            return self.back_projection
+        if not isinstance(setting, bool | np.bool_):
+            found = arguments.shown(setting)
+            raise ValueError(f"`back_projection` (={found}) must be auto, True or False")
+        return bool(setting)
+
+
+def _clipped_means(
+    bands: Iterator[tuple[tuple[slice, Float[Tensor, "3 r W"]], ...]],
+) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
+    """The mean of the same band by several networks, clipped to 0..1."""
+    for (rows, mean), *others in bands:
+        for _, other in others:
+            mean += other
+        yield rows, (mean / (1 + len(others))).clamp_(0, 1)

@@ -46,7 +46,8 @@ class Preview:
         for key, (hr, lr) in self._crops.items():
             pixels = Image.fromarray(lr).resize(size, Image.Resampling.NEAREST)
             bicubic = imresize(lr, size)
-            upscaled = np.asarray(model.upscale(lr, size=size, precision="float32"))
+            network = model.upscale(lr, size=size, precision="float32", back_projection=False)
+            upscaled = np.asarray(network)
             previews[key] = side_by_side(
                 [
                     (f"LR {lr.shape[0]}x{lr.shape[1]}", np.asarray(pixels)),

@@ -102,6 +102,12 @@ def test_other_values_are_no_precision(small: LIIF, precision: Any) -> None:
         small.upscale(BIG, scale=2, precision=precision)
 
 
+@pytest.mark.parametrize("value", ["on", "true", None, 2])
+def test_other_values_are_no_back_projection(small: LIIF, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"`back_projection` \(=.*must be auto, True or False"):
+        small.upscale(BIG, scale=2, back_projection=value)
+
+
 def test_numbers_of_numpy_are_numbers(small: LIIF) -> None:
     expected = small.upscale(BIG, size=(8, 10))
     sizes: list[Any] = [[8, 10], np.array([8, 10]), (np.uint8(8), np.int64(10))]
@@ -112,6 +118,8 @@ def test_numbers_of_numpy_are_numbers(small: LIIF) -> None:
     for scale in scales:
         np.testing.assert_array_equal(small.upscale(BIG, scale=scale), expected)
         assert liif.imresize(BIG, scale).shape == (8, 10, 3)
+    truth: Any = np.bool_(True)
+    np.testing.assert_array_equal(small.upscale(BIG, scale=2, back_projection=truth), expected)
     memory: Any = np.int64(100_000_000)
     np.testing.assert_array_equal(small.upscale(BIG, scale=2, max_memory=memory), expected)
 

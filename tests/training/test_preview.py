@@ -40,7 +40,7 @@ def test_panels_are_lr_bicubic_model_and_hr(small: LIIF, photographs: Pack) -> N
     # LR pixels are shown as squares of 4×4.
     np.testing.assert_array_equal(panels[0], panels[0][::4, ::4].repeat(4, 0).repeat(4, 1))
     lr = panels[0][::4, ::4]
-    exact = small.upscale(lr, size=(160, 160), precision="float32")
+    exact = small.upscale(lr, size=(160, 160), precision="float32", back_projection=False)
     np.testing.assert_array_equal(panels[2], exact)
     assert not np.array_equal(panels[1], panels[2])
 

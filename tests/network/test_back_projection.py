@@ -1,0 +1,179 @@
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from samples import SETTINGS, SMALL, photograph
+from torch import Tensor
+
+import liif
+from liif import imresize
+from liif.checkpoints.format import save_checkpoint
+from liif.data.download import PHOTOGRAPHS
+from liif.network import back_projection, decoder
+from liif.network.back_projection import back_project
+from liif.network.build import build
+from liif.network.model import LIIF
+
+SIZES = [((1, 1), (1, 1)), ((1, 1), (30, 7)), ((9, 6), (9, 6)), ((7, 5), (13, 11))]
+SIZES += [((6, 11), (17, 29)), ((8, 9), (8, 40)), ((13, 2), (15, 2)), ((5, 3), (150, 90))]
+
+
+def formula(sr: NDArray[Any], lr: NDArray[Any]) -> NDArray[Any]:
+    (h, w), (height, width) = lr.shape[:2], sr.shape[:2]
+    lr, sr = lr.astype(np.float64), sr.astype(np.float64)
+    back: NDArray[Any] = sr + imresize(lr - imresize(sr, (h, w)), (height, width))
+    return back
+
+
+def in_bands(picture: Tensor, height: int) -> Iterator[tuple[slice, Tensor]]:
+    for top in range(0, picture.shape[1], height):
+        yield slice(top, top + height), picture[:, top : top + height]
+
+
+def corrected(sr: Tensor, lr: Tensor, height: int) -> NDArray[Any]:
+    bands = list(back_project(in_bands(sr, height), lr, (sr.shape[1], sr.shape[2])))
+    edges = [0, *(rows.stop for rows, _ in bands)]
+    assert [(rows.start, rows.stop) for rows, _ in bands] == list(pairwise(edges))
+    picture: NDArray[Any] = torch.cat([band for _, band in bands], dim=1).permute(1, 2, 0).numpy()
+    return picture
+
+
+@pytest.mark.parametrize(("lr_size", "size"), SIZES)
+def test_bands_of_any_height_equal_the_formula(
+    lr_size: tuple[int, int], size: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lr = torch.rand(3, *lr_size, generator=generator)
+    sr = torch.rand(3, *size, generator=generator)
+    whole = corrected(sr, lr, size[0])
+    expected = formula(sr.permute(1, 2, 0).numpy(), lr.permute(1, 2, 0).numpy())
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-6)
+    for height in (1, 4, 7):
+        np.testing.assert_array_equal(corrected(sr, lr, height), whole)
+
+
+@pytest.mark.parametrize("scale", [1, 2.5, 8])
+def test_only_the_rows_around_are_held(monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
+    held = [0]
+
+    class Counting(back_projection._Rows):
+        def append(self, rows: Tensor) -> None:
+            super().append(rows)
+            held.append(self.stop - self.start)
+
+    monkeypatch.setattr(back_projection, "_Rows", Counting)
+    lr, sr = torch.rand(3, 60, 4), torch.rand(3, round(60 * scale), 4)
+    corrected(sr, lr, 2)
+    assert max(held) <= 9 * scale + 2
+    read = 0
+
+    def counted() -> Iterator[tuple[slice, Tensor]]:
+        nonlocal read
+        for rows, band in in_bands(sr, 2):
+            read = rows.stop
+            yield rows, band
+
+    for rows, _ in back_project(counted(), lr, (sr.shape[1], 4)):
+        assert read - rows.stop <= 5 * scale + 2
+
+
+@pytest.mark.parametrize("self_ensemble", [False, True])
+@pytest.mark.parametrize("size", [(27, 18), (23, 15), (9, 40), (9, 6)])
+def test_upscale_is_the_formula_of_the_clipped_picture(
+    small: LIIF, size: tuple[int, int], self_ensemble: bool
+) -> None:
+    unit = photograph(9, 6).astype(np.float32) / 255
+    options: dict[str, Any] = {
+        **{"size": size, "self_ensemble": self_ensemble, "precision": "float32"}
+    }
+    plain = small.upscale(unit, **options, back_projection=False)
+    ours = small.upscale(unit, **options, back_projection=True)
+    expected = np.clip(formula(plain, unit), 0, 1)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-6)
+    assert np.abs(ours - plain).max() > 1e-3
+
+
+def test_many_bands_equal_one(small: LIIF, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = np.random.default_rng(0).random((40, 7, 3), dtype=np.float32)
+    whole = small.upscale(unit, scale=2.5, precision="float32", back_projection=True)
+    monkeypatch.setattr(decoder, "_GRID_BYTES", 1)
+    monkeypatch.setattr(back_projection, "_PIXELS", 1)
+    bands = small.upscale_bands(unit, (100, 18), max_memory=1, back_projection=True)
+    joined = np.concatenate([band for _, band in bands])
+    np.testing.assert_allclose(joined, whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("white", [255, 65535])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_kind_of_picture(small: LIIF, channels: int, white: int) -> None:
+    dtype = np.uint8 if white == 255 else np.uint16
+    unit = np.random.default_rng(0).random((8, 7, channels))
+    pixels = np.floor(unit * white + 0.5).astype(dtype)
+    options: dict[str, Any] = {"scale": 3.3, "precision": "float32", "back_projection": True}
+    ours = small.upscale(pixels, **options)
+    assert ours.dtype == dtype
+    real = small.upscale(pixels.astype(np.float32) / np.float32(white), **options)
+    assert np.abs(ours - real.astype(np.float64) * white).max() <= 0.51
+    colour = ours[..., : 1 if channels <= 2 else 3]
+    if channels in (2, 4):
+        opaque = pixels.copy()
+        opaque[..., -1] = white
+        assert (small.upscale(opaque, **options)[..., -1] == white).all()
+    elif channels == 1:
+        rgb = small.upscale(np.repeat(pixels, 3, axis=2), **options)
+        assert np.abs(colour - rgb.mean(axis=2, keepdims=True)).max() <= 1
+    shrunk = imresize(colour.astype(np.float64), (8, 7))
+    plain = small.upscale(pixels, **{**options, "back_projection": False})
+    before = imresize(plain[..., : colour.shape[2]].astype(np.float64), (8, 7))
+    lr = pixels[..., : colour.shape[2]].astype(np.float64)
+    assert np.abs(shrunk - lr).mean() < 0.5 * np.abs(before - lr).mean()
+
+
+SCALES = [
+    2,
+    4.7,
+    8,
+    pytest.param(16, marks=pytest.mark.slow),
+    pytest.param(30, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_mean_colour_stays_within_a_tenth_of_a_grey_level(scale: float) -> None:
+    with Image.open(PHOTOGRAPHS / "test" / "clock.webp") as image:
+        hr = np.asarray(image.convert("RGB"))
+    lr, model = imresize(hr, (20, 20)), liif.load()
+    means = [
+        np.asarray(model.upscale(lr, scale=scale, back_projection=used)).mean(axis=(0, 1))
+        for used in (False, True)
+    ]
+    before, after = (np.abs(mean - lr.mean(axis=(0, 1))).max() for mean in means)
+    assert after < min(0.1, before)
+
+
+def test_by_default_models_trained_on_degraded_pictures_are_not_corrected(tmp_path: Path) -> None:
+    weights, picture = tmp_path / "a.safetensors", photograph(6, 5)
+    training = SETTINGS["train"]
+    cases: list[tuple[dict[str, Any], bool]] = [
+        ({}, True),
+        ({"sha256": "1" * 64, "format": "authors"}, True),
+        ({"recipe": {"train": training}}, True),
+        ({"recipe": {"train": {**training, "degrade": None}}}, True),
+        ({"recipe": {"train": {**training, "degrade": {"blur": None, "jpeg": None}}}}, True),
+        ({"recipe": {"train": {**training, "degrade": {"jpeg": {"range": [30, 90]}}}}}, False),
+    ]
+    for provenance, by_default in cases:
+        save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"], provenance)
+        model = liif.load(weights)
+        auto, chosen = (
+            model.upscale(picture, scale=2, back_projection=used) for used in ("auto", by_default)
+        )
+        np.testing.assert_array_equal(auto, chosen)
+        np.testing.assert_array_equal(model.upscale(picture, scale=2), chosen)
+        assert model.uses_back_projection("auto") == by_default
