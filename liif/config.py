@@ -193,6 +193,10 @@ class Experiment(Settings):
     """Of the networks' products when test pictures are upscaled and when models are evaluated:
     float32, bf16, or auto, which is bf16 where it is faster on the device, else float32. That of
     trainings is `train.precision`."""
+    back_projection: Literal["auto"] | bool = "auto"
+    """Whether pictures are corrected so that, shrunk, they are closer to their input, when test
+    pictures are upscaled and when models are evaluated: true, false, or auto, which is true unless
+    the model was trained on degraded pictures."""
     evaluate: Evaluation = Evaluation()
     tracking: bool = True
     """Whether every run is recorded in MLflow."""

@@ -58,6 +58,7 @@ def test_the_demo_trains_two_models_and_is_given_one() -> None:
     assert demo.recipe("small-edsr").train.init == "default"
     precisions = {demo.precision, *(demo.recipe(name).train.precision for name in demo.trained)}
     assert precisions == {"float32"}  # or the README's table would depend on the processor
+    assert demo.back_projection is False  # which its numbers are without
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
@@ -85,7 +86,10 @@ def test_a_models_own_training_settings_have_precedence() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 3}, r"unknown key `epochs`; the keys here are buckets, data, evaluate, models"),
+        (
+            {"epochs": 3},
+            r"unknown key `epochs`; the keys here are back_projection, buckets, data, evaluate",
+        ),
         ({"trian": {}}, r"unknown key `trian`; did you mean `train`\?"),
         ({"train": {"epoch": 3}}, r"unknown key `train\.epoch`; did you mean `epochs`\?"),
         ({"train": {"epochs": 0}}, r"`train\.epochs` \(=0\): .*greater than 0"),
@@ -112,6 +116,7 @@ def test_a_models_own_training_settings_have_precedence() -> None:
         ({"data": {"test": {"hr": "x", "lr": "y"}}}, r"`data\.test`: must be one of"),
         ({"data": {"test": {"from": "train"}}}, r"`data\.test"),
         ({"train": {"precision": "half"}}, r"`train\.precision` .*'auto', 'float32' or 'bf16'"),
+        ({"back_projection": "maybe"}, r"`back_projection` \(='maybe'\): .*'auto'"),
         ({"precision": "fp16"}, r"`precision` \(='fp16'\): .*'auto', 'float32' or 'bf16'"),
         ({"evaluate": {"border": -1}}, r"`evaluate\.border"),
         ({"scale": 0.5}, r"`scale` \(=0\.5\)"),

@@ -9,7 +9,8 @@ from typing import Any
 from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.checkpoints.outputs import Outputs, name_of
 from liif.data.degrade import parse_set
-from liif.inference.evaluate import precision_of
+from liif.data.manifests import agreed
+from liif.inference.evaluate import back_projection_of, precision_of
 from liif.inference.upscaler import BICUBIC
 from liif.network.precision import joined
 from liif.recipe import Recipe
@@ -51,11 +52,13 @@ def log_evaluation(
     with never_failing():
         runs: dict[str, Run] = {}
         used: dict[str, list[str | None]] = {}
+        corrected: dict[str, list[bool | None]] = {}
         for result in results:
             model, name = result["model"], result["set"]
             if model not in runs:
                 runs[model] = _run_of(tracker, model, models)
             used.setdefault(model, []).append(precision_of(result))
+            corrected.setdefault(model, []).append(back_projection_of(result))
             clean, case = parse_set(name)
             source, version = data.get(clean, ("", "unknown"))
             pictures = DataSet(
@@ -70,31 +73,39 @@ def log_evaluation(
             prefix = f"{name}/x{result['scale']:g}/"
             runs[model].log_metrics({prefix + k: v for k, v in values.items()}, pictures)
         for model, run in runs.items():
-            _tag_precision(run, "evaluation", joined(used[model]))
+            _tag_use(run, "evaluation", joined(used[model]), agreed(corrected[model]))
             run.log_file(metrics / f"{model}.json", f"metrics/{model}.json")
             run.log_file(table, "metrics.csv")
 
 
 def log_samples(
-    tracker: NoTracker, models: Mapping[str, str | None], *, weights: Path, upscaled: Path
+    tracker: NoTracker,
+    models: Mapping[str, str | None],
+    corrected: Mapping[str, bool | None],
+    *,
+    weights: Path,
+    upscaled: Path,
 ) -> None:
     """Log some of the upscaled pictures, the same for each model.
 
-    `models` maps names to the precision in which their pictures were upscaled, if known.
+    `models` maps names to the precision in which their pictures were upscaled, `corrected` to
+    whether by back-projection, if known.
     """
     with never_failing():
         for model in (*models, BICUBIC) if tracker.enabled else ():
             pictures = sorted((upscaled / model).glob("*.png"))[:SAMPLES]
             if pictures:
                 run = _run_of(tracker, model, weights)
-                _tag_precision(run, "upscaling", models.get(model))
+                _tag_use(run, "upscaling", models.get(model), corrected.get(model))
                 for path in pictures:
                     run.log_sample(f"sample/{path.stem}", path)
 
 
-def _tag_precision(run: Run, stage: str, used: str | None) -> None:
-    if used is not None:
-        run.set_tags({f"precision.{stage}": used})
+def _tag_use(run: Run, stage: str, precision: str | None, corrected: bool | None) -> None:
+    if precision is not None:
+        run.set_tags({f"precision.{stage}": precision})
+    if corrected is not None:
+        run.set_tags({f"back_projection.{stage}": str(corrected).lower()})
 
 
 def _run_of(tracker: NoTracker, model: str, folder: Path) -> Run:

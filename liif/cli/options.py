@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer import Argument, Option
@@ -69,6 +69,13 @@ Precision = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+BackProjection = Annotated[
+    str,
+    Option(
+        help="true, false, or auto: correct the result so that, shrunk, it is closer to the input, "
+        "unless the model was trained on degraded pictures."
+    ),
+]
 BucketOption = Annotated[
     str,
     Option("--bucket", help="Process one part only, as 0/4.", metavar="I/N", rich_help_panel=JOBS),
@@ -108,6 +115,14 @@ def to_bytes(gigabytes: float | None) -> int | None:
     if not isfinite(gigabytes):
         raise UserError(f"--max-memory (={gigabytes}) must be a number of GB")
     return int(gigabytes * 1e9)
+
+
+def parse_back_projection(text: str) -> bool | Literal["auto"]:
+    """`--back-projection`: auto, true or false."""
+    settings: dict[str, bool | Literal["auto"]] = {"auto": "auto", "true": True, "false": False}
+    if text not in settings:
+        raise UserError(f"back-projection `{text}` is none of {', '.join(settings)}")
+    return settings[text]
 
 
 def a_path(word: str) -> Path:

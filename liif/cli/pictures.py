@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from liif.cli.options import (
     PICTURES,
+    BackProjection,
     BucketOption,
     Device,
     Manifest,
@@ -21,6 +22,7 @@ from liif.cli.options import (
     a_path,
     app,
     known_weights,
+    parse_back_projection,
     require_extra,
     to_bytes,
 )
@@ -77,6 +79,7 @@ def upscale(
         bool,
         Option("--self-ensemble", help="Mean over 8 flips and rotations: slower, a little better."),
     ] = False,
+    back_projection: BackProjection = "auto",
     name: Annotated[str, Option(help="Name of the job.", hidden=True)] = "upscaling",
     only: Manifests = None,
     bucket: BucketOption = "0/1",
@@ -103,10 +106,11 @@ def upscale(
 
     require_writable(manifest)
     memory, asked = to_bytes(max_memory), parse(precision)
+    correct = parse_back_projection(back_projection)
     job = Job(
         size=parse_size(scale, size, width, height),
         suffix=".png" if format_ is None else parse_format(format_, out),
-        upscaler=open_upscaler(weights, device, threads, memory, self_ensemble, asked),
+        upscaler=open_upscaler(weights, device, threads, memory, self_ensemble, asked, correct),
         quality=quality,
         recursive=recursive,
         flat=manifest is not None or only is not None,
@@ -119,7 +123,13 @@ def upscale(
         made = stage.upscale(inputs, out, job)
         if manifest is not None:
             folders = [out] if out is not None else []
-            write_manifest(manifest, made, *folders, precision=job.upscaler.precision)
+            write_manifest(
+                manifest,
+                made,
+                *folders,
+                precision=job.upscaler.precision,
+                back_projection=job.upscaler.back_projection,
+            )
 
 
 @app.command(rich_help_panel=PICTURES)

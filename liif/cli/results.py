@@ -73,8 +73,13 @@ def gather(
     by_model = stage.manifests_by_model(manifests, count)
     stage.gather(by_model, upscaled, out)
     with job_tracker(track) as tracker:
-        used = stage.precision_by_model(manifests, count)
-        log_samples(tracker, used, weights=models, upscaled=upscaled)
+        log_samples(
+            tracker,
+            stage.precision_by_model(manifests, count),
+            stage.back_projection_by_model(manifests, count),
+            weights=models,
+            upscaled=upscaled,
+        )
 
 
 @app.command(rich_help_panel=STAGES)

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from liif.cli.options import (
     MACHINE,
     STAGES,
+    BackProjection,
     BucketOption,
     Device,
     Manifest,
@@ -20,6 +21,7 @@ from liif.cli.options import (
     Scale,
     Threads,
     app,
+    parse_back_projection,
     to_bytes,
 )
 from liif.cli.tracking import job_tracker
@@ -237,6 +239,7 @@ def evaluate(
     json: Annotated[Path | None, Option(help="Also write the result as JSON.")] = None,
     name: Annotated[str | None, Option(help="Name of the model.")] = None,
     set_name: Annotated[str, Option("--set", help="Name of the set of pictures.")] = "set",
+    back_projection: BackProjection = "auto",
     only: Manifests = None,
     precision: Precision = "float32",
     device: Device = "auto",
@@ -245,7 +248,7 @@ def evaluate(
 ) -> None:
     """Measure PSNR and SSIM on pairs of HR and LR pictures."""
     from liif.checkpoints.outputs import name_of
-    from liif.data.manifests import precision_of, read_manifests
+    from liif.data.manifests import back_projection_of, precision_of, read_manifests
     from liif.images import metrics
     from liif.inference import evaluate as stage
     from liif.inference.upscaler import open_upscaler
@@ -256,15 +259,16 @@ def evaluate(
         raise UserError("give either --weights with --lr, or --sr")
     require_writable(json)
     memory, asked = to_bytes(max_memory), parse(precision)
-    upscaler = None
+    correct, upscaler = parse_back_projection(back_projection), None
     if weights is not None:
-        upscaler = open_upscaler(weights, device, threads, memory, precision=asked)
+        upscaler = open_upscaler(weights, device, threads, memory, False, asked, correct)
     result = stage.evaluate(
         hr,
         lr=lr,
         upscaler=upscaler,
         sr=sr,
         sr_precision=precision_of(only or []),
+        sr_back_projection=back_projection_of(only or []),
         scale=scale,
         channel=metrics.parse_channel(channel),
         border=metrics.parse_border(border),

@@ -67,13 +67,18 @@ def is_current(path: Path, tag: str) -> bool:
 
 
 def write_manifest(
-    path: Path, manifest: Manifest, *folders: Path, precision: str | None = None
+    path: Path,
+    manifest: Manifest,
+    *folders: Path,
+    precision: str | None = None,
+    back_projection: bool | None = None,
 ) -> None:
-    """Write a manifest, the folders of its pictures, and the precision they were upscaled in.
+    """Write a manifest, the folders of its pictures, and how they were upscaled.
 
     Equal manifests are equal bytes.
     """
-    used = {} if precision is None else {"precision": precision}
+    how = {"precision": precision, "back_projection": back_projection}
+    used = {key: value for key, value in how.items() if value is not None}
     write_json(path, {"pictures": manifest, "folders": sorted(map(str, folders)), **used})
 
 
@@ -102,6 +107,17 @@ def read_manifests(paths: Iterable[Path]) -> Manifest:
 def precision_of(paths: Iterable[Path]) -> str | None:
     """The precision in which the pictures of several buckets were upscaled; None if unknown."""
     return precisions.joined(_read(path).get("precision") for path in paths)
+
+
+def back_projection_of(paths: Iterable[Path]) -> bool | None:
+    """Whether the pictures of several buckets were corrected by back-projection, if known."""
+    return agreed(_read(path).get("back_projection") for path in paths)
+
+
+def agreed(used: Iterable[bool | None]) -> bool | None:
+    """What several jobs have in common; None if they differ or it is unknown."""
+    found = set(used)
+    return found.pop() if len(found) == 1 else None
 
 
 def _read(path: Path) -> dict[str, Any]:

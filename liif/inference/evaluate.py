@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from liif.data.collection import Collection, open_collection
-from liif.data.manifests import bucket_files
+from liif.data.manifests import agreed, bucket_files
 from liif.images.metrics import Border, Channel, border_width, quality
 from liif.images.pixels import RGB8, Pixels
 from liif.inference.upscaler import BICUBIC, Upscaler
@@ -35,6 +35,7 @@ def evaluate(
     upscaler: Upscaler | None = None,
     sr: Path | None = None,
     sr_precision: str | None = None,
+    sr_back_projection: bool | None = None,
     scale: float,
     channel: Channel = "rgb",
     border: Border = "scale+6",
@@ -49,8 +50,9 @@ def evaluate(
     hr, lr, sr
         Folders or archives; either `lr` and an upscaler, or `sr`. LR and SR pictures have the
         names of the HR ones, or those with the benchmarks' suffix (`babyx4` for `baby`).
-    sr_precision
-        The precision in which `sr` was upscaled, if known.
+    sr_precision, sr_back_projection
+        The precision in which `sr` was upscaled, and whether it was corrected by back-projection,
+        if known.
     scale
         HR is cropped (top left kept) to `scale` times the LR size.
     channel, border
@@ -60,10 +62,10 @@ def evaluate(
 
     Returns
     -------
-    {"model", "set", "scale", "channel", "border", "precision", "psnr", "ssim", "pictures": {name:
-    {"psnr", "ssim"}}}. The average PSNR is the mean of the pictures' PSNRs. A model's output is
-    clipped but not rounded to levels. PSNR is null for equal pictures, SSIM for very small ones.
-    The precision is null for bicubic, or if unknown.
+    {"model", "set", "scale", "channel", "border", "precision", "back_projection", "psnr", "ssim",
+    "pictures": {name: {"psnr", "ssim"}}}. The average PSNR is the mean of the pictures' PSNRs. A
+    model's output is clipped but not rounded to levels. PSNR is null for equal pictures, SSIM for
+    very small ones. Precision and back-projection are null for bicubic, or if unknown.
 
     Raises
     ------
@@ -72,9 +74,12 @@ def evaluate(
     """
     chosen = None if names is None else sorted(names)
     width = border_width(border, scale)
-    used = sr_precision if sr is not None or upscaler is None else upscaler.precision
+    if sr is not None or upscaler is None:
+        used = {"precision": sr_precision, "back_projection": sr_back_projection}
+    else:
+        used = {"precision": upscaler.precision, "back_projection": upscaler.back_projection}
     head = {"model": model, "set": set_name, "scale": scale, "channel": channel, "border": width}
-    head["precision"] = used
+    head |= used
     if chosen == []:  # an empty bucket, whose folder may not even exist
         return head | _average({})
     truths = open_collection(hr)
@@ -153,24 +158,32 @@ def precision_of(result: Mapping[str, Any]) -> str | None:
     return used
 
 
+def back_projection_of(result: Mapping[str, Any]) -> bool | None:
+    """Whether an evaluation used back-projection; earlier results lack it, which means not."""
+    used: bool | None = result.get("back_projection", None if result["model"] == BICUBIC else False)
+    return used
+
+
 def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
     """Join the results of several jobs, with the buckets of one (model, set, scale) in one.
 
     A part is a file, or a folder of `count` buckets: 0.json and so on.
     """
     merged: dict[tuple[str, str, float], Result] = {}
-    used: dict[tuple[str, str, float], list[str | None]] = {}
+    used: dict[tuple[str, str, float], list[tuple[str | None, bool | None]]] = {}
     for path in bucket_files(parts, count):
         try:
             part = json.loads(path.read_text(encoding="utf-8"))
             key = (part["model"], part["set"], part["scale"])
             whole = merged.setdefault(key, part)
             whole["pictures"] |= part["pictures"]
-            used.setdefault(key, []).append(precision_of(part))
+            used.setdefault(key, []).append((precision_of(part), back_projection_of(part)))
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{path}: is no evaluation; delete it and rerun the command") from None
     for key, whole in merged.items():
-        whole["precision"] = precisions.joined(used[key])
+        computed, corrected = zip(*used[key], strict=True)
+        whole["precision"] = precisions.joined(computed)
+        whole["back_projection"] = agreed(corrected)
         whole |= _average(dict(sorted(whole["pictures"].items())))
     return list(merged.values())
 
@@ -203,17 +216,23 @@ def _figures(result: Result) -> list[str]:
 
 
 def print_table(results: list[Result]) -> None:
-    """Print results as a table, with a column of precision if one is not float32."""
+    """Print results as a table.
+
+    It has a column of precision if one is not float32, and one of back-projection if it was used.
+    """
     from rich.console import Console
     from rich.table import Column, Table
 
     numbers = [Column(name, justify="right") for name in ("pictures", "PSNR (dB)", "SSIM")]
     low = any(precision_of(r) not in (None, "float32") for r in results)
-    table = Table("set", "scale", "model", *numbers, *["precision"] * low)
+    corrected = any(map(back_projection_of, results))
+    more = [*["precision"] * low, *["back-projection"] * corrected]
+    table = Table("set", "scale", "model", *numbers, *more)
     for (set_, scale), group in groupby(sorted(results, key=_SET_AND_SCALE), _SET_AND_SCALE):
         head = (set_, f"×{scale:g}")
         for r in group:
             used = [precision_of(r) or ""] * low
+            used += ["yes" if back_projection_of(r) else ""] * corrected
             table.add_row(*head, r["model"], str(len(r["pictures"])), *_figures(r), *used)
             head = ("", "")
         table.add_section()

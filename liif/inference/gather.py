@@ -7,7 +7,13 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from liif.data.manifests import Manifest, bucket_files, precision_of, read_manifests
+from liif.data.manifests import (
+    Manifest,
+    back_projection_of,
+    bucket_files,
+    precision_of,
+    read_manifests,
+)
 from liif.system.errors import UserError
 from liif.system.files import atomic_write
 
@@ -20,6 +26,11 @@ def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manif
 def precision_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, str | None]:
     """The precision of each model's pictures, from the same manifests; None if unknown."""
     return {model: precision_of(found) for model, found in _by_model(paths, count).items()}
+
+
+def back_projection_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, bool | None]:
+    """Whether each model's pictures were corrected, from the same manifests; None if unknown."""
+    return {model: back_projection_of(found) for model, found in _by_model(paths, count).items()}
 
 
 def _by_model(paths: Iterable[Path], count: int) -> dict[str, list[Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class Upscaler(NamedTuple):
     """The first band is the whole picture."""
     precision: Used | None = None
     """Precision of the network; bicubic has none."""
+    back_projection: bool | None = None
+    """Whether its pictures are corrected by back-projection; bicubic's never are."""
     on_gpu: bool = False
     """The CPU is free to write a picture while the next is computed."""
 
@@ -49,12 +51,13 @@ def open_upscaler(
     max_memory: int | None = None,
     self_ensemble: bool = False,
     precision: Precision = "auto",
+    back_projection: bool | Literal["auto"] = "auto",
 ) -> Upscaler:
     """An upscaler from weights (`bundled`, a catalog name, or a file) or `bicubic`.
 
     `max_memory` in bytes bounds features and encoding; by default half of the free memory.
-    `self_ensemble` is the mean over the eight flips and transpositions. `precision` is as for
-    `LIIF.upscale`. Bicubic ignores all options, and logs so.
+    `self_ensemble` is the mean over the eight flips and transpositions. `precision` and
+    `back_projection` are as for `LIIF.upscale`. Bicubic ignores all options, and logs so.
     """
     if str(weights) == BICUBIC:
         options = {
@@ -62,6 +65,7 @@ def open_upscaler(
             "--max-memory": max_memory is not None,
             "--self-ensemble": self_ensemble,
             "--precision": precision == "bf16",
+            "--back-projection": back_projection is True,
         }
         if without := [option for option, given in options.items() if given]:
             log(f"{BICUBIC} is no network; without effect: {', '.join(without)}")
@@ -77,15 +81,28 @@ def open_upscaler(
     path = locate(weights)
     model = load(path, device=devices.choose(device))
     used = precisions.choose(precision, model.device)
+    corrected = model.uses_back_projection(back_projection)
     bands = partial(
-        model.upscale_bands, max_memory=max_memory, self_ensemble=self_ensemble, precision=used
+        model.upscale_bands,
+        max_memory=max_memory,
+        self_ensemble=self_ensemble,
+        precision=used,
+        back_projection=corrected,
     )
     identity = file_sha256(path)
     if self_ensemble:
         identity += " self-ensemble"
     if used != "float32":  # float32 adds nothing: pictures made before bf16 stay current
         identity += f" {used}"
-    return Upscaler(identity, bands, precision=used, on_gpu=model.device.type != "cpu")
+    if corrected:  # as before
+        identity += " back-projection"
+    return Upscaler(
+        identity,
+        bands,
+        precision=used,
+        back_projection=corrected,
+        on_gpu=model.device.type != "cpu",
+    )
 
 
 def _bicubic(lr: Pixels, size: tuple[int, int]) -> Iterator[tuple[slice, Unit]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from liif.checkpoints.format import load_metadata
 from liif.tracking.store import Store
 
 MODEL_CODE = "from liif.tracking.served_model import serve\n\nserve()\n"
@@ -66,9 +67,16 @@ def _log_model(client: Any, model: Any, run: str, step: int, weights: Path) -> N
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
+    from liif.checkpoints.load import trained_on_degraded
+
+    provenance = load_metadata(weights).get("provenance", {})
     picture = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, 3))])
     params = ParamSchema(
-        [ParamSpec("scale", "double", 8.0), ParamSpec("precision", "string", "auto")]
+        [
+            ParamSpec("scale", "double", 8.0),
+            ParamSpec("precision", "string", "auto"),
+            ParamSpec("back_projection", "boolean", not trained_on_degraded(provenance)),
+        ]
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -122,10 +130,13 @@ class Upscaling:
         model_input,  # noqa: ANN001 (MLflow would read a hint as a list of inputs)
         params: dict[str, Any] | None = None,
     ) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 → upscaled by `scale`, 8 by default, in `precision`, by default auto."""
-        given: dict[str, Any] = {"scale": 8.0, "precision": "auto", **(params or {})}
-        scale, precision = float(given["scale"]), given["precision"]
-        return np.asarray(self.model.upscale(model_input, scale=scale, precision=precision))
+        """(H, W, 3) uint8 → upscaled by `scale`, 8 by default.
+
+        `precision` and `back_projection` are as for `LIIF.upscale`, by default auto.
+        """
+        given = {"scale": 8.0, "precision": "auto", "back_projection": "auto", **(params or {})}
+        given["scale"] = float(given["scale"])
+        return np.asarray(self.model.upscale(model_input, **given))
 
 
 def serve() -> None:

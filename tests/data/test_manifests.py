@@ -5,6 +5,7 @@ import pytest
 
 from liif.data.manifests import (
     Bucket,
+    back_projection_of,
     lost,
     parse_bucket,
     precision_of,
@@ -59,6 +60,17 @@ def test_manifests_name_the_precision_of_a_network(tmp_path: Path) -> None:
     assert precision_of(files[:2]) == "bf16"
     assert precision_of(files) == "bf16, float32"
     assert read_manifests(files) == {"0": "1", "1": "1", "2": "1"}
+
+
+def test_manifests_name_back_projection(tmp_path: Path) -> None:
+    files = [tmp_path / f"{i}.json" for i in range(4)]
+    for file, used in zip(files, (None, True, True, False), strict=True):
+        write_manifest(file, {file.stem: "1"}, back_projection=used)
+    assert "back_projection" not in json.loads(files[0].read_text())
+    assert back_projection_of(files[:1]) is back_projection_of([]) is None
+    assert back_projection_of(files[1:3]) is True
+    assert back_projection_of(files[3:]) is False
+    assert back_projection_of(files) is back_projection_of(files[2:]) is None
 
 
 def test_manifests_of_deleted_pictures_are_found(tmp_path: Path) -> None:

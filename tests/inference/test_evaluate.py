@@ -1,7 +1,7 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import direct
 import numpy as np
@@ -36,7 +36,7 @@ def test_benchmark_pairs_with_and_without_suffix(hr: Path, tmp_path: Path) -> No
     weights = tmp_path / "w.safetensors"
     save_checkpoint(weights, build(SMALL["rdn"]), SMALL["rdn"])
     options: dict[str, Any] = {"scale": 4, "channel": "y", "border": 4}
-    upscaler = open_upscaler(weights, "cpu", precision="float32")
+    upscaler = open_upscaler(weights, "cpu", precision="float32", back_projection=False)
     plain = evaluate(hr, lr=tmp_path / "plain", upscaler=upscaler, **options)
     assert plain == evaluate(hr, lr=tmp_path / "suffix", upscaler=upscaler, **options)
 
@@ -143,6 +143,47 @@ def test_what_was_used_is_in_the_result(hr: Path, tmp_path: Path) -> None:
     assert evaluate(hr, sr=hr, scale=2)["precision"] is None
 
 
+def test_evaluation_with_back_projection(hr: Path, tmp_path: Path) -> None:
+    degrade(hr, tmp_path / "lr", scale=2)
+    weights = tmp_path / "w.safetensors"
+    save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"])
+
+    def measured(used: bool | Literal["auto"]) -> tuple[bool, float]:
+        upscaler = open_upscaler(weights, "cpu", precision="float32", back_projection=used)
+        found = evaluate(hr, lr=tmp_path / "lr", upscaler=upscaler, scale=2)
+        return found["back_projection"], found["psnr"]
+
+    plain, corrected = measured(False), measured(True)
+    assert (plain[0], corrected[0]) == (False, True)
+    assert corrected[1] > plain[1]  # of random weights
+    assert measured("auto") == corrected
+    bicubic = evaluate(hr, lr=tmp_path / "lr", upscaler=open_upscaler("bicubic"), scale=2)
+    assert bicubic["back_projection"] is None
+    assert evaluate(hr, sr=hr, scale=2)["back_projection"] is None
+    made_before = evaluate(hr, sr=hr, sr_back_projection=True, scale=2)
+    assert made_before["back_projection"] is True
+
+
+@pytest.mark.parametrize(
+    ("model", "parts", "expected"),
+    [
+        ("m", [True, True], True),
+        ("m", [True, "before"], None),
+        ("m", ["before", False], False),  # results of before lack it
+        ("bicubic", ["before", None], None),
+    ],
+)
+def test_back_projection_in_buckets(
+    tmp_path: Path, model: str, parts: list[bool | str | None], expected: bool | None
+) -> None:
+    for i, used in enumerate(parts):
+        part = result(model, 2, **{str(i): 30})
+        part |= {} if used == "before" else {"back_projection": used}
+        (tmp_path / f"{i}.json").write_text(json.dumps(part))
+    (whole,) = merge([tmp_path], len(parts))
+    assert whole["back_projection"] is expected
+
+
 @pytest.mark.parametrize(
     ("model", "parts", "expected"),
     [
@@ -190,3 +231,14 @@ def test_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     print_table(results)
     assert "31.000" in capsys.readouterr().out
+
+
+def test_the_printed_table_names_back_projection(capsys: pytest.CaptureFixture[str]) -> None:
+    bicubic, model = result("bicubic", 2, a=30), result("m", 2, a=31)
+    print_table([bicubic, {**model, "back_projection": False}])
+    assert "back-projection" not in capsys.readouterr().out
+    print_table([bicubic, {**model, "back_projection": True}, result("n", 2, a=32)])
+    output = capsys.readouterr().out
+    assert "back-projection" in output
+    rows = [line for line in output.splitlines() if ".000" in line]
+    assert ["yes" in row for row in rows] == [False, True, False]

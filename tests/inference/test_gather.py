@@ -3,7 +3,12 @@ from pathlib import Path
 import pytest
 from samples import Folder
 
-from liif.inference.gather import gather, manifests_by_model, precision_by_model
+from liif.inference.gather import (
+    back_projection_by_model,
+    gather,
+    manifests_by_model,
+    precision_by_model,
+)
 from liif.inference.plan import Job
 from liif.inference.size import Size
 from liif.inference.upscale import upscale
@@ -31,7 +36,10 @@ def test_manifests_are_grouped_by_folder(tmp_path: Path) -> None:
     for model in ("m", "n"):
         for i in range(2):
             used = "bf16" if model == "m" else None
-            write_manifest(tmp_path / model / f"{i}.json", {f"{model}{i}": "x"}, precision=used)
-    assert precision_by_model([tmp_path / "m", tmp_path / "n"], 2) == {"m": "bf16", "n": None}
+            path, made = tmp_path / model / f"{i}.json", {f"{model}{i}": "x"}
+            write_manifest(path, made, precision=used, back_projection=model == "m" or None)
+    folders = [tmp_path / "m", tmp_path / "n"]
+    assert precision_by_model(folders, 2) == {"m": "bf16", "n": None}
+    assert back_projection_by_model(folders, 2) == {"m": True, "n": None}
     found = manifests_by_model(sorted(tmp_path.glob("*/*.json")))
     assert {m: sorted(p) for m, p in found.items()} == {"m": ["m0", "m1"], "n": ["n0", "n1"]}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -268,8 +269,10 @@ def test_bicubic_logs_ignored_options(capsys: pytest.CaptureFixture[str]) -> Non
     for precision in ("auto", "float32"):
         assert open_upscaler("bicubic", threads=1, precision=precision).precision is None
     assert capsys.readouterr().err == ""
-    open_upscaler("bicubic", "cpu", self_ensemble=True, precision="bf16")
-    ignored = "without effect: --device, --self-ensemble, --precision"
+    assert open_upscaler("bicubic", back_projection=False).back_projection is None
+    assert capsys.readouterr().err == ""
+    open_upscaler("bicubic", "cpu", None, None, True, "bf16", True)
+    ignored = "without effect: --device, --self-ensemble, --precision, --back-projection"
     assert ignored in capsys.readouterr().err
 
 
@@ -386,7 +389,12 @@ def test_pictures_in_bf16_are_others_and_those_of_before_stay_current(
 
     def call(precision: Precision, self_ensemble: bool = False) -> tuple[bool, str]:
         """Whether the file was made again, and its mark."""
-        way = open_upscaler(weights, "cpu", precision=precision, self_ensemble=self_ensemble)
+        way = open_upscaler(
+            *(weights, "cpu"),
+            precision=precision,
+            self_ensemble=self_ensemble,
+            back_projection=False,
+        )
         before = out.exists() and (out / "a.png").stat().st_mtime_ns
         upscale([source], out, replace(job(weights, overwrite=True), upscaler=way))
         return (out / "a.png").stat().st_mtime_ns != before, png_text(out / "a.png")[TAG]
@@ -401,6 +409,30 @@ def test_pictures_in_bf16_are_others_and_those_of_before_stay_current(
     assert capsys.readouterr().err.count("upscaling: 1 made in bf16 → ") == 2
     upscale([source], out, job(weights))
     assert "1 of 1 existed already, made from another" in capsys.readouterr().err
+
+
+def test_corrected_pictures_are_others_and_those_of_before_stay_current(
+    folder: Folder, tmp_path: Path, weights: Path
+) -> None:
+    source, out = folder("lr", a=(5, 6)), tmp_path / "sr"
+
+    def call(back_projection: bool | Literal["auto"]) -> tuple[bool, str]:
+        """Whether the file was made again, and its mark."""
+        way = open_upscaler(weights, "cpu", precision="float32", back_projection=back_projection)
+        before = out.exists() and (out / "a.png").stat().st_mtime_ns
+        upscale([source], out, replace(job(weights, overwrite=True), upscaler=way))
+        return (out / "a.png").stat().st_mtime_ns != before, png_text(out / "a.png")[TAG]
+
+    made, mark = call(False)
+    digest = open_collection(source).digest("a")
+    assert (made, mark) == (True, tag_of("upscale", digest, file_sha256(weights), 2))
+    assert call(False) == (False, mark)
+    made, corrected = call(True)
+    assert made
+    assert corrected != mark
+    assert call("auto") == (False, corrected)
+    expected = load(weights).upscale(photograph(5, 6), scale=2, precision="float32")
+    np.testing.assert_array_equal(read_picture(out / "a.png").rgb, expected)
 
 
 @pytest.mark.parametrize(("fast", "used"), [(True, "bf16"), (False, "float32")])

@@ -155,7 +155,7 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     picture = photograph(7, 11)
     big = served.predict(picture)
     np.testing.assert_array_equal(big, model.upscale(picture, scale=8))
-    params_of: dict[str, Any] = {"scale": 1.5, "precision": "float32"}
+    params_of: dict[str, Any] = {"scale": 1.5, "precision": "float32", "back_projection": False}
     exact = model.upscale(picture, **params_of)
     np.testing.assert_array_equal(served.predict(picture, params=params_of), exact)
     logged = known.client.get_logged_model(run.outputs.model_outputs[0].model_id)
@@ -173,7 +173,7 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     assert known.curve(same, "loss") == expected_points(outputs, "loss")
 
 
-def test_a_served_model_takes_a_scale_and_a_precision() -> None:
+def test_a_served_model_takes_a_scale_and_how_to_compute() -> None:
     asked: list[dict[str, object]] = []
 
     class Model:
@@ -183,12 +183,14 @@ def test_a_served_model_takes_a_scale_and_a_precision() -> None:
 
     served: Any = Upscaling()
     served.model = Model()
-    for params in (None, {"precision": "bf16"}, {"scale": 2}):
+    for params in (None, {"precision": "bf16"}, {"scale": 2}, {"back_projection": False}):
         served.predict(None, photograph(2, 2), params)
+    auto = {"scale": 8.0, "precision": "auto", "back_projection": "auto"}
     assert asked == [
-        {"scale": 8.0, "precision": "auto"},
-        {"scale": 8.0, "precision": "bf16"},
-        {"scale": 2.0, "precision": "auto"},
+        auto,
+        auto | {"precision": "bf16"},
+        auto | {"scale": 2.0},
+        auto | {"back_projection": False},
     ]
 
 
@@ -213,7 +215,7 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
             {"model": m, "set": "test", "scale": 8.0, "psnr": psnr, "ssim": None, "pictures": {}}
             for m in ("small", "given", "bicubic")
         ]
-        results[0]["precision"] = "bf16"
+        results[0] |= {"precision": "bf16", "back_projection": True}
         write_tables(results, tmp_path / "metrics", tmp_path / "metrics.csv")
         from liif.images.png import write_png
 
@@ -230,7 +232,8 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
             data={"test": ("data/test", "2" * 64)},
         )
         used = {"small": "bf16", "given": None}
-        entries.log_samples(job, used, weights=models, upscaled=upscaled)
+        corrected = {"small": False, "given": None}
+        entries.log_samples(job, used, corrected, weights=models, upscaled=upscaled)
         job.close()
         return here(tmp_path).runs()
 
@@ -246,13 +249,19 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
     assert found["given"].data.params["weights"] == "http://host/given.pth"
     assert found["bicubic"].data.params["encoder.name"] == "bicubic"
     assert found["small"].data.metrics["loss"] > 0  # still that of its training
-    prefix, used = "precision.", {}
-    for name, run in found.items():
-        tags = run.data.tags.items()
-        used[name] = {k.removeprefix(prefix): v for k, v in tags if k.startswith(prefix)}
-    assert used == {
+    used: dict[str, dict[str, dict[str, str]]] = {"precision.": {}, "back_projection.": {}}
+    for prefix, of_all in used.items():
+        for name, run in found.items():
+            tags = run.data.tags.items()
+            of_all[name] = {k.removeprefix(prefix): v for k, v in tags if k.startswith(prefix)}
+    assert used["precision."] == {
         "small": {"training": "float32", "evaluation": "bf16", "upscaling": "bf16"},
         "given": {"evaluation": "float32"},  # by results of before, which name none
+        "bicubic": {},
+    }
+    assert used["back_projection."] == {
+        "small": {"evaluation": "true", "upscaling": "false"},
+        "given": {"evaluation": "false"},
         "bicubic": {},
     }
     version: Any = known.client.get_model_version("liif-small", "1")

@@ -56,7 +56,8 @@ def test_the_documented_experiment_is_planned(tmp_path: Path) -> None:
     lines = [line for line in output.splitlines() if " --weights " in line]
     networks = [line for line in lines if "--weights bicubic" not in line]
     assert len(lines) == 3 + 3 * 9
-    assert [line for line in lines if "--precision auto" in line] == networks != []
+    used = "--precision auto --back-projection auto"
+    assert [line for line in lines if used in line] == networks != []
 
 
 def test_degradations_add_their_sets_and_nothing_else(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     command = [SNAKEMAKE, "results/sr_800", "--cores", "8", "--resources", "gpu=2"]
     command += ["--dry-run", "--directory", str(tmp_path)]
     command += ["--config", "models={rdn: {weights: bundled}}", "train={epochs: 7}"]
-    command += ["precision=bf16"]
+    command += ["precision=bf16", "back_projection=false"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     output = done.stdout + done.stderr
     assert planned(output)["train"] == planned(output)["import_weights"] == 1
@@ -90,7 +91,7 @@ def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     assert '"visits":20' in line
     assert "--threads 8 --processes 2" in line  # a training gets all cores and GPUs
     assert '"precision":"float32"' in line  # `precision` is not that of trainings
-    assert output.count("--precision bf16") == 2 + 2 * 9
+    assert output.count("--precision bf16 --back-projection false") == 2 + 2 * 9
 
 
 @pytest.mark.slow
@@ -162,11 +163,12 @@ def test_the_whole_workflow(project: Project) -> None:
     assert json.loads(project.file("metrics/given.json").read_text())["model"] == "given"
     assert all(5 < psnr < 60 for psnr in measured.values())
     used = {
-        result["precision"]
+        (result["precision"], result["back_projection"])
         for model in models
         for result in json.loads(project.file(f"metrics/{model}.json").read_text())["results"]
     }
-    assert used in ({"float32"}, {"bf16"})  # never `auto`; of upscaled pictures from the manifest
+    # Never `auto`; of upscaled pictures from the manifest.
+    assert used in ({("float32", True)}, {("bf16", True)})
     check_report(project)
 
     assert "Nothing to be done" in project.run()
@@ -218,14 +220,14 @@ def test_only_dependent_jobs_are_rerun(project: Project) -> None:
     project.configure(models=trained)
     assert project.jobs() == {}
 
-    project.configure(models=trained, precision="bf16")
+    project.configure(models=trained, precision="bf16", back_projection=False)
     jobs = project.jobs()
-    assert (jobs["upscale"], jobs["evaluate_valid"]) == (2, 2 * 2)  # bicubic has no precision
+    assert (jobs["upscale"], jobs["evaluate_valid"]) == (2, 2 * 2)  # bicubic has neither
     assert "train" not in jobs
     project.run()
     for model in trained:
         results = json.loads(project.file(f"metrics/{model}.json").read_text())["results"]
-        assert {r["precision"] for r in results} == {"bf16"}
+        assert {(r["precision"], r["back_projection"]) for r in results} == {("bf16", False)}
     project.configure(models=trained)
     project.run()
 

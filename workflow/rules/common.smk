@@ -238,9 +238,12 @@ def weights(wildcards):
 
 
 def weights_option(wildcards):
-    """The value of `--weights`: a model's file, with `--precision` after it; or bicubic."""
+    """The value of `--weights`: a model's file, with how to use it after it; or bicubic."""
     path = weights(wildcards)
-    return f"{path} --precision {EXPERIMENT.precision}" if path else "bicubic"
+    if not path:
+        return "bicubic"
+    correct = str(EXPERIMENT.back_projection).lower()
+    return f"{path} --precision {EXPERIMENT.precision} --back-projection {correct}"
 
 
 def parts():
