@@ -105,5 +105,6 @@ def _measured(metrics: dict[str, Any]) -> Facts:
         ssim = "" if r["ssim"] is None else f", SSIM {r['ssim']:.4f}"
         used = r.get("precision")
         low = "" if used in (None, "float32") else f", in {used}"
-        facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}{low}"))
+        corrected = ", with back-projection" if r.get("back_projection") else ""
+        facts.append((f"{r['set']} ×{r['scale']:g}", f"{psnr}{ssim}{low}{corrected}"))
     return facts

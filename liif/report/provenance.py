@@ -16,8 +16,9 @@ import yaml
 
 from liif.checkpoints.format import identity, load_metadata, parameter_count
 from liif.config import Experiment
+from liif.data.manifests import agreed
 from liif.data.versions import UNKNOWN
-from liif.inference.evaluate import precision_of
+from liif.inference.evaluate import back_projection_of, precision_of
 from liif.network.device import cores
 from liif.network.precision import joined
 from liif.report.results import Results
@@ -39,11 +40,12 @@ def models(results: Results, project: Path) -> list[dict[str, Any]]:
         if weights.is_file():
             metadata = load_metadata(weights)
             recipe = metadata.get("provenance", {}).get("recipe")
-            evaluations = (r for r in results.evaluations if r["model"] == model)
+            evaluations = [r for r in results.evaluations if r["model"] == model]
             origin = {
                 "model": model,
                 "parameters": parameter_count(weights),
                 "precision": joined(map(precision_of, evaluations)),
+                "back_projection": agreed(map(back_projection_of, evaluations)),
                 "sha256": file_sha256(weights),
                 "training": _training(sidecar, recipe or {}) if sidecar.exists() else None,
                 "recipe": _as_yaml(recipe or metadata.get("architecture", {})),
@@ -113,7 +115,7 @@ def _resolved(settings: Experiment) -> list[object]:
     recipes = {name: settings.recipe(name) for name in settings.trained}
     given = {name: settings.models[name] for name in settings.given}
     scales = {name: settings.scales(name) for name in settings.models}
-    used = [settings.scale, settings.precision, settings.evaluate]
+    used = [settings.scale, settings.precision, settings.back_projection, settings.evaluate]
     return [settings.data, recipes, given, scales, *used]
 
 

@@ -10,7 +10,7 @@ from liif.config import Border, Experiment, TrainedModel
 from liif.data.degrade import parse_set
 from liif.data.div2k import ARCHIVES
 from liif.images.metrics import border_width
-from liif.inference.evaluate import Result
+from liif.inference.evaluate import Result, back_projection_of
 from liif.inference.upscaler import BICUBIC
 from liif.report import published
 from liif.report.results import Results
@@ -45,6 +45,8 @@ class Table(NamedTuple):
     """Whether the published values are of the same pictures."""
     same_convention: bool
     """Whether they were measured with the same channel and border."""
+    back_projection: list[str]
+    """Models whose pictures were corrected by back-projection."""
     scales: list[float]
     rows: list[Row]
 
@@ -89,6 +91,11 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
         convention=both(f"convention_{channel}", border=border),
         same_pictures=name != "valid" or version == ARCHIVES[published.DIV2K_VALID].sha256,
         same_convention=all(r["border"] == border_width(usual, s) for (_, s), r in found.items()),
+        back_projection=[
+            model
+            for model in networks
+            if any(back_projection_of(r) for (m, _), r in found.items() if m == model)
+        ],
         scales=sorted(scales),
         rows=rows,
     )

@@ -52,6 +52,10 @@ def test_a_training_with_its_sidecar_and_metrics(tmp_path: Path) -> None:
             result["precision"] = used
         write_json(folder / "metrics" / "better.json", {"results": found})
         assert dict(describe(str(weights)))["test ×8"] == expected
+    for result in found:
+        result["back_projection"] = True
+    write_json(folder / "metrics" / "better.json", {"results": found})
+    assert dict(describe(str(weights)))["test ×8"] == f"{measured}, in bf16, with back-projection"
     for content in ("{", "{}", "[]"):
         sidecar.write_text(content)
         with pytest.raises(UserError, match=r"better\.run\.json: is damaged") as caught:

@@ -376,6 +376,27 @@ def test_the_precision_of_each_model(made: Path) -> None:
     assert "<td>bf16</td>" in text
 
 
+def test_back_projection_is_named(made: Path) -> None:
+    words = [
+        'bf16, <span lang="en">with back-projection</span>',
+        "Pictures of better were corrected by back-projection",
+    ]
+    report(made, made)
+    assert [text in html(made) for text in words] == [False, False]
+    path = made / "metrics" / "better.json"
+    content = json.loads(path.read_text())
+    for result in content["results"]:
+        result |= {"precision": "bf16", "back_projection": True}
+    path.write_text(json.dumps(content))
+    report(made, made)
+    assert [text in html(made) for text in words] == [True, True]
+    models = provenance.models(results.collect(made), made)
+    assert [m["back_projection"] for m in models] == [True, False]
+    documented = config.experiment(read_yaml("config/config.yaml"))
+    without = documented.model_copy(update={"back_projection": False})
+    assert not provenance.is_documented(without)
+
+
 def test_weights_are_named_by_their_hash(made: Path) -> None:
     report(made, made.parent)
     for model in ("good", "better"):
