@@ -102,13 +102,22 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
 
 
 def network(results: Results, model: str, settings: Experiment | None) -> str | None:
-    """The published name of a model's network, by its weights or else its settings."""
+    """The published name of a model's network, by its weights or else its settings.
+
+    None if it was fine-tuned, distilled or trained on degraded pictures, unlike the paper's.
+    """
     weights = results.outputs(model).weights
     if weights.is_file():
-        return published_network(architecture_of(weights, load_metadata(weights)))
-    if settings is not None and isinstance(settings.models[model], TrainedModel):
-        return published_network(settings.recipe(model).architecture)
-    return None
+        metadata = load_metadata(weights)
+        recipe = metadata.get("provenance", {}).get("recipe") or {}
+        architecture = architecture_of(weights, metadata)
+    elif settings is not None and isinstance(settings.models[model], TrainedModel):
+        recipe = settings.recipe(model).model_dump()
+        architecture = settings.recipe(model).architecture
+    else:
+        return None
+    unlike = recipe.get("start") or recipe.get("teacher") or recipe.get("train", {}).get("degrade")
+    return None if unlike else published_network(architecture)
 
 
 class OnTest(NamedTuple):

@@ -18,13 +18,16 @@ from samples import SMALL, Folder, photograph
 import liif
 from liif import config
 from liif.checkpoints.catalog import BUNDLED, published_network
-from liif.config_file import read_yaml
+from liif.checkpoints.format import save_checkpoint
+from liif.config_file import checked, read_yaml
 from liif.data.div2k import ARCHIVES
 from liif.images import metrics
 from liif.images.imresize import cubic, imresize
 from liif.images.png import write_png
 from liif.images.read import read_picture
+from liif.network import build as networks
 from liif.network.build import Architecture, EDSREncoder, RDNEncoder
+from liif.recipe import Recipe
 from liif.report import (
     build,
     downscaling,
@@ -206,6 +209,27 @@ def test_measured_beside_published(made: Path) -> None:
     report(made, made.parent)
     assert note in html(made)
     assert '<span class="down">−2.27</span>' in html(made)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({}, "EDSR-baseline-LIIF"),
+        ({"start": "bundled"}, None),
+        ({"train": {"degrade": {"noise": {"range": [1, 5]}}}}, None),
+    ],
+)
+def test_a_fine_tuned_model_is_not_the_published_one(
+    made: Path, recipe: dict[str, Any], expected: str | None
+) -> None:
+    weights = made / "models" / "good.safetensors"
+    trained = checked(Recipe, {"encoder": {"name": "edsr"}, **recipe})
+    provenance = {"recipe": trained.model_dump(mode="json")}
+    save_checkpoint(weights, networks.build(Architecture()), Architecture(), provenance)
+    assert tables.network(results.collect(made), "good", None) == expected
+    weights.unlink()
+    settings = config.experiment({"models": {"good": {"encoder": {"name": "edsr"}, **recipe}}})
+    assert tables.network(results.collect(made, settings), "good", settings) == expected
 
 
 def test_degraded_sets_have_a_table_of_their_own(made: Path) -> None:
