@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +17,6 @@ from pydantic import (
     PositiveInt,
     Tag,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -42,30 +40,19 @@ Channel = Literal["rgb", "y"]
 Border = Annotated[int, Field(ge=0)] | Literal["scale", "scale+6"]
 
 
-class Download(Settings):
-    """Weights at a URL."""
-
-    url: str = Field(pattern=r"^https?://")
-    """Their address."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """The file's checksum."""
-
-    @field_validator("url")
-    @classmethod
-    def _without_password(cls, url: str) -> str:
-        # Logs, reports and MLflow's parameters show the configuration.
-        if "@" in urlsplit(url).netloc:
-            raise ValueError("no name and password in an address: put them into ~/.netrc")
-        return url
+def _require_place(weights: Weights) -> Weights:
+    if weights.weights is None and weights.url is None:
+        raise ValueError("`sha256` alone does not say where the file is; add `weights` or `url`")
+    return weights
 
 
 class TrainedModel(Architecture):
     """A model of the experiment that is trained."""
 
-    start: Weights | None = None
+    start: Annotated[Weights, AfterValidator(_require_place)] | None = None
     """Weights to start from: all tensors of an equal network, or the encoder of one with another
-    decoder."""
-    teacher: Teacher | None = None
+    decoder. Settings of the network that are not set are theirs."""
+    teacher: Annotated[Teacher, AfterValidator(_require_place)] | None = None
     """A network whose output is learned, too (distillation)."""
     train: Training = Training()
     """This model's differences from the experiment's `train`."""
@@ -76,11 +63,8 @@ class TrainedModel(Architecture):
 class GivenModel(Settings):
     """A model of the experiment that is only evaluated and used."""
 
-    weights: Annotated[
-        Annotated[str, Tag("file")] | Annotated[Download, Tag("download")],
-        Discriminator(lambda value: "download" if isinstance(value, dict | Download) else "file"),
-    ]
-    """`bundled`, a file, or `url` and `sha256`; in liif's, the authors' or mmagic's format."""
+    weights: Annotated[Weights, AfterValidator(_require_place)]
+    """`bundled`, a name of `liif weights list`, a file, or `url` and `sha256`."""
     scales: tuple[Scale, ...] | None = None
     """Scales to evaluate on the validation set, in place of the experiment's."""
 
@@ -209,7 +193,7 @@ class Experiment(Settings):
         assert isinstance(model, TrainedModel)
         own = {name: getattr(model.train, name) for name in model.train.model_fields_set}
         train = {**dict(self.train), **own}
-        settings = {name: value for name, value in model if name != "scales"}
+        settings = {name: getattr(model, name) for name in model.model_fields_set - {"scales"}}
         return Recipe.model_validate({**settings, "train": Training.model_validate(train)})
 
     def scales(self, name: str) -> tuple[float, ...]:
@@ -243,6 +227,16 @@ def experiment(values: Mapping[Any, Any]) -> Experiment:
     return result
 
 
-def recipe(text: str) -> Recipe:
-    """Settings of one training, from YAML or JSON text or from such a file."""
-    return checked(Recipe, read_yaml(text))
+def recipe(text: str, start: str | None = None, teacher: str | None = None) -> Recipe:
+    """Settings of one training, from YAML or JSON text or from such a file.
+
+    `start` and `teacher` replace the weights that the settings name.
+    """
+    values = read_yaml(text)
+    if start is not None:
+        values["start"] = start
+    if teacher is not None:
+        old = values.get("teacher")
+        weight = {k: old[k] for k in ("weight",) if k in old} if isinstance(old, dict) else {}
+        values["teacher"] = {"weights": teacher, **weight}
+    return checked(Recipe, values)

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from hashlib import sha256
 from math import cos, pi
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -33,12 +35,12 @@ Quality = Annotated[int, Field(ge=1, le=100)]
 
 
 class Weights(Settings):
-    """Existing weights: `weights` or `url`."""
+    """Existing weights in liif's, the authors' or mmagic's format: `weights` or `url`."""
 
-    weights: str | None = None
+    weights: str | None = Field(default=None, min_length=1)
     """`bundled`, a name of `liif weights list`, or a file."""
     url: str | None = Field(default=None, pattern=r"^https?://")
-    """Where to download a file from; needs `sha256`."""
+    """Address to download a file from; needs `sha256`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """The file's checksum."""
 
@@ -49,9 +51,32 @@ class Weights(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Weights:
-        if (self.weights is None) == (self.url is None) or (self.url and not self.sha256):
-            raise ValueError("must be a name, a file, or `url` with `sha256`")
+        if self.weights is not None and self.url is not None:
+            raise ValueError("give `weights` or `url`, not both")
+        if self.weights is not None and "://" in self.weights:
+            raise ValueError("give an address as `url`, with the `sha256` of its file")
+        if self.sha256 is None and self.url is not None:
+            raise ValueError("`url` needs `sha256`, the checksum of its file")
+        if self.sha256 is None and self.weights is None:
+            raise ValueError("give a name, a file, or `url` with `sha256`")
         return self
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str | None) -> str | None:
+        # Logs, reports and MLflow's parameters show the configuration.
+        if url is not None and "@" in urlsplit(url).netloc:
+            raise ValueError("no name and password in an address: put them into ~/.netrc")
+        return url
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_set(self, dump: Callable[[Any], dict[str, Any]]) -> str | dict[str, Any]:
+        values = {name: value for name, value in dump(self).items() if value is not None}
+        return self.weights if self.weights and values.keys() == {"weights"} else values
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
 
 
 class Teacher(Weights):
@@ -203,7 +228,7 @@ class Recipe(Architecture, _Extended):
 
     start: Weights | None = None
     """Weights to start from: all tensors of an equal network, or the encoder of one with another
-    decoder."""
+    decoder. Settings of the network that are not set are theirs."""
     teacher: Teacher | None = None
     """A network whose output is learned, too (distillation)."""
     train: Training = Training()
@@ -223,6 +248,20 @@ class Recipe(Architecture, _Extended):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_new_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        values = super()._without_new_defaults(dump)
+        if self.start is None:
+            return values
+        unset = Architecture.model_fields.keys() - self.model_fields_set  # those of the start
+        return {name: value for name, value in values.items() if name not in unset}
+
+    @property
+    def given(self) -> dict[str, Weights]:
+        """The weights that it starts from (`start`) or learns from (`teacher`)."""
+        named = {"start": self.start, "teacher": self.teacher}
+        return {name: weights for name, weights in named.items() if weights is not None}
+
     @property
     def architecture(self) -> Architecture:
         """The network alone."""
@@ -234,10 +273,9 @@ class Recipe(Architecture, _Extended):
         Equal for equal results across versions of liif: fields added after 0.1.0 count only
         where they differ from their default, and the results' version counts from 2 on.
         """
-        settings = hashed(self, _FIELDS_OF_0_1_0)
-        for name in ("start", "teacher"):  # what they are, not where they lie
-            for where in ("weights", "url"):
-                settings.get(name, {}).pop(where, None)
+        settings = hashed(self.model_copy(update=dict.fromkeys(self.given)), _FIELDS_OF_0_1_0)
+        for name, weights in self.given.items():  # their content, wherever they are
+            settings[name] = weights.model_dump(exclude={"weights", "url"}, exclude_defaults=True)
         parts: list[Any] = [settings, fingerprint]
         if results_version > 1:
             parts.append(results_version)

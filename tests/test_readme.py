@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 def test_configuration_examples_are_accepted() -> None:
     (example,) = blocks("yaml")
     experiment = config.experiment(yaml.safe_load(example))
-    assert experiment.trained == ["rdn"]
+    assert experiment.trained == ["rdn", "tuned"]
     assert experiment.given == ["released"]
     assert experiment.recipe("rdn").train.epochs == 100
 

@@ -10,8 +10,10 @@ from liif.checkpoints.describe import FORMATS, normalisation
 from liif.checkpoints.format import load_metadata, save_checkpoint
 from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import name_of
+from liif.recipe import Weights
 from liif.system.errors import UserError
-from liif.system.files import DiskFull, file_sha256
+from liif.system.files import DiskFull, file_sha256, require_writable
+from liif.system.locks import lock
 from liif.system.progress import log
 from liif.system.redact import redact
 
@@ -42,11 +44,11 @@ def convert_weights(
 ) -> None:
     """Convert weights of any format that `load` takes; a URL is downloaded into `partial` first.
 
-    `sha256` is the checksum of a URL's file, or its leading digits; `network` the published
-    network that is expected.
+    `sha256` is the file's checksum, or its leading digits, and needed for a URL; `network` the
+    published network that is expected.
     """
     if not source.startswith(("http://", "https://")):
-        path = locate(source)
+        path = _checked(locate(source), sha256)
         if out.exists() and out.samefile(path):
             raise UserError(f"{out}: is the file to convert; give another output name")
         _convert(path, out, source, network)
@@ -56,12 +58,7 @@ def convert_weights(
         raise UserError(f"{shown}: give its --sha256, so that it can be checked")
     downloaded = partial / f"{name_of(out)}.weights"
     if not (downloaded.is_file() and file_sha256(downloaded).startswith(sha256 or "-")):
-        from liif.system.http import fetch
-
-        # In a folder of its own: another model may use the same file.
-        fetch((source,), downloaded, partial / name_of(out), digest=sha256)
-        with suppress(OSError):  # it holds another unfinished file
-            (partial / name_of(out)).rmdir()
+        download_weights(source, downloaded, sha256, partial)
     try:
         _convert(downloaded, out, shown, network)
     except DiskFull:  # the next try needs the download
@@ -70,6 +67,34 @@ def convert_weights(
         downloaded.unlink()
         raise
     downloaded.unlink()
+
+
+def file_of(weights: Weights) -> Path:
+    """The file of weights in a configuration; one with a `url` is downloaded once and kept."""
+    if weights.url is None:
+        return _checked(locate(str(weights.weights)), weights.sha256)
+    path = folder() / f"{weights.sha256}.weights"
+    if not path.is_file():
+        with lock(folder() / ".partial" / f"{path.stem}.lock", f"downloading {path.name}"):
+            download_weights(weights.url, path, str(weights.sha256), folder() / ".partial")
+    return _checked(path, weights.sha256)
+
+
+def download_weights(url: str, out: Path, sha256: str, partial: Path) -> None:
+    """Download weights as they are, checked and resumable."""
+    from liif.system.http import fetch
+
+    require_writable(out, partial)
+    fetch((url,), out, partial / out.stem, digest=sha256)
+    with suppress(OSError):  # it holds another unfinished file
+        (partial / out.stem).rmdir()
+
+
+def _checked(path: Path, sha256: str | None) -> Path:
+    """The file, if it has that checksum."""
+    if sha256 is not None and not (found := file_sha256(path)).startswith(sha256):
+        raise UserError(f"{path}: its sha256 is {found}, not {sha256}; is it another version?")
+    return path
 
 
 def _convert(path: Path, out: Path, source: str, network: str | None) -> None:

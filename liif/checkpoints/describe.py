@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from liif.checkpoints.catalog import locate, published_network
+from liif.checkpoints.catalog import BUNDLED, locate, published_network
 from liif.checkpoints.format import is_safetensors
 from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs, name_of
 from liif.network.build import Architecture
-from liif.recipe import Recipe
+from liif.recipe import Recipe, Teacher, Weights
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.progress import duration
@@ -87,9 +87,17 @@ def _training(recipe: Recipe, provenance: dict[str, Any]) -> Facts:
     )
     return [
         ("training", settings),
+        *((role, _given(weights)) for role, weights in recipe.given.items()),
         ("training data", f"fingerprint {provenance.get('data', 'unknown')}"),
         ("data version", str(provenance.get("data_version") or "unknown")),
     ]
+
+
+def _given(weights: Weights) -> str:
+    """Weights that a training started from or learned from."""
+    name = "bundled, " if weights.sha256 == file_sha256(BUNDLED) else ""
+    weight = f", weight {weights.weight:g}" if isinstance(weights, Teacher) else ""
+    return f"{name}sha256 {weights.sha256}{weight}"
 
 
 def _run(sidecar: dict[str, Any]) -> Facts:

@@ -59,6 +59,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Architecture, dict[str, Any]]:
     """Tensors, architecture and provenance of a checkpoint; the tensors are not checked."""
     tensors, metadata = load_tensors(path)
+    if "architecture" not in metadata:
+        raise UserError(
+            f"{path}: holds no network; is it a pack of photographs or a training's state?"
+        )
     if metadata.get("format") != _FORMAT:
         raise UserError(
             f"{path}: has format {metadata.get('format')}, this liif reads format {_FORMAT}; "

@@ -30,7 +30,7 @@ def import_(
         Argument(help="`bundled`, a name of `liif weights list`, a file of any format, or a URL."),
     ],
     out: Annotated[Path, Argument(help="The safetensors file to write.")],
-    sha256: Annotated[str | None, Option(help="Checksum of the file at the URL.")] = None,
+    sha256: Annotated[str | None, Option(help="Checksum of the file; needed for a URL.")] = None,
     partial: Partial = None,
     track: Track = False,
 ) -> None:
@@ -88,13 +88,27 @@ def list_() -> None:
 @weights_app.command()
 def fetch(
     name: Annotated[
-        str, Argument(help="A name of `liif weights list`.", autocompletion=known_weights)
+        str,
+        Argument(
+            help="A name of `liif weights list`; or a URL, with --sha256 and --out.",
+            autocompletion=known_weights,
+        ),
     ],
     sha256: Annotated[str | None, Option(help="Checksum, if none was published.")] = None,
+    out: Annotated[
+        Path | None, Option("--out", "-o", help="Where to keep the file of a URL, as it is.")
+    ] = None,
+    partial: Partial = None,
 ) -> None:
     """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
     from liif.checkpoints import catalog, convert
 
+    if name.startswith(("http://", "https://")):
+        if sha256 is None or out is None:
+            raise UserError("a URL needs --sha256 and --out")
+        with lock(lock_path(out), f"fetching {out.name}"):
+            convert.download_weights(name, out, sha256, partial or out.parent / ".partial")
+        return
     catalog.local_path(name)  # refuses unknown names before anything is written
     require_writable(catalog.folder())
     with lock(catalog.folder() / ".partial" / f"{name}.lock", f"fetching {name}"):

@@ -21,6 +21,7 @@ from liif.cli.options import (
     Scale,
     Threads,
     app,
+    known_weights,
     parse_back_projection,
     to_bytes,
 )
@@ -145,6 +146,23 @@ def train(
         str,
         Option(help="Settings as YAML or JSON, or a file of them; default the documented recipe."),
     ] = "{}",
+    start: Annotated[
+        str | None,
+        Option(
+            metavar="WEIGHTS",
+            help="Weights to start from: `bundled`, a name of `liif weights list`, or a file. "
+            "Settings of the network that are not set are theirs.",
+            autocompletion=known_weights,
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        Option(
+            metavar="WEIGHTS",
+            help="Weights of a network whose output is learned, too.",
+            autocompletion=known_weights,
+        ),
+    ] = None,
     name: Annotated[str | None, Option(help="Name of the model; default that of OUT.")] = None,
     state: Annotated[
         Path | None, Option(help="Folder of the state to resume from; default OUT.state.")
@@ -185,7 +203,7 @@ def train(
     from liif.training import train as stage
     from liif.training.trainer import Limits
 
-    recipe = config.recipe(settings)
+    recipe = config.recipe(settings, start, teacher)
     size = world_size() if is_rank() else max(1, processes)
     distributed.require_shares(size, recipe.train.batch, device)
     if size > 1 and not is_rank():

@@ -1,67 +1,98 @@
-"""Weights that a training starts from or learns from."""
+"""The weights that a training starts from or learns from."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import NamedTuple
 
-import torch
+from torch import Tensor
 
-from liif.checkpoints.catalog import locate
+from liif.checkpoints.convert import file_of
 from liif.checkpoints.load import read_checkpoint
-from liif.network.build import Architecture
+from liif.network.build import Architecture, EncoderSettings
 from liif.network.model import LIIF
 from liif.recipe import Recipe, Weights
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
-from liif.training.step import Teaching
-
-W = TypeVar("W", bound=Weights)
+from liif.system.redact import redact
 
 
-def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with the checksums of the weights it names, which count in its key."""
-    found = {n: _resolved(w) for n in ("start", "teacher") if (w := getattr(recipe, n)) is not None}
-    return recipe.model_copy(update=found)
+class Given(NamedTuple):
+    """A recipe with the contents of the weights it names."""
 
-
-def _resolved(weights: W) -> W:
-    path = locate(str(weights.weights))
-    sha256 = file_sha256(path)
-    if weights.sha256 not in (None, sha256):
-        raise UserError(f"{path}: has another checksum ({sha256}) than {weights.sha256}")
-    return weights.model_copy(update={"sha256": sha256})
-
-
-def initialise(model: LIIF, recipe: Recipe) -> None:
-    """Copy the weights to start from into a model.
-
-    An equal network is copied whole; of one with another decoder the encoder alone.
-    """
-    if recipe.start is None:
-        return
-    source, theirs, _ = read_checkpoint(str(recipe.start.weights))
-    ours = recipe.architecture
-    if wrong := _differences(ours, theirs, "encoder", "mean", "std"):
-        raise UserError(f"start: {recipe.start.weights} is of another network: {wrong}")
-    if _differences(ours, theirs, "hidden", "skip"):
-        model.encoder.load_state_dict(source.encoder.state_dict())
-    else:
-        model.load_state_dict(source.state_dict())
-
-
-def teaching(recipe: Recipe, device: torch.device) -> Teaching | None:
+    recipe: Recipe
+    """With the weights' checksums in place of their names, and every setting of the network."""
+    start: dict[str, Tensor]
+    """The initial tensors, by name; the other ones are initialised by the recipe."""
+    teacher: LIIF | None
     """The network to learn from."""
-    if recipe.teacher is None:
-        return None
-    model, theirs, _ = read_checkpoint(str(recipe.teacher.weights))
-    if wrong := _differences(recipe.architecture, theirs, "mean", "std"):
-        raise UserError(f"teacher: {recipe.teacher.weights} sees other values: {wrong}")
-    return Teaching(model.to(device).eval().requires_grad_(False), recipe.teacher.weight)
 
 
-def _differences(ours: Architecture, theirs: Architecture, *names: str) -> str:
-    """How two networks differ in some settings: `mean ((0.5, 0.5, 0.5), here (0.4, 0.4, 0.4))`."""
+def read_given(recipe: Recipe) -> Given:
+    """Read the weights that a recipe names; those that do not fit its network are refused."""
+    start: dict[str, Tensor] = {}
+    teacher, found = None, {}
+    if recipe.start is not None:
+        found["start"], model, theirs = _read("start", recipe.start)
+        recipe = recipe.model_copy(update=_unset(recipe, theirs))
+        start = _initial(recipe, model, theirs)
+    if recipe.teacher is not None:
+        found["teacher"], teacher, theirs = _read("teacher", recipe.teacher)
+        if wrong := _differences(theirs, recipe.architecture, "mean", "std"):
+            raise UserError(
+                f"teacher: {_name(recipe.teacher)} has another normalisation: {wrong}; set its "
+                "`mean` and `std`, or take another teacher"
+            )
+    return Given(recipe.model_copy(update=found), start, teacher)
+
+
+def _read(role: str, weights: Weights) -> tuple[Weights, LIIF, Architecture]:
+    """Weights as their checksum alone, their network, and its architecture."""
+    if weights.weights is None and weights.url is None:
+        raise UserError(
+            f"{role}: `sha256` alone does not say where the file is; add `weights` or `url`"
+        )
+    path = file_of(weights)
+    model, architecture, _ = read_checkpoint(path)
+    known = {"weights": None, "url": None, "sha256": file_sha256(path)}
+    return weights.model_copy(update=known), model, architecture
+
+
+def _unset(recipe: Recipe, theirs: Architecture) -> dict[str, object]:
+    """The start's settings of the network where the recipe sets none."""
+    return {name: value for name, value in theirs if name not in recipe.model_fields_set}
+
+
+def _initial(recipe: Recipe, model: LIIF, theirs: Architecture) -> dict[str, Tensor]:
+    """All tensors of an equal network; the encoder's of one with another decoder."""
+    ours = recipe.architecture
+    if wrong := _differences(theirs, ours, "encoder", "mean", "std"):
+        assert recipe.start is not None
+        raise UserError(
+            f"start: {_name(recipe.start)} is another network: {wrong}; leave these settings out "
+            "to take the start's"
+        )
+    tensors: dict[str, Tensor] = model.state_dict()
+    if theirs == ours:
+        return tensors
+    return {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+
+
+def _differences(theirs: Architecture, ours: Architecture, *names: str) -> str:
+    """How two networks differ: `mean 0.4, 0.4, 0.4 instead of 0.5, 0.5, 0.5`."""
     pairs = ((name, getattr(theirs, name), getattr(ours, name)) for name in names)
-    return ", ".join(
-        f"{name} ({there}, here {here})" for name, there, here in pairs if there != here
+    return "; ".join(
+        f"{name} {_shown(there)} instead of {_shown(here)}"
+        for name, there, here in pairs
+        if there != here
     )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{each:g}" for each in value)
+    assert isinstance(value, EncoderSettings)
+    return f"{value.describe()}, {value.channels} channels"
+
+
+def _name(weights: Weights) -> str:
+    return weights.weights or redact(str(weights.url))

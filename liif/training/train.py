@@ -17,7 +17,7 @@ from liif.system.progress import log
 from liif.tracking.tracker import NoTracker
 from liif.training.entries import log_data, log_training_end, log_training_start
 from liif.training.group import Group
-from liif.training.start import resolve
+from liif.training.start import read_given
 from liif.training.state import report_others
 from liif.training.trainer import Limits, Trainer
 from liif.training.validation import revalidate
@@ -54,7 +54,8 @@ def train(
         Folder of finished trainings, each under the key of its settings and data.
     """
     group, outputs = limits.group, Outputs(weights=out)
-    recipe = resolve(recipe)
+    given = group.on_rank0(lambda: read_given(recipe))
+    recipe = given.recipe
     photographs = _packed(data, state / "train.pack", group)
     validation = _packed(valid, state / "valid.pack", group)
     key = recipe.key(photographs.fingerprint)
@@ -81,7 +82,7 @@ def train(
             log_data(run, sets)
             log_training_end(run, recipe, finished)
         else:
-            trainer = Trainer(name, recipe, key, photographs, validation, folder, limits)
+            trainer = Trainer(name, given, key, photographs, validation, folder, limits)
             from_scratch = trainer.state.step == 0
             if from_scratch and group.is_rank0:
                 report_others(state, folder, name, trainer.origin)

@@ -25,7 +25,6 @@ from liif.data.pack import Pack
 from liif.data.patches import LARGEST, LoadedBatches, TrainingBatches
 from liif.network.build import build, initialise_he
 from liif.network.precision import Used, choose
-from liif.recipe import Recipe
 from liif.system import memory
 from liif.system.errors import UserError
 from liif.system.files import atomic_write, write_json, write_text
@@ -37,9 +36,9 @@ from liif.tracking.run import Run
 from liif.training.group import ALONE, Group
 from liif.training.losses import EXPLODED, Losses
 from liif.training.preview import Preview
-from liif.training.start import initialise, teaching
+from liif.training.start import Given
 from liif.training.state import State, resume, save, tensors_of
-from liif.training.step import Replica, train_step
+from liif.training.step import Replica, Teaching, train_step
 from liif.training.throughput import Throughput
 from liif.training.validation import is_psnr_of, validate
 
@@ -66,13 +65,14 @@ class Trainer:
     def __init__(
         self,
         name: str,
-        recipe: Recipe,
+        given: Given,
         key: str,
         photographs: Pack,
         validation: Pack,
         folder: Path,
         limits: Limits,
     ) -> None:
+        recipe = given.recipe
         self.name, self.recipe, self.settings = name, recipe, recipe.train
         self.folder, self.limits, self.validation = folder, limits, validation
         self.group = limits.group
@@ -94,9 +94,12 @@ class Trainer:
         self.model = build(recipe.architecture)
         if self.settings.init == "he":
             initialise_he(self.model)
-        initialise(self.model, recipe)
+        self.model.load_state_dict(self.model.state_dict() | given.start)
         self.model.to(limits.device)
-        self.teaching = teaching(recipe, limits.device)
+        self.teaching: Teaching | None = None
+        if given.teacher is not None and recipe.teacher is not None:
+            teacher = given.teacher.to(limits.device).eval().requires_grad_(False)
+            self.teaching = Teaching(teacher, recipe.teacher.weight)
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = OPTIMIZERS[self.settings.optimizer](
             self._parameter_groups(),

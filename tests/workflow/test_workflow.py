@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
-from projects import ROOT, SNAKEMAKE, TINY, Project, planned
-from samples import Folder, photograph
+from projects import QUICK, ROOT, SNAKEMAKE, TINY, Project, planned
+from samples import SMALL, Folder, as_the_authors_save, photograph
 
 from liif import imresize
+from liif.checkpoints.format import load_metadata
 from liif.config import Case
 from liif.data.degrade import degraded
 from liif.data.manifests import write_manifest
 from liif.images import metrics
 from liif.images.png import write_png
 from liif.images.read import read_picture
+from liif.network.build import build
 from liif.system.files import file_sha256
 from liif.system.locks import lock
 
@@ -238,6 +241,42 @@ def test_only_dependent_jobs_are_rerun(project: Project) -> None:
     output = project.run("results/models/small-rdn.safetensors")
     assert "trained already; no step is needed" in output
     assert weights.read_bytes() == content
+
+
+def test_trainings_that_start_from_weights_and_learn_from_others(project: Project) -> None:
+    """From a file, whose content decides; from another model's; from a URL."""
+    given, small = project.path / "data" / "given.pth", TINY["models"]["small-edsr"]
+    url = {"url": "http://127.0.0.1:9/x?token=1", "sha256": file_sha256(given)}
+    taught = {**small, "teacher": {"weights": "results/models/tuned.safetensors", "weight": 2}}
+    models = {"tuned": {"start": "data/given.pth"}, "small": taught, "far": {"start": url}}
+    project.configure(models=models, train=QUICK)
+    target = ["results/models/small.safetensors"]
+    assert project.jobs(*target) == {"pack": 2, "train": 2}
+    far = project.run("results/models/far.safetensors", "--dry-run", "--printshellcmds")
+    assert planned(far) == {"pack": 2, "train": 1, "download_weights": 1}
+    assert f'"weights":"results/work/weights/{url["sha256"]}"' in far
+
+    project.run(*target)
+    weights = project.file("models/tuned.safetensors")
+    first = weights.read_bytes()
+    found = load_metadata(weights)["provenance"]["recipe"]
+    assert found["encoder"]["blocks"] == SMALL["edsr"].encoder.model_dump()["blocks"]
+    assert found["start"] == {"sha256": file_sha256(given)}
+    small_recipe = load_metadata(project.file("models/small.safetensors"))["provenance"]["recipe"]
+    assert small_recipe["teacher"] == {"sha256": file_sha256(weights), "weight": 2}
+
+    given.touch()  # equal contents
+    assert project.jobs(*target) == {}
+    torch.manual_seed(1)
+    as_the_authors_save(build(SMALL["edsr"]), given)
+    assert project.jobs(*target)["train"] == 2
+    project.run(*target)
+    assert weights.read_bytes() != first
+
+    given.unlink()
+    output = project.run("results/models/tuned.safetensors", fails=True)
+    assert "data/given.pth" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow

@@ -6,13 +6,14 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from liif.checkpoints.catalog import is_name, locate
 from liif.data import manifests as buckets
 from liif.data import versions
 from liif.config import experiment
 from liif.config_file import merge, read_yaml
 from liif.data.degrade import parse_set
 from liif.system.errors import UserError
-from liif.system.files import require_writable
+from liif.system.files import file_sha256, require_writable
 from liif.system.processes import (
     WORKFLOW,
     pass_on_sigterm,
@@ -209,16 +210,67 @@ def truth(wildcards):
 def given(wildcards):
     """The given weights as arguments of `liif import`."""
     weights = EXPERIMENT.models[wildcards.model].weights
-    if isinstance(weights, str):
-        return shlex.quote(weights)
-    return f"{shlex.quote(weights.url)} --sha256 {weights.sha256}"
+    checksum = f" --sha256 {weights.sha256}" if weights.sha256 else ""
+    return shlex.quote(weights.url or weights.weights) + checksum
 
 
 def given_file(wildcards):
     """The given weights, if they are a file."""
-    weights = EXPERIMENT.models[wildcards.model].weights
-    is_file = isinstance(weights, str) and weights != "bundled" and "://" not in weights
-    return weights if is_file else []
+    name = EXPERIMENT.models[wildcards.model].weights.weights
+    return name if is_file(name) else []
+
+
+def is_file(weights):
+    """Whether weights are neither at a URL nor known by name."""
+    return weights is not None and not is_name(weights)
+
+
+def made(weights):
+    """Whether weights are those of another model of this experiment."""
+    return weights in [
+        f"results/models/{model}.safetensors" for model in EXPERIMENT.models
+    ]
+
+
+def training_weights(wildcards):
+    """The files that a training starts from or learns from; content decides of given ones."""
+    files = []
+    for given in EXPERIMENT.recipe(wildcards.model).given.values():
+        if given.url is not None:
+            files.append(f"results/work/weights/{given.sha256}")
+        elif is_file(given.weights):
+            path = given.weights
+            files.append(path if made(path) else ancient(path))
+    return files
+
+
+def settings(wildcards):
+    """A training's settings, with the checksums of given weights, whose change repeats it."""
+    recipe = EXPERIMENT.recipe(wildcards.model)
+    pinned = {}
+    for name, given in recipe.given.items():
+        if given.url is not None:
+            change = {"weights": f"results/work/weights/{given.sha256}", "url": None}
+        elif made(given.weights):
+            continue
+        else:
+            change = {"sha256": given.sha256 or checksum(given.weights)}
+        pinned[name] = given.model_copy(update=change)
+    return recipe.model_copy(update=pinned).model_dump_json()
+
+
+@cache
+def checksum(weights):
+    """The checksum of weights in a file or known by name."""
+    return file_sha256(locate(weights))
+
+
+def url(wildcards):
+    """The URL of weights with that checksum."""
+    for model in EXPERIMENT.trained:
+        for given in EXPERIMENT.recipe(model).given.values():
+            if given.url is not None and given.sha256 == wildcards.sha256:
+                return given.url
 
 
 def lr_test(wildcards):

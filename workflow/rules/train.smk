@@ -24,6 +24,7 @@ rule train:
     input:
         data="results/work/train.pack",
         valid="results/work/valid.pack",
+        weights=training_weights,
     output:
         weights="results/models/{model}.safetensors",
         best="results/models/{model}.best.safetensors",
@@ -44,13 +45,34 @@ rule train:
         slots=1,
         gpu=training_gpus,
     params:
-        settings=lambda wildcards: EXPERIMENT.recipe(wildcards.model).model_dump_json(),
+        settings=settings,
         version=lambda wildcards: version("train"),
     shell:
         "liif train --name {wildcards.model} --settings {params.settings:q} --data {input.data}"
         " --valid {input.valid} --out {output.weights} --state results/state/{wildcards.model}"
         " --store results/trained --threads {threads} --processes {resources.gpu}"
         " 2>&1 | logged {log}"
+
+
+# Weights to start from or to learn from, as they are.
+rule download_weights:
+    output:
+        "results/work/weights/{sha256}",
+    log:
+        "results/logs/download/{sha256}.log",
+    benchmark:
+        "results/benchmarks/download/{sha256}.tsv"
+    wildcard_constraints:
+        sha256="[0-9a-f]{64}",
+    # On a cluster only the login node has internet access.
+    localrule: True
+    conda:
+        "../envs/liif.yaml"
+    params:
+        url=url,
+    shell:
+        "liif weights fetch {params.url:q} --sha256 {wildcards.sha256} --out {output}"
+        " --partial results/work/download 2>&1 | logged {log}"
 
 
 rule import_weights:
