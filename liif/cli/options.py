@@ -72,8 +72,8 @@ Precision = Annotated[
 BackProjection = Annotated[
     str,
     Option(
-        help="true, false, or auto: correct the result so that, shrunk, it is closer to the input, "
-        "unless the model was trained on degraded pictures."
+        help="Correct the result so that, shrunk, it is closer to the input: true, false, or auto, "
+        "which is true unless the model was trained on degraded pictures."
     ),
 ]
 BucketOption = Annotated[
