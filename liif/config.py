@@ -53,7 +53,7 @@ class TrainedModel(Architecture):
     """Weights to start from: all tensors of an equal network, or the encoder of one with another
     decoder. Settings of the network that are not set are theirs."""
     teacher: Annotated[Teacher, AfterValidator(_require_place)] | None = None
-    """A network whose output is learned, too (distillation)."""
+    """A network to learn from besides the photographs (distillation)."""
     train: Training = Training()
     """This model's differences from the experiment's `train`."""
     scales: tuple[Scale, ...] | None = None

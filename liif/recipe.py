@@ -80,10 +80,10 @@ class Weights(Settings):
 
 
 class Teacher(Weights):
-    """A network whose output is learned, too (distillation)."""
+    """A network to learn from besides the photographs (distillation)."""
 
     weight: PositiveFloat = 1
-    """Of the distance to its output in the loss; that of the distance to the truth is 1."""
+    """Weight of the L1 distance to its output; the distance to the truth has weight 1."""
 
 
 class _Range(Settings):
@@ -230,7 +230,7 @@ class Recipe(Architecture, _Extended):
     """Weights to start from: all tensors of an equal network, or the encoder of one with another
     decoder. Settings of the network that are not set are theirs."""
     teacher: Teacher | None = None
-    """A network whose output is learned, too (distillation)."""
+    """A network to learn from besides the photographs (distillation)."""
     train: Training = Training()
     """How it is trained."""
 

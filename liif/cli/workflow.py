@@ -159,7 +159,7 @@ def train(
         str | None,
         Option(
             metavar="WEIGHTS",
-            help="Weights of a network whose output is learned, too.",
+            help="Weights of a network to learn from besides the photographs.",
             autocompletion=known_weights,
         ),
     ] = None,

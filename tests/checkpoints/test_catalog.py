@@ -109,6 +109,27 @@ def test_another_file_is_refused(published: Path) -> None:
     assert sorted(p.stem for p in catalog.folder().glob("*.safetensors")) == ["without"]
 
 
+def test_a_file_at_a_url_is_kept_as_it_is(published: Path, tmp_path: Path) -> None:
+    url, digest = catalog.CATALOG["edsr"].url, file_sha256(published)
+    out = tmp_path / "kept" / "a"
+    with pytest.raises(UserError, match="a URL needs --sha256 and --out"):
+        run("weights", "fetch", url)
+    with pytest.raises(UserError, match="checksum of the file is wrong"):
+        run("weights", "fetch", url, "--sha256", "f" * 64, "--out", str(out))
+    run("weights", "fetch", url, "--sha256", digest, "--out", str(out))
+    assert out.read_bytes() == published.read_bytes()
+    assert [p for p in out.parent.rglob("*") if p.is_file()] == [out]
+
+
+def test_a_file_is_imported_if_it_has_the_checksum(published: Path, tmp_path: Path) -> None:
+    out, digest = tmp_path / "a.safetensors", file_sha256(published)
+    with pytest.raises(UserError, match=f"its sha256 is {digest}, not {'f' * 64}"):
+        run("import", str(published), str(out), "--sha256", "f" * 64)
+    assert not out.exists()
+    run("import", str(published), str(out), "--sha256", digest)
+    assert out.exists()
+
+
 def test_a_web_page_is_no_checkpoint(published: Path) -> None:
     published.write_text("<html>Sign in</html>")
     with pytest.raises(UserError):
