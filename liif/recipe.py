@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -188,8 +189,8 @@ class Training(_Extended):
     """With PyTorch's defaults, except for the learning rate."""
     learning_rate: PositiveFloat = 1e-4
     """The optimizer's, before the schedule."""
-    encoder_learning_rate: PositiveFloat | None = None
-    """Another one for the encoder, such as a lower one for weights to start from."""
+    encoder_learning_rate: NonNegativeFloat | None = None
+    """Another one for the encoder, such as a lower one for weights to start from; 0 keeps it."""
     warmup: NonNegativeInt = 0
     """Steps in which the learning rate rises linearly from zero."""
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")] = StepSchedule()

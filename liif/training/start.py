@@ -1,19 +1,21 @@
-"""The weights that a training starts from or learns from."""
+"""The network as a training starts, from given weights or fresh ones, and the one it learns from."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from liif.checkpoints.convert import file_of
 from liif.checkpoints.load import read_checkpoint
-from liif.network.build import Architecture, EncoderSettings
+from liif.network.build import Architecture, EncoderSettings, build, initialise_he
 from liif.network.model import LIIF
-from liif.recipe import Recipe, Weights
+from liif.recipe import Recipe, Training, Weights
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.redact import redact
+from liif.training.step import Teaching
 
 
 class Given(NamedTuple):
@@ -43,6 +45,36 @@ def read_given(recipe: Recipe) -> Given:
                 "`mean` and `std`, or take another teacher"
             )
     return Given(recipe.model_copy(update=found), start, teacher)
+
+
+def networks(given: Given, device: torch.device) -> tuple[LIIF, Teaching | None]:
+    """The network to train, and the one that it learns from, on a device."""
+    recipe = given.recipe
+    torch.manual_seed(recipe.train.seed)
+    model = build(recipe.architecture)
+    if recipe.train.init == "he":
+        initialise_he(model)
+    model.load_state_dict(model.state_dict() | given.start)
+    model.to(device)
+    frozen = recipe.train.encoder_learning_rate == 0
+    if frozen:
+        model.encoder.requires_grad_(False)
+    if given.teacher is None or recipe.teacher is None:
+        return model, None
+    teacher = given.teacher.to(device).eval().requires_grad_(False)
+    same_features = frozen and _equal(model.encoder.state_dict(), teacher.encoder.state_dict())
+    return model, Teaching(teacher, recipe.teacher.weight, same_features)
+
+
+def _equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(map(torch.equal, ours.values(), theirs.values()))
+
+
+def parameter_groups(model: LIIF, settings: Training) -> list[dict[str, Any]]:
+    """Encoder and decoder for the optimizer, each with the factor of its learning rate."""
+    rate, own = settings.learning_rate, settings.encoder_learning_rate
+    parts = ((model.encoder, rate if own is None else own), (model.imnet, rate))
+    return [{"params": part.parameters(), "factor": each / rate} for part, each in parts]
 
 
 def _read(role: str, weights: Weights) -> tuple[Weights, LIIF, Architecture]:

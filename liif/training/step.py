@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -22,6 +23,8 @@ class Teaching(NamedTuple):
     model: LIIF
     weight: float
     """Of the distance to its output; that of the distance to the truth is 1."""
+    same_features: bool = False
+    """Whether its encoder is, and remains, that of the model that learns."""
 
 
 class _Part(nn.Module):
@@ -47,11 +50,16 @@ class Replica:
         self.no_sync: Callable[[], AbstractContextManager[None]] = nullcontext
         if group.size > 1:
             ids = [group.device] if group.device.type == "cuda" else None
-            encoder, decoder = (
-                DistributedDataParallel(part, ids, process_group=group.gradients)
-                for part in (_Part(model.encoder, model.encode), _Part(model.imnet, model.decode))
-            )
-            self.encode, self.decode, self.no_sync = encoder, decoder, decoder.no_sync
+            shared = partial(DistributedDataParallel, device_ids=ids, process_group=group.gradients)
+            decoder = shared(_Part(model.imnet, model.decode))
+            self.decode, self.no_sync = decoder, decoder.no_sync
+            if is_trained(model.encoder):
+                self.encode = shared(_Part(model.encoder, model.encode))
+
+
+def is_trained(part: nn.Module) -> bool:
+    """Whether a part of the model is not kept as it is."""
+    return any(parameter.requires_grad for parameter in part.parameters())
 
 
 def train_step(
@@ -81,14 +89,15 @@ def train_step(
     low = torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=precision == "bf16")
     with low:
         encoded = replica.encode(batch.lr)
-    learned = _outputs(teaching, batch, low) if teaching else None
+    learned = _outputs(teaching, encoded, batch, low) if teaching else None
+    encoder_learns = is_trained(replica.model.encoder)
     std, values = replica.model.std, batch.rgb[0].numel() * replica.batch
     patches = 1 if batch.lr.device.type == "cpu" else len(batch.lr)
     total = torch.zeros((), device=batch.lr.device)
     gradients = []
     for i in range(0, len(batch.lr), patches):
         part = slice(i, i + patches)
-        features = encoded.features[part].detach().requires_grad_()
+        features = encoded.features[part].detach().requires_grad_(encoder_learns)
         last = part.stop >= len(batch.lr)
         with nullcontext() if last else replica.no_sync():
             with low:
@@ -102,21 +111,22 @@ def train_step(
                 loss = loss + teaching.weight * distance.sum() / values
             # DistributedDataParallel averages over the ranks, and the sum is wanted.
             (loss * replica.ranks).backward()
-        assert features.grad is not None
-        gradients.append(features.grad)
         total += loss.detach()
-    encoded.features.backward(torch.cat(gradients))
+        if features.grad is not None:
+            gradients.append(features.grad)
+    if encoder_learns:
+        encoded.features.backward(torch.cat(gradients))
     optimizer.step()
     return total
 
 
 @torch.no_grad()
 def _outputs(
-    teaching: Teaching, batch: Batch, low: AbstractContextManager[None]
+    teaching: Teaching, ours: Encoded, batch: Batch, low: AbstractContextManager[None]
 ) -> Float[Tensor, "b q 3"]:
     """The teacher's RGB at the queries."""
     with low:
-        encoded = teaching.model.encode(batch.lr)
+        encoded = ours if teaching.same_features else teaching.model.encode(batch.lr)
         patches = zip(*encoded, batch.queries, batch.cells, strict=True)
         if batch.lr.device.type != "cpu":
             return teaching.model.decode(encoded, batch.queries, batch.cells)

@@ -92,7 +92,7 @@ def train(
                 recipe,
                 sets,
                 precision=trainer.precision,
-                parameters=sum(p.numel() for p in trainer.parameters.values()),
+                parameters=sum(p.numel() for p in trainer.model.parameters()),
                 device=str(limits.device),
                 threads=torch.get_num_threads(),
             )

@@ -23,7 +23,6 @@ from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.outputs import Outputs, history_csv
 from liif.data.pack import Pack
 from liif.data.patches import LARGEST, LoadedBatches, TrainingBatches
-from liif.network.build import build, initialise_he
 from liif.network.precision import Used, choose
 from liif.system import memory
 from liif.system.errors import UserError
@@ -36,9 +35,9 @@ from liif.tracking.run import Run
 from liif.training.group import ALONE, Group
 from liif.training.losses import EXPLODED, Losses
 from liif.training.preview import Preview
-from liif.training.start import Given
+from liif.training.start import Given, networks, parameter_groups
 from liif.training.state import State, resume, save, tensors_of
-from liif.training.step import Replica, Teaching, train_step
+from liif.training.step import Replica, train_step
 from liif.training.throughput import Throughput
 from liif.training.validation import is_psnr_of, validate
 
@@ -90,19 +89,10 @@ class Trainer:
         }
         if photographs.data_version is not None:
             self.provenance["data_version"] = photographs.data_version
-        torch.manual_seed(self.settings.seed)
-        self.model = build(recipe.architecture)
-        if self.settings.init == "he":
-            initialise_he(self.model)
-        self.model.load_state_dict(self.model.state_dict() | given.start)
-        self.model.to(limits.device)
-        self.teaching: Teaching | None = None
-        if given.teacher is not None and recipe.teacher is not None:
-            teacher = given.teacher.to(limits.device).eval().requires_grad_(False)
-            self.teaching = Teaching(teacher, recipe.teacher.weight)
-        self.parameters = dict(self.model.named_parameters())
+        self.model, self.teaching = networks(given, limits.device)
+        self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.optimizer = OPTIMIZERS[self.settings.optimizer](
-            self._parameter_groups(),
+            parameter_groups(self.model, self.settings),
             lr=self.settings.learning_rate,
             fused=True if limits.device.type == "cuda" else None,  # None: as PyTorch chooses
         )
@@ -178,15 +168,6 @@ class Trainer:
         state.seconds += throughput.lap()
         if self.group.is_rank0:
             self._finish(finished)
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Encoder and decoder, each with the factor of its learning rate."""
-        settings = self.settings
-        encoder = (
-            settings.encoder_learning_rate or settings.learning_rate
-        ) / settings.learning_rate
-        parts = ((self.model.encoder, encoder), (self.model.imnet, 1.0))
-        return [{"params": part.parameters(), "factor": factor} for part, factor in parts]
 
     def _load(self) -> LoadedBatches:
         """The batches of the next steps."""
