@@ -1,4 +1,4 @@
-"""The network as a training starts, from given weights or fresh ones, and the one it learns from."""
+"""The network as a training starts, and the one that it learns from."""
 
 from __future__ import annotations
 

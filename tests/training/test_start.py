@@ -35,7 +35,7 @@ from liif.system.project import records_folder
 from liif.tracking.records import Records
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train, trainer
-from liif.training.start import read_given
+from liif.training.start import networks, read_given
 from liif.training.step import Replica, Teaching, train_step
 from liif.training.trainer import Limits
 
@@ -242,6 +242,32 @@ def test_the_optimizers_rates(run: Train, monkeypatch: pytest.MonkeyPatch) -> No
     assert [encoder for encoder, _ in rates] == pytest.approx([r / 5 for r in expected])
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_rate_of_zero_keeps_the_encoder(
+    run: Train, packs: tuple[Path, Path], weights: Path, tmp_path: Path, shared: bool
+) -> None:
+    """The decoder learns as if features were constants, computed once if they are the teacher's."""
+    other = save_network(tmp_path / "teacher.safetensors", 9)
+    teacher = {"weights": str(weights if shared else other)}
+    changes = {"epochs": 1, "encoder_learning_rate": 0, "warmup": 3}
+    settings = {**NETWORK, "hidden": [8], "start": str(weights), "teacher": teacher}
+    settings["train"] = {**SETTINGS["train"], **changes}
+    model, teaching = networks(read_given(Recipe.model_validate(settings)), CPU.device)
+    assert teaching is not None
+    assert teaching.same_features == shared
+    batch, losses = first_batch(packs), []
+    for each in (teaching, teaching._replace(same_features=False)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0)
+        losses.append(float(train_step(model, optimizer, batch, teaching=each)))
+    assert losses[0] == losses[1]
+    assert all(p.grad is not None for p in model.imnet.parameters())
+    trained = load_tensors(run("a", **settings).weights)[0]
+    start = load_tensors(weights)[0]
+    encoder = [name for name in trained if name.startswith("encoder.")]
+    assert all(torch.equal(trained[name], start[name]) for name in encoder)
+    assert len(encoder) == len(model.encoder.state_dict())
+
+
 def test_the_result_depends_on_the_content_alone(
     run: Train, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,7 +447,8 @@ def test_killed_and_resumed_is_byte_for_byte_the_same(
 ) -> None:
     """By SIGKILL, within an epoch of 60 steps, after a save."""
     settings = {"train": {**SETTINGS["train"], "epochs": 2, "visits": 120}}
-    settings |= NETWORK if role == "teacher" else {"train": {**settings["train"], "warmup": 20}}
+    own = {"warmup": 20, "encoder_learning_rate": 0}
+    settings |= NETWORK if role == "teacher" else {"train": {**settings["train"], **own}}
 
     def words(where: str, *more: str) -> list[str]:
         return [
@@ -443,7 +470,8 @@ def test_ranks_share_the_start_and_the_teacher(
     packs: tuple[Path, Path], weights: Path, tmp_path: Path
 ) -> None:
     """Rank 0 reads the weights; a mistake in them is one line."""
-    settings = json.dumps({"train": {**SETTINGS["train"], "epochs": 1}})
+    changes = {"epochs": 1, "encoder_learning_rate": 0}
+    settings = json.dumps({"train": {**SETTINGS["train"], **changes}})
 
     def finish(where: str, processes: str, start: Path) -> subprocess.CompletedProcess[str]:
         words = [
