@@ -11,7 +11,7 @@ ALL := $(VENV)/.liif-all
 DEV := $(VENV)/.liif-dev
 SNAKEMAKE_FILES := Snakefile workflow/rules
 
-.PHONY: help install demo ui test test-rest test-all test-slurm fuzz audit bench bench-scaling lint format schema clean-demo
+.PHONY: help install demo ui test test-rest test-all test-slurm fuzz audit bench bench-scaling models lint format schema clean-demo
 help:
 	@echo "make demo        train two small networks on the bundled photographs and upscale 6 pictures"
 	@echo "make test        the tests of every unit, a whole workflow, and a kill of each command"
@@ -22,6 +22,7 @@ help:
 	@echo "make ui          MLflow's pages of the demo's runs, at http://127.0.0.1:5000"
 	@echo "make bench       speed and memory compared with plain reference implementations"
 	@echo "make bench-scaling  the cost of each step, for docs/scaling.md"
+	@echo "make models      PSNR and time of the bundled models, for docs/models.md"
 	@echo "make lint        all checks of style, types, layers and workflow"
 	@echo "make format      format all code"
 	@echo "make schema      regenerate the configuration's schema"
@@ -85,6 +86,10 @@ test-slurm: $(DEV)
 
 bench-scaling: $(DEV)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/scaling.py
+
+# The models that were measured before are kept, unless their weights changed.
+models: $(DEV)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/models.py
 
 bench: $(DEV)
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/run.py

@@ -78,12 +78,23 @@ def test_a_wheel_works_outside_the_repository(tmp_path: Path) -> None:
         picture = Image.open(photographs[0]).convert("RGB").crop((0, 0, 20, 10))
         assert liif.load().upscale(picture, scale=3).size == (60, 30)
         assert (PHOTOGRAPHS / "CREDITS.md").is_file()
+        from liif.checkpoints.catalog import WEIGHTS, measurements
+        assert measurements()["models"]
+        print(*sorted(path.name for path in WEIGHTS.iterdir()))
         sys.argv = ["liif", "info", "bundled"]
         from liif.cli import main
         main()
         """
     )
-    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    weights = ROOT / "liif" / "assets" / "weights"
+    assert done.stdout.splitlines()[0].split() == sorted(p.name for p in weights.iterdir())
 
 
 def test_every_test_that_the_documentation_names_exists() -> None:

@@ -12,7 +12,7 @@ from liif.checkpoints.format import is_safetensors
 from liif.checkpoints.load import read_checkpoint
 from liif.checkpoints.outputs import Outputs, name_of
 from liif.network.build import Architecture
-from liif.recipe import Recipe, Teacher, Weights
+from liif.recipe import Degrade, Recipe, Teacher, Weights
 from liif.system.errors import UserError
 from liif.system.files import file_sha256
 from liif.system.progress import duration
@@ -85,12 +85,23 @@ def _training(recipe: Recipe, provenance: dict[str, Any]) -> Facts:
         f"{t.scales[0]:g} to {t.scales[1]:g}, {t.loss}, {t.optimizer} at {t.learning_rate:g}, "
         f"{t.schedule.name} schedule, seed {t.seed}"
     )
+    degraded = [("degraded", _degradations(t.degrade))] if t.degrade is not None else []
     return [
         ("training", settings),
+        *degraded,
         *((role, _given(weights)) for role, weights in recipe.given.items()),
         ("training data", f"fingerprint {provenance.get('data', 'unknown')}"),
         ("data version", str(provenance.get("data_version") or "unknown")),
     ]
+
+
+def _degradations(degrade: Degrade) -> str:
+    """The damage of training patches: `noise 1 to 20 (40%), jpeg 25 to 95 (60%)`."""
+    return ", ".join(
+        f"{name} {drawn.range[0]:g} to {drawn.range[1]:g} ({drawn.probability:.0%})"
+        for name, drawn in degrade
+        if drawn is not None
+    )
 
 
 def _given(weights: Weights) -> str:

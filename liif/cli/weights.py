@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -64,25 +64,46 @@ def info(
 
 
 weights_app = typer.Typer(
-    help="Published weights by name, fetched once and kept.", no_args_is_help=True
+    help="Weights by name: liif's own, and published ones, fetched once and kept.",
+    no_args_is_help=True,
 )
 app.add_typer(weights_app, name="weights", rich_help_panel=WEIGHTS)
 
 
 @weights_app.command(name="list")
 def list_() -> None:
-    """List the weights that are available by name."""
-    from liif.checkpoints.catalog import CACHE, CATALOG, folder, local_path
+    """List the weights that are available by name, with size, time and PSNR."""
+    from liif.checkpoints.catalog import CACHE, CATALOG, folder, measurements
 
-    columns = [("name", "network", "from", "sha256", "here")]
-    for name, weights in CATALOG.items():
-        digest = f"{weights.sha256[:8]}…" if weights.sha256 else "not published"
-        here = "yes" if local_path(name).is_file() else "no"
-        columns.append((name, weights.network, weights.origin, digest, here))
-    widths = [max(len(row[i]) for row in columns) for i in range(5)]
-    for row in columns:
-        typer.echo("  ".join(f"{v:{n}}" for v, n in zip(row, widths, strict=True)).rstrip())
-    typer.echo(f"\nkept in {folder()} ({CACHE} sets another folder)")
+    models = measurements()["models"]
+    head = ("name", "from", "for", "MB", "parameters", "time", "×4, dB", "×8, dB", "here")
+    rows = [head, *(_row(name, models.get(name, {})) for name in CATALOG)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        aligned = (f"{v:{'<' if i < 3 else '>'}{widths[i]}}" for i, v in enumerate(row))
+        typer.echo("  ".join(aligned))
+    typer.echo(
+        "\n`bundled` is edsr-baseline. Time: of enlarging by 8 in float32, relative to "
+        "edsr-baseline's.\ndB: PSNR on the bundled test pictures, clean; `docs/models.md` has more."
+        f"\nFetched weights are kept in {folder()} ({CACHE} sets another folder)."
+    )
+
+
+def _row(name: str, measured: dict[str, Any]) -> tuple[str, ...]:
+    """What the list shows of weights; a dash where nothing was measured."""
+    from liif.checkpoints.catalog import CATALOG, as_used, local_path
+
+    entry, path = CATALOG[name], local_path(name)
+    here, count = path.is_file(), measured.get("parameters")
+    size = path.stat().st_size if here else count and 4 * count
+    numbers = (
+        size and f"{size / 1e6:.1f}",
+        count and f"{count:,}",
+        measured and f"{measured['time']:.2f}",
+        *("quality" in measured and f"{as_used(measured, 'clean', s)['psnr']:.2f}" for s in (4, 8)),
+    )
+    shown = (text or "–" for text in numbers)
+    return (name, entry.origin, entry.purpose, *shown, "yes" if here else "no")
 
 
 @weights_app.command()

@@ -150,6 +150,19 @@ def test_bundled_weights_need_no_fetching(tmp_path: Path, monkeypatch: pytest.Mo
     assert run("weights", "fetch", "edsr-baseline").strip() == str(BUNDLED)
 
 
+def test_the_list_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(catalog.CACHE, "/tmp/cache")
+    output = run("weights", "list")
+    assert max(map(len, output.splitlines())) <= 120
+    lines = {line.split()[0]: line for line in output.splitlines() if line}
+    released = catalog.measurements()["models"]["edsr-baseline"]
+    for scale in (4, 8):
+        assert f"{catalog.as_used(released, 'clean', scale)['psnr']:.2f}" in lines["edsr-baseline"]
+    assert " 6.3   1,567,299  1.00 " in lines["edsr-baseline"]
+    assert lines["mmagic-rdn"].split()[-6:-4] == ["89.3", "22,320,835"]
+    assert lines["mmagic-rdn"].split()[-3:] == ["–", "–", "no"]
+
+
 @pytest.mark.parametrize("name", ["edsr-baseline", "fast"])
 def test_a_file_is_preferred_to_a_name(
     name: str, small: LIIF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

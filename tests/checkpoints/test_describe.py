@@ -67,6 +67,15 @@ def test_a_training_with_its_sidecar_and_metrics(tmp_path: Path) -> None:
         describe(str(weights))
 
 
+def test_a_training_on_degraded_pictures(tmp_path: Path) -> None:
+    degrade = {"noise": {"range": [1, 20], "probability": 0.4}, "jpeg": {"range": [25, 95]}}
+    recipe = Recipe.model_validate(SMALL["edsr"].model_dump() | {"train": {"degrade": degrade}})
+    provenance = {"recipe": recipe.model_dump(mode="json"), "data": "abc"}
+    save_checkpoint(tmp_path / "a", build(SMALL["edsr"]), SMALL["edsr"], provenance)
+    facts = dict(describe(str(tmp_path / "a")))
+    assert facts["degraded"] == "noise 1 to 20 (40%), jpeg 25 to 95 (100%)"
+
+
 def test_checkpoints_of_other_projects(tmp_path: Path) -> None:
     as_the_authors_save(build(SMALL["edsr"]), tmp_path / "a.pth")
     facts = dict(describe(str(tmp_path / "a.pth")))
