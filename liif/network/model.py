@@ -34,7 +34,7 @@ from liif.network.device import free_memory
 from liif.network.interpolation import Skip
 from liif.network.precision import Precision, Used, choose
 from liif.network.products import DTYPES
-from liif.network.self_ensemble import twins
+from liif.network.self_ensemble import clipped_means, twins
 from liif.network.tiling import Encoder, FeatureRows
 from liif.system import arguments
 
@@ -206,7 +206,7 @@ class LIIF(nn.Module):
             self._decode_bands(decoder, f, picture[0], size, dtype)
             for (_, decoder), f in zip(networks, features, strict=True)
         ]
-        bands = _clipped_means(zip(*each, strict=True))
+        bands = clipped_means(zip(*each, strict=True))
         if back_projection:
             bands = back_project(bands, unit, size)
         while True:
@@ -292,13 +292,3 @@ class LIIF(nn.Module):
             found = arguments.shown(setting)
             raise ValueError(f"`back_projection` (={found}) must be auto, True or False")
         return bool(setting)
-
-
-def _clipped_means(
-    bands: Iterator[tuple[tuple[slice, Float[Tensor, "3 r W"]], ...]],
-) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
-    """The mean of the same band by several networks, clipped to 0..1."""
-    for (rows, mean), *others in bands:
-        for _, other in others:
-            mean += other
-        yield rows, (mean / (1 + len(others))).clamp_(0, 1)

@@ -8,10 +8,12 @@ the same rows of the same picture, so that their mean needs no more than these r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from itertools import product
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from liif.network.decoder import Decoder
@@ -22,6 +24,16 @@ def twins(encoder: Encoder, decoder: Decoder) -> list[tuple[Encoder, Decoder]]:
     """The network itself and its seven flipped and transposed equivalents."""
     turns = product((False, True), repeat=3)
     return [_twin(encoder, decoder, *t) if any(t) else (encoder, decoder) for t in turns]
+
+
+def clipped_means(
+    bands: Iterator[tuple[tuple[slice, Float[Tensor, "3 r W"]], ...]],
+) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
+    """The mean of the same band by several networks, clipped to 0..1."""
+    for (rows, mean), *others in bands:
+        for _, other in others:
+            mean += other
+        yield rows, (mean / (1 + len(others))).clamp_(0, 1)
 
 
 @torch.no_grad()
