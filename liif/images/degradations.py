@@ -1,4 +1,8 @@
-"""Blur, noise and JPEG compression, as pictures from cameras and the web have them."""
+"""Blur, noise and JPEG compression, as pictures from cameras and the web have them.
+
+In the order of a camera: blur is in the scene before it is sampled, noise in the samples, and
+compression comes last. Strengths are fixed here; `train.degrade` draws them from ranges.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,10 @@ def add_noise(pixels: RGB8, sigma: float, rng: np.random.Generator) -> RGB8:
 
 
 def compress(pixels: RGB8, quality: int) -> RGB8:
-    """JPEG at a quality of 1..100 (libjpeg's, 4:2:0), decoded again."""
+    """Compress (H, W, 3) as JPEG at a quality of 1..100, and decode it again.
+
+    By libjpeg, with its integer arithmetic and 4:2:0 chroma subsampling, as most cameras do.
+    """
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return np.asarray(Image.open(buffer).convert("RGB"))
