@@ -119,11 +119,19 @@ def locate(weights: str | Path) -> Path:
         path = local_path(name)
         if not path.is_file():
             raise UserError(f"{name}: not fetched yet; run `liif weights fetch {name}`")
+    require_known(name)
     if not path.is_file():
-        a_word = path.name == name and not path.suffix
-        hint = f"; the names of weights are bundled, {', '.join(CATALOG)}" if a_word else ""
-        raise UserError(f"{name}: no such weights file{hint}")
+        raise UserError(f"{name}: no such weights file")
     return path
+
+
+def require_known(weights: str) -> None:
+    """Refuse a single word that is neither a file nor a name."""
+    path = Path(weights)
+    a_word = path.name == weights and not path.suffix
+    if a_word and not is_name(weights) and not path.is_file():
+        names = f"bundled, {', '.join(CATALOG)}"
+        raise UserError(f"{weights}: no such weights file; the names of weights are {names}")
 
 
 def measurements() -> dict[str, Any]:

@@ -81,6 +81,36 @@ def test_degradations_add_their_sets_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_our_own_weights_are_made_by_the_workflow(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "photographs").symlink_to(ROOT / "liif" / "assets" / "photos" / "train")
+    (tmp_path / "liif").symlink_to(ROOT / "liif")
+    command = [SNAKEMAKE, "results/models/fast.safetensors", "--cores", "2", "--dry-run"]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    command += ["--configfile", str(ROOT / "config" / "weights" / "fast.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    output = done.stdout + done.stderr
+    assert planned(output) == {"pack": 2, "train": 1}
+    assert '"hidden":[80,80,80,80]' in output
+
+
+@pytest.mark.slow
+def test_weights_are_given_by_name(tmp_path: Path) -> None:
+    def inputs() -> list[str]:
+        command = [SNAKEMAKE, "results/models/a.safetensors", "--cores", "1", "--dry-run"]
+        command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+        command += ["--config", "models={a: {weights: edsr-baseline, scales: []}}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        output = done.stdout + done.stderr
+        assert "liif import edsr-baseline results/models/a.safetensors" in output
+        return re.findall(r"^    input: (.+)$", output, re.MULTILINE)
+
+    assert inputs() == []
+    (tmp_path / "edsr-baseline").touch()  # a file is preferred to a name
+    assert inputs() == ["edsr-baseline"]
+
+
+@pytest.mark.slow
 def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     command = [SNAKEMAKE, "results/sr_800", "--cores", "8", "--resources", "gpu=2"]
     command += ["--dry-run", "--directory", str(tmp_path)]
@@ -402,6 +432,8 @@ def test_dry_runs_and_reports_change_nothing_and_take_no_lock(
         ({"modles": {}}, "configuration: unknown key `modles`; did you mean `models`?"),
         ({"train": {"epochs": "many"}}, "configuration: `train.epochs` (='many')"),
         ({"data": {**TINY["data"], "train": "data/none"}}, "data/none"),
+        ({"models": {"a": {"weights": "fats"}}}, "fats: no such weights file; the names of"),
+        ({"models": {"a": {"start": "fats"}}}, "fats: no such weights file; the names of"),
     ],
 )
 def test_mistakes_in_the_configuration(

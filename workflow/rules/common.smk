@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from liif.checkpoints.catalog import is_name, locate
+from liif.checkpoints.catalog import is_name, locate, require_known
 from liif.data import manifests as buckets
 from liif.data import versions
 from liif.config import experiment
@@ -56,6 +56,11 @@ try:
     # Snakemake's own merging would mix the keys of alternatives.
     base = {} if workflow.overwrite_configfiles else read_yaml(DOCUMENTED)
     EXPERIMENT = experiment(merge(base, workflow.config_settings.overwrite_config))
+    existing = [EXPERIMENT.models[name].weights for name in EXPERIMENT.given]
+    for name in EXPERIMENT.trained:
+        existing += EXPERIMENT.recipe(name).given.values()
+    for weights in existing:
+        require_known(weights.weights or weights.url)
     executes = workflow.is_main_process and not (options() & NOT_EXECUTING)
     at_work = executes and not workflow.output_settings.dryrun
     if at_work:
