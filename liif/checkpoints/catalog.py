@@ -118,6 +118,8 @@ def locate(weights: str | Path) -> Path:
     if is_name(name):
         path = local_path(name)
         if not path.is_file():
+            if CATALOG[name].file:
+                raise UserError(f"{name}: these weights are not part of liif yet")
             raise UserError(f"{name}: not fetched yet; run `liif weights fetch {name}`")
     require_known(name)
     if not path.is_file():
