@@ -76,16 +76,17 @@ def write_metrics(folder: Path, pictures: dict[str, dict[str, dict[str, float | 
     evaluate.write_tables(results, folder / "metrics", folder / "metrics.csv")
 
 
+def psnrs(folder: Path, model: str) -> dict[str, float]:
+    """PSNR of each test picture, as the files have it."""
+    results = json.loads((folder / "metrics" / f"{model}.json").read_text())["results"]
+    (pictures,) = [r["pictures"] for r in results if r["set"] == "test"]
+    return {name: quality["psnr"] for name, quality in pictures.items()}
+
+
 def gains(folder: Path, model: str) -> dict[str, float]:
     """PSNR above bicubic's, of each test picture, as the files have it."""
-
-    def read(name: str) -> dict[str, dict[str, float]]:
-        results = json.loads((folder / "metrics" / f"{name}.json").read_text())["results"]
-        (pictures,) = [r["pictures"] for r in results if r["set"] == "test"]
-        return dict(pictures)
-
-    base = read("bicubic")
-    return {name: q["psnr"] - base[name]["psnr"] for name, q in read(model).items()}
+    base = psnrs(folder, "bicubic")
+    return {name: psnr - base[name] for name, psnr in psnrs(folder, model).items()}
 
 
 def _mean(a: RGB8, b: RGB8, share: float) -> RGB8:

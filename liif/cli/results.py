@@ -89,6 +89,9 @@ def report(
     resolved: Annotated[str, Option(hidden=True)] = "",
     data: Sources = None,
     snakefile: Annotated[Path | None, Option(help="Snakefile to draw the rule graph of.")] = None,
+    embed: Annotated[
+        bool, Option("--embed", help="Also write report-embedded.html, with the pictures inside.")
+    ] = False,
 ) -> None:
     """Write RESULTS/report.html: pictures, numbers, and how they were made."""
     require_extra("report", "jinja2", "matplotlib", "networkx")
@@ -100,7 +103,7 @@ def report(
     text = resolved or str(settings or "")
     experiment = config.experiment(read_yaml(text)) if text else None
     sources = parse_sources(data or [])
-    build.report(results, project(), experiment, sources=sources, snakefile=snakefile)
+    build.report(results, project(), experiment, sources=sources, snakefile=snakefile, embed=embed)
 
 
 @app.command(rich_help_panel=STAGES)

@@ -74,13 +74,20 @@ def quality(truth: Pixels, picture: Pixels, *, channel: Channel, border: int) ->
     covariance; for RGB the mean over the channels. Z. Wang et al., "Image quality assessment: from
     error visibility to structural similarity", 2004.
     """
+    a, b = measured(truth, picture, channel, border)
+    return Quality(psnr_of_error(float(np.mean((a - b) ** 2))), _ssim(a, b))
+
+
+def measured(
+    truth: Pixels, picture: Pixels, channel: Channel, border: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What is measured of both, in 0..1: (h, w, 3) or, of luma, (h, w), without the border."""
     if truth.shape != picture.shape:
         raise ValueError(f"sizes differ: truth {truth.shape}, picture {picture.shape}")
     if min(truth.shape[:2]) <= 2 * border:
         raise ValueError(f"a border of {border} pixels leaves nothing of {truth.shape[:2]}")
     inside = (slice(border, truth.shape[0] - border), slice(border, truth.shape[1] - border))
-    a, b = (_channel(x[inside], channel) for x in (truth, picture))
-    return Quality(psnr_of_error(float(np.mean((a - b) ** 2))), _ssim(a, b))
+    return _channel(truth[inside], channel), _channel(picture[inside], channel)
 
 
 def psnr(a: RGB8, b: RGB8) -> float:

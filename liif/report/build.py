@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 from markupsafe import Markup
 
 from liif.config import Experiment
@@ -17,15 +18,19 @@ from liif.data.versions import data_version
 from liif.images.read import read_picture
 from liif.inference.upscaler import BICUBIC
 from liif.report import downscaling, figures, provenance, render, rule_graph, spectra, tables
+from liif.report.embed import embedded, evenly
 from liif.report.render import Shown
 from liif.report.results import LR, TRUTH, Results, collect, steps
-from liif.report.translations import both
+from liif.report.translations import both, durations
 from liif.system import environment
 from liif.system.locks import lock, lock_path
-from liif.system.progress import Progress, duration, log
+from liif.system.progress import Progress, log
 
 MOST = 1000
 """Largest number of pictures that a page shows."""
+EMBEDDED = "report-embedded.html"
+_ROWS = 24
+"""Largest number of test pictures with a row of their own in a figure."""
 _SMALL = 12
 """Number of LR pictures shown in true size."""
 
@@ -37,8 +42,11 @@ def report(
     *,
     sources: dict[str, tuple[str, str]] | None = None,
     snakefile: Path | None = None,
+    embed: bool = False,
 ) -> Path:
     """Write `report.html` into the workflow's results folder, with links to the pictures there.
+
+    With `embed`, also `report-embedded.html`, one file with the pictures inside as WebP.
 
     `project` is the folder with `data.dvc` and the records of the runs. Without `settings` the
     page shows everything found, and no configuration. `sources` maps sets to the source of their
@@ -49,31 +57,34 @@ def report(
     out = folder / "report.html"
     with lock(lock_path(out), f"the report on {folder}"):
         shown = _shown(results)
+        ranked = tables.on_test(results)
+        order = [row.model for row in ranked]
+        order += [model for model in results.upscaled if model not in order]
         data = data_version(project)
         edges = rule_graph.rules(snakefile, settings) if snakefile and settings else []
-        render.write(
-            out,
-            "report.html",
+        content: dict[str, Any] = dict(
             title=both("report_title", scale=f"{results.scale:g}"),
             versions=[
                 {"key": key, "label" if key in results.models else "word": key}
-                for key in (LR, *results.upscaled, TRUTH)
+                for key in (*order, LR, TRUTH)
             ],
-            pictures=shown,
             truth=TRUTH if results.truth is not None else None,
             baseline=BICUBIC,
             results=results,
             scale=f"{results.scale:g}",
             total=len(results.names),
             tables=tables.tables(results, settings, {k: v for k, (_, v) in sources.items()}),
-            on_test=tables.on_test(results),
+            on_test=ranked,
+            verdict=tables.verdict(ranked),
+            convention=tables.convention(results.convention[0], [results.convention[1]]),
+            date=time.strftime("%Y-%m-%d"),
             degraded=tables.degraded(results),
             distributions=_distributions(results),
+            per_picture=len(results.names) <= _ROWS,
             curves=_curves(results),
             steps=steps(results),
             bars=figures.bars,
-            duration=duration,
-            small=_small(results),
+            durations=durations,
             **_analysis(results),
             configuration=provenance.configuration(settings) if settings else "",
             documented=settings is None or provenance.is_documented(settings),
@@ -86,18 +97,24 @@ def report(
             models=provenance.models(results, project),
             graph=rule_graph.svg(edges) if edges else "",
         )
+        pages = {out: shown}
+        if embed:
+            pages[folder / EMBEDDED] = embedded(shown, folder, _gains(results))
+        for path, pictures in pages.items():
+            small = _small(pictures)
+            render.write(path, "report.html", pictures=pictures, small=small, **content)
     log(f"report: {out}, {out.stat().st_size / 1e6:.1f} MB, {len(shown)} pictures")
     return out
 
 
 def _chosen(results: Results) -> list[str]:
     """All pictures, or `MOST` of them, evenly chosen from the largest gain to the smallest."""
-    names = results.names
-    if len(names) <= MOST:
-        return names
-    gains = results.gains(results.models[0]) if results.models else {}
-    ordered = sorted(names, key=lambda n: (gains.get(n, 0.0), n))
-    return sorted(ordered[round(i)] for i in np.linspace(0, len(names) - 1, MOST))
+    return evenly(results.names, MOST, _gains(results))
+
+
+def _gains(results: Results) -> dict[str, float]:
+    """Of the first model, by picture."""
+    return results.gains(results.models[0]) if results.models else {}
 
 
 def _shown(results: Results) -> list[Shown]:
@@ -125,9 +142,9 @@ def _shown(results: Results) -> list[Shown]:
     return shown
 
 
-def _small(results: Results) -> list[tuple[str, str]]:
+def _small(pictures: list[Shown]) -> list[tuple[str, str]]:
     """Names and URLs of some LR pictures, evenly chosen."""
-    found = [(name, _link(p, results.folder)) for name, p in results.pictures(LR).items()]
+    found = [(p["name"], p["files"][LR]) for p in pictures if LR in p["files"]]
     return found[:: max(1, len(found) // _SMALL)][:_SMALL]
 
 
@@ -143,6 +160,9 @@ def _distributions(results: Results) -> list[Markup]:
         "psnr_axis": {m: list(results.psnrs(m).values()) for m in results.upscaled},
     }
     known = {axis: {m: v for m, v in of.items() if v} for axis, of in values.items()}
+    if len(results.names) <= _ROWS:
+        psnrs = {m: v for m in results.upscaled if (v := results.psnrs(m))}
+        return [figures.dumbbells(psnrs, "psnr_axis")] if psnrs else []
     return [figures.distribution(of, axis) for axis, of in known.items() if of]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from liif import __version__
 from liif.images.pixels import RGB8
-from liif.report.translations import PAGE, dictionary, html
+from liif.report.translations import PAGE, dictionary, html, spans
 from liif.system.files import write_text
 
 _THUMBNAIL = 128
@@ -24,6 +24,8 @@ _HEAT = "#000004, #1b0c41, #4a0c6b, #781c6d, #a52c60, #cf4446, #ed6925, #fb9b06,
 _RAMP = np.array([list(bytes.fromhex(colour[1:])) for colour in _HEAT.split(", ")]) / 255
 
 
+STRENGTHS = (1, 2, 4, 8, 16)
+"""Factors by which the viewer can amplify differences."""
 Score = tuple[float | None, float | None]
 """PSNR, None for equal pictures, and SSIM, None for very small ones."""
 
@@ -67,15 +69,16 @@ def write(
         "pictures": pictures,
         "truth": truth,
         "baseline": baseline,
+        "strengths": STRENGTHS,
     }
     template = TEMPLATES.get_template(name)
     write_text(path, template.render(viewer_data=data, pictures=pictures, **content))
 
 
-def data_url(picture: NDArray[np.uint8], *, lossless: bool = True) -> str:
-    """A picture (H, W[, 3]) as a data URL."""
+def data_url(picture: NDArray[np.uint8], *, lossless: bool = True, quality: int = 70) -> str:
+    """A picture (H, W[, 3]) as a data URL of WebP."""
     file = BytesIO()
-    Image.fromarray(picture).save(file, "WEBP", lossless=lossless, quality=70, method=4)
+    Image.fromarray(picture).save(file, "WEBP", lossless=lossless, quality=quality, method=4)
     return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
 
 
@@ -109,8 +112,9 @@ TEMPLATES.policies["json.dumps_kwargs"] = {
 TEMPLATES.filters["data_url"] = data_url
 TEMPLATES.globals |= {
     "t": html,
+    "lang": spans,
     "version": __version__,
     "ramp": _HEAT,
     "heat": dict(zip("RGB", _RAMP.T, strict=True)),
-    "strengths": (1, 2, 4, 8, 16),  # factors by which the viewer can amplify differences
+    "strengths": STRENGTHS,
 }

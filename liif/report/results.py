@@ -15,6 +15,7 @@ from liif.config import Experiment
 from liif.data import manifests
 from liif.data.collection import open_collection
 from liif.data.degrade import parse_set
+from liif.images.metrics import Channel, border_width
 from liif.images.png import write_png
 from liif.inference.evaluate import Result
 from liif.inference.upscaler import BICUBIC
@@ -64,6 +65,14 @@ class Results:
         wanted = (model, "test", self.scale)
         found = (r for r in self.evaluations if (r["model"], r["set"], r["scale"]) == wanted)
         return next(found, None)
+
+    @property
+    def convention(self) -> tuple[Channel, int]:
+        """Channel and border of the evaluations on the test pictures; by default DIV2K's."""
+        found = next((r for r in self.evaluations if r["set"] == "test"), None)
+        if found is None:
+            return "rgb", border_width("scale+6", self.scale)
+        return found["channel"], int(found["border"])
 
     def scores(self, model: str) -> dict[str, Score]:
         """PSNR and SSIM of a model on each test picture."""

@@ -15,7 +15,7 @@ from PIL import Image
 from liif.data.download import PHOTOGRAPHS
 from liif.images.crop import centre_crop, crop_to_multiple, most_detailed_square
 from liif.images.imresize import imresize
-from liif.images.metrics import psnr
+from liif.images.metrics import measured, psnr_of_error
 from liif.images.pixels import RGB8
 from liif.images.read import read_picture
 from liif.inference.upscaler import BICUBIC
@@ -104,7 +104,7 @@ def blur(example: Example, results: Results) -> Blur:
     side = min(_SIDE, *size)
     square = most_detailed_square(hr, side)
     samples = [(hr, {})] if example.credit else list(_samples(results))
-    powers, details = _average(samples, scale)
+    powers, details = _average(samples, results)
     return Blur(
         lr=lr,
         side=side,
@@ -128,9 +128,13 @@ def _samples(results: Results) -> Iterator[tuple[RGB8, dict[str, RGB8]]]:
 
 
 def _average(
-    samples: Iterable[tuple[RGB8, dict[str, RGB8]]], scale: float
+    samples: Iterable[tuple[RGB8, dict[str, RGB8]]], results: Results
 ) -> tuple[dict[str, Float64], dict[str, Detail]]:
-    """Mean power by frequency of the original and all upscalings, and their mean quality."""
+    """Mean power by frequency of the original and all upscalings, and their mean quality.
+
+    PSNR is measured by the convention of the results, so that bicubic has one value in the report.
+    """
+    scale, (channel, border) = results.scale, results.convention
     powers: dict[str, list[Float64]] = defaultdict(list)
     details: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for hr, models in samples:
@@ -147,7 +151,9 @@ def _average(
                 float(mine[part].sum() / max(reference[part].sum(), _NOTHING))
                 for part in (inside, ~inside)
             )
-            details[key].append((psnr(picture, hr), below, beyond))
+            a, b = measured(hr, picture, channel, border)
+            psnr = psnr_of_error(float(np.mean((a - b) ** 2)))
+            details[key].append((psnr, below, beyond))
     mean_powers = {key: np.mean(values, axis=0) for key, values in powers.items()}
     return mean_powers, {k: Detail(*np.mean(v, axis=0).tolist()) for k, v in details.items()}
 

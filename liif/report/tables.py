@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 from liif.checkpoints.catalog import published_network
@@ -80,15 +81,13 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
             difference = None if psnr is None or reference is None else psnr - reference
             cells.append(Cell(psnr, reference, difference))
         rows.append(Row(model, networks.get(model), cells))
+    at_scale = {r["model"]: r["psnr"] for (_, s), r in found.items() if s == results.scale}
+    rows.sort(key=lambda row: -(at_scale.get(row.model) or -inf))  # best first
     usual: Border = "scale+6" if channel == "rgb" else "scale"
     widths = sorted({int(r["border"]) for r in found.values()})
-    if len(widths) == 1:
-        border = both("border_pixels", n=widths[0])
-    else:
-        border = both("border_by_scale", n=f"{widths[0]}–{widths[-1]}")
     return Table(
         name=name,
-        convention=both(f"convention_{channel}", border=border),
+        convention=convention(channel, widths),
         same_pictures=name != "valid" or version == ARCHIVES[published.DIV2K_VALID].sha256,
         same_convention=all(r["border"] == border_width(usual, s) for (_, s), r in found.items()),
         back_projection=[
@@ -99,6 +98,14 @@ def _table(results: Results, name: str, settings: Experiment | None, version: st
         scales=sorted(scales),
         rows=rows,
     )
+
+
+def convention(channel: str, borders: list[int]) -> tuple[str, str]:
+    """How PSNR was measured, in words."""
+    key, n = "border_pixels", f"{borders[0]}"
+    if len(borders) > 1:
+        key, n = "border_by_scale", f"{borders[0]}–{borders[-1]}"
+    return both(f"convention_{channel}", border=both(key, n=n))
 
 
 def network(results: Results, model: str, settings: Experiment | None) -> str | None:
@@ -133,8 +140,24 @@ class OnTest(NamedTuple):
     compared: int
 
 
+class Verdict(NamedTuple):
+    """The best model on the test pictures, by mean PSNR."""
+
+    best: OnTest
+    others: list[OnTest]
+    """Other models, best first."""
+    bicubic: OnTest
+
+
+def verdict(rows: list[OnTest]) -> Verdict | None:
+    """Which model is best, of rows that are ranked; None without models or without bicubic."""
+    bicubic = next((row for row in rows if row.model == BICUBIC and row.psnr is not None), None)
+    models = [row for row in rows if row.model != BICUBIC and row.gain is not None]
+    return Verdict(models[0], models[1:], bicubic) if models and bicubic else None
+
+
 def on_test(results: Results) -> list[OnTest]:
-    """Bicubic and each model that was measured on the test pictures."""
+    """Bicubic and each model that was measured on the test pictures, best first."""
     rows = []
     for model in results.upscaled:
         result, gains = results.on_test(model), results.gains(model)
@@ -142,7 +165,7 @@ def on_test(results: Results) -> list[OnTest]:
             gain = sum(gains.values()) / len(gains) if gains and model != BICUBIC else None
             better = sum(g > 0 for g in gains.values())
             rows.append(OnTest(model, result["psnr"], result["ssim"], gain, better, len(gains)))
-    return rows
+    return sorted(rows, key=lambda row: -inf if row.psnr is None else -row.psnr)
 
 
 class Degraded(NamedTuple):

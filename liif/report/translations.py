@@ -9,6 +9,8 @@ from pathlib import Path
 import yaml
 from markupsafe import Markup, escape
 
+from liif.system.progress import duration
+
 LANGUAGES = ("en", "zh-CN")
 PAGE = Path(__file__).parent / "page"
 """Templates, style, scripts and texts."""
@@ -27,6 +29,17 @@ def both(key: str, **values: object) -> tuple[str, str]:
         text.format(**{k: v[i] if isinstance(v, tuple) else v for k, v in values.items()})
         for i, text in enumerate(dictionary()[key])
     )
+    return english, chinese
+
+
+_UNITS = {" d": "天", " h": "小时", " min": "分", " s": "秒"}
+
+
+def durations(seconds: float) -> tuple[str, str]:
+    """A length of time in each language: `3 min 20 s`, `3分20秒`."""
+    english = chinese = duration(seconds)
+    for unit, word in _UNITS.items():
+        chinese = re.sub(rf"{unit}\b ?", word, chinese)
     return english, chinese
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from made_results import gains, make_results
+from made_results import gains, make_results, psnrs
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
@@ -90,9 +90,24 @@ class Shown:
             self.page.keyboard.press(key)
         self.settle()
 
-    def choose(self, name: str, value: str) -> None:
-        self.page.select_option(f"select[name={name}]", value)
+    def sort(self, value: str) -> None:
+        self.page.select_option("select[name=sort]", value)
         self.settle()
+
+    def choose(self, left: str, right: str) -> None:
+        """Choose two versions by their names in the list."""
+        for name, modifiers in ((left, ["Shift"]), (right, [])):
+            button = self.page.locator(".card button").filter(
+                has=self.page.locator(".name").get_by_text(name, exact=True)
+            )
+            button.click(modifiers=modifiers)
+        self.page.mouse.move(5, 5)  # or the last one is previewed
+        self.settle()
+
+    def sides(self) -> list[str]:
+        """Names of the versions on the left and on the right."""
+        cards = [f".card[data-side={side}] .name" for side in ("left", "right")]
+        return [self.text(card) for card in cards]
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
@@ -167,10 +182,9 @@ def versions(folder: Path, name: str) -> dict[str, NDArray[np.uint8]]:
 
 def test_divider_shows_left_and_right_of_it_pixel_by_pixel(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html", "#picture=0007")
-    window.choose("left", "bicubic")
-    window.choose("right", "truth")
+    window.choose("bicubic", "original")
     window.page.focus(".stage")
-    window.press("1")
+    window.press("z")
     assert window.zoom == 100
     pictures = versions(folder, "0007")
     for share in (0.5, 0.47):
@@ -178,15 +192,16 @@ def test_divider_shows_left_and_right_of_it_pixel_by_pixel(shown: Any, folder: P
         assert box is not None
         handle = window.page.locator(".divider").bounding_box()
         assert handle is not None
-        middle = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] * 0.8
+        middle = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] * 0.9
         window.page.mouse.move(*middle)
         window.page.mouse.down()
-        window.page.mouse.move(box["x"] + box["width"] * share, middle[1], steps=4)
+        left = box["x"] + (box["width"] - SIDE) / 2  # of the picture, pixel by pixel
+        window.page.mouse.move(left + SIDE * share, middle[1], steps=4)
         window.page.mouse.up()
         window.settle()
         seen = window.pixels(".pane")
         size = (seen.shape[0], seen.shape[1])
-        at = round(seen.shape[1] * share)
+        at = round((seen.shape[1] - SIDE) / 2 + SIDE * share)
         left, right = slice(0, at - 25), slice(at + 25, seen.shape[1])
         assert_shows(seen, enlarged(pictures["bicubic"], 1, size), left)
         assert_shows(seen, enlarged(pictures["truth"], 1, size), right)
@@ -219,7 +234,7 @@ def test_zoom_and_place_are_the_same_in_all_versions(shown: Any, folder: Path) -
     window.page.check("input[value=tiles]")
     window.settle()
     window.page.focus(".stage")
-    window.press("1")
+    window.press("z")
     for _ in range(3):
         window.page.click("button.in")
     window.settle()
@@ -228,7 +243,7 @@ def test_zoom_and_place_are_the_same_in_all_versions(shown: Any, folder: Path) -
     pictures["lr"] = np.repeat(np.repeat(pictures["lr"], 8, axis=0), 8, axis=1)
     tiles = window.page.locator(".card:visible .tile").all()
     assert len(tiles) == 5
-    for tile, key in zip(tiles, ("lr", "bicubic", "better", "good", "truth"), strict=True):
+    for tile, key in zip(tiles, ("better", "good", "bicubic", "lr", "truth"), strict=True):
         seen = window.pixels(tile)
         size = (seen.shape[0], seen.shape[1])
         assert_shows(seen, enlarged(pictures[key], 8, size), slice(10, size[1] - 10))
@@ -276,11 +291,11 @@ def test_keyboard(shown: Any, folder: Path) -> None:
     assert window.text(".title") == "0000"
     window.press("n", "n", "p")
     assert window.text(".title") == "0001"
-    assert window.page.url.endswith("#picture=0001")
-    captions = [window.text(f".caption.{side}") for side in ("left", "right")]
-    assert captions[0].startswith("bicubic ")
+    assert window.page.url.endswith("#picture=0001&left=bicubic&right=better")
+    pills = [window.text(f".pill.{side}") for side in ("left", "right")]
+    assert pills[0].startswith("bicubic ")
     window.press("x")
-    assert [window.text(f".caption.{side}") for side in ("right", "left")] == captions
+    assert [window.text(f".pill.{side}") for side in ("right", "left")] == pills
     window.press("d")
     assert window.page.is_checked("input[name=difference]")
     window.press("d", "m")
@@ -290,6 +305,144 @@ def test_keyboard(shown: Any, folder: Path) -> None:
     window.page.focus(".languages button")
     window.press("n", "m")
     assert window.text(".title") == "0001"
+
+
+@pytest.mark.slow
+def test_digits_choose_versions(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    assert window.sides() == ["bicubic", "better"]
+    window.press("5")  # also when nothing has the focus
+    assert window.sides() == ["bicubic", "original"]
+    window.press("Shift+Digit4", "2")
+    assert window.sides() == ["LR", "good"]
+    window.press("9")
+    assert window.sides() == ["LR", "good"]
+
+
+@pytest.mark.slow
+def test_space_flickers_between_both_sides(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html", "#picture=0004")
+    window.choose("bicubic", "original")
+    window.page.focus(".stage")
+    window.press("z")
+    divider = "document.querySelector('.pane').style.getPropertyValue('--divider')"
+    middle = window.page.evaluate(divider)
+    window.page.emulate_media(reduced_motion="reduce")
+    window.page.keyboard.down("Space")
+    seen = window.pixels("canvas.left")
+    window.page.keyboard.up("Space")
+    picture = versions(folder, "0004")["bicubic"]
+    assert_shows(seen[40:-40], enlarged(picture, 1, seen.shape[:2])[40:-40], slice(0, None))
+    assert window.page.evaluate(divider) == middle
+    window.page.emulate_media(reduced_motion="no-preference")
+    window.page.keyboard.down("Space")
+    places = []
+    for _ in range(4):
+        places.append(window.page.evaluate(divider))
+        window.page.wait_for_function(f"{divider} !== '{places[-1]}'")
+    window.page.keyboard.up("Space")
+    assert places[0] == places[2] != places[1] == places[3]
+    assert window.page.evaluate(divider) == middle
+    assert window.page.is_visible(".divider")
+
+
+@pytest.mark.slow
+def test_pointing_at_a_version_previews_it(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    window.page.hover(".card:nth-child(5) button")
+    window.settle()
+    assert window.text(".pill.right").strip() == "original"
+    assert window.sides() == ["bicubic", "better"]
+    window.page.mouse.move(5, 5)
+    assert window.text(".pill.right").startswith("better ")
+
+
+@pytest.mark.slow
+def test_the_divider_stays_on_the_picture_and_follows_clicks(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    pane = window.page.locator(".pane").bounding_box()
+    side = window.zoom / 100 * SIDE
+    left = pane["x"] + (pane["width"] - side) / 2
+
+    def place() -> float:
+        box = window.page.locator(".divider").bounding_box()
+        return float(box["x"] + box["width"] / 2)
+
+    y = pane["y"] + 60
+    window.page.mouse.click(left + 0.25 * side, y)
+    assert place() == pytest.approx(left + 0.25 * side, abs=1)
+    for x, expected in ((pane["x"] + 2, left), (pane["x"] + pane["width"] - 2, left + side)):
+        window.page.mouse.move(left + 0.6 * side, y)  # not from the handle
+        window.page.mouse.down()
+        window.page.mouse.move(x, y, steps=3)
+        window.page.mouse.up()
+        assert place() == pytest.approx(expected, abs=2)
+
+
+@pytest.mark.slow
+def test_the_next_picture_keeps_zoom_and_place(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    window.page.focus(".stage")
+    window.press(*["+"] * 6, *["ArrowRight"] * 3, "ArrowUp")
+    at = window.page.url
+    window.page.wait_for_function("location.hash.includes('at=')")
+    zoom, at = window.zoom, window.page.url.split("at=")[1]
+    window.press("n")
+    assert (window.zoom, window.page.url.split("at=")[1]) == (zoom, at)
+    assert window.text(".title") == "0001"
+
+
+@pytest.mark.slow
+def test_a_link_holds_what_is_shown(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    window.choose("good", "original")
+    window.page.focus(".stage")
+    window.press("n", "n", "d", *["+"] * 8, "ArrowLeft", "m", "m")
+    window.page.wait_for_function("/difference=1&at=/.test(location.hash)")
+    window.page.wait_for_timeout(400)
+    window.page.evaluate("document.activeElement.blur()")  # its outline
+    seen, link = window.pixels(".pane"), window.page.url.split("#")[1]
+    other = shown().open(folder / "report.html", f"#{link}")
+    assert other.text(".title") == "0002"
+    assert other.sides() == ["good", "original"]
+    assert other.page.is_checked("input[name=difference]")
+    assert np.array_equal(other.pixels(".pane")[40:], seen[40:])
+
+
+@pytest.mark.slow
+def test_the_keys_are_shown(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    window.page.focus(".stage")
+    window.press("?")
+    assert "Hold to flicker" in window.text(".keys")
+    window.press("n", "Escape")
+    assert not window.page.is_visible(".keys")
+    assert window.text(".title") == "0000"
+    window.page.click("button.help")
+    window.page.click(".keys form button")
+    assert not window.page.is_visible(".keys")
+
+
+@pytest.mark.slow
+def test_the_first_screen_holds_verdict_and_viewer(shown: Any, folder: Path) -> None:
+    window = shown(viewport={"width": 1440, "height": 900}).open(folder / "report.html")
+
+    def box(selector: str) -> dict[str, float]:
+        found: dict[str, float] = window.page.locator(selector).bounding_box()
+        return found
+
+    for part in (".top", ".verdict", ".bar", ".pane", ".cards", ".viewer > .pictures"):
+        assert box(part)["y"] + box(part)["height"] <= 900, part
+    assert box(".pane")["height"] > 480
+    mean = {m: np.mean(list(psnrs(folder, m).values())) for m in ("better", "bicubic")}
+    assert f"better +{mean['better'] - mean['bicubic']:.2f} dB" in window.text(".best")
+    numbers = f"({mean['better']:.2f} vs {mean['bicubic']:.2f} dB)"
+    assert numbers in window.text(".verdict")
+    assert f"better on {COUNT} of {COUNT} pictures" in window.text(".verdict")
+    window = shown(viewport=PHONE).open(folder / "report.html")
+    assert box(".pane")["y"] + box(".pane")["height"] < PHONE["height"]
+    assert box(".pane")["y"] < 160
+    assert box(".verdict")["y"] > box(".pane")["y"]
 
 
 @pytest.mark.slow
@@ -303,12 +456,60 @@ def test_addresses_of_pictures_and_sections(shown: Any, folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_folded_chapters_open_for_links_and_for_printing(shown: Any, folder: Path) -> None:
+    window = shown().open(folder / "report.html")
+    is_open = "document.querySelector('#analysis').open"
+    assert not window.page.evaluate(is_open)
+    window.page.click("nav a[href='#analysis']")
+    assert window.page.evaluate(is_open)
+    assert window.page.is_visible("#detail-table")
+    assert (
+        window.page.evaluate("document.querySelector('#analysis').getBoundingClientRect().top")
+        < 200
+    )
+    window.page.emulate_media(media="print")
+    window.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert window.page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
+    assert window.page.is_visible(".pane")
+    assert not window.page.is_visible(".viewer .bar")
+
+
+@pytest.mark.slow
+def test_hashes_are_short_and_copied_whole(shown: Any, folder: Path) -> None:
+    window = shown(permissions=["clipboard-read", "clipboard-write"]).open(folder / "report.html")
+    button = window.page.locator(".copy").last
+    whole = button.get_attribute("data-copy")
+    assert len(whole) == 64
+    button.click()
+    assert window.page.evaluate("navigator.clipboard.readText()") == whole
+    assert window.page.inner_text("#origin ~ dl").count(whole) == 0
+    assert whole not in window.page.inner_text("main")
+
+
+@pytest.mark.slow
+def test_the_embedded_page_needs_no_other_file(shown: Any, tmp_path: Path) -> None:
+    results = make_results(tmp_path / "results", ["a", "b", "c"], 96)
+    report(results, tmp_path, embed=True)
+    page = (results / "report-embedded.html").rename(tmp_path / "sent.html")
+    shutil.rmtree(results)
+    window = shown().open(page)
+    window.page.focus(".stage")
+    window.press("m", "d", "n", "d", "m")
+    window.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    window.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    window.page.wait_for_timeout(300)
+    assert window.complaints == []
+    assert all(r.startswith("data:") or r == page.as_uri() for r in window.requests)
+
+
+@pytest.mark.slow
 def test_zoom_has_a_limit(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     window.page.focus(".stage")
     window.press(*["+"] * 30)
     assert window.zoom == 12800
-    picture = versions(folder, "0000")[window.page.input_value("select[name=right]")]
+    assert window.sides() == ["bicubic", "better"]
+    picture = versions(folder, "0000")["better"]
     seen = window.pixels(".pane")
     middle = SIDE // 2
     row, col = seen.shape[0] // 2 + 40, seen.shape[1] // 2 + 60
@@ -329,9 +530,9 @@ def test_sorting(shown: Any, folder: Path) -> None:
     assert order() == [f"{i:04}" for i in range(COUNT)]
     for model in ("good", "better"):
         by_gain = gains(folder, model)
-        window.choose("sort", f"best {model}")
+        window.sort(f"best {model}")
         assert order() == sorted(by_gain, key=lambda n: -by_gain[n])
-        window.choose("sort", f"worst {model}")
+        window.sort(f"worst {model}")
         assert order() == sorted(by_gain, key=by_gain.__getitem__)
         first = window.page.text_content(".thumbnails small")
         assert first == f"{min(by_gain.values()):+.2f} dB".replace("-", "−")
@@ -345,13 +546,15 @@ def test_sorting(shown: Any, folder: Path) -> None:
 @pytest.mark.slow
 def test_differences_are_drawn_in_the_colours_of_the_legend(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html", "#picture=0002")
-    window.choose("left", "bicubic")
-    window.choose("right", "good")
+    window.choose("bicubic", "good")
     window.page.focus(".stage")
-    window.press("1", "d")
-    window.choose("strength", "4")
-    assert window.text(".legend .most") == "64 grey levels"
+    window.press("z", "d")
     pictures = versions(folder, "0002")
+    # The brightest colour is at least four times the larger root-mean-square error.
+    worst = min(psnrs(folder, key)["0002"] for key in ("bicubic", "good"))
+    rmse = 255 * 10 ** (-worst / 20)
+    strength = max(s for s in (1, 2, 4, 8, 16) if 255 / s >= 4 * rmse)
+    assert window.text(".legend .most") == f"{round(255 / strength)} grey levels"
     seen = window.pixels(".pane")
     size = (seen.shape[0], seen.shape[1])
     for key, where in (
@@ -359,7 +562,7 @@ def test_differences_are_drawn_in_the_colours_of_the_legend(shown: Any, folder: 
         ("good", slice(size[1] // 2 + 25, size[1])),
     ):
         error = np.abs(pictures[key].astype(float) - pictures["truth"]).mean(axis=2)
-        expected = enlarged(heat_map(np.minimum(error * 4 / 255, 1)), 1, size)
+        expected = enlarged(heat_map(np.minimum(error * strength / 255, 1)), 1, size)
         errors = apart(seen, expected, where)
         assert errors.mean() < 2, key  # the filter works in whole grey levels
         assert errors.max() < 16, key
@@ -371,18 +574,19 @@ def test_psnr_and_ssim_are_shown_under_each_version(shown: Any, folder: Path) ->
     cards = [card.inner_text() for card in window.page.locator(".card:visible button").all()]
     psnr = {m: gains(folder, m)["0005"] for m in ("better", "good")}
     assert len(cards) == 5
-    found = [float(card.split(" dB")[0].split()[-1]) for card in cards[1:4]]
-    assert found[1] - found[0] == pytest.approx(psnr["better"], abs=0.011)
-    assert found[2] - found[0] == pytest.approx(psnr["good"], abs=0.011)
-    assert all("SSIM 0." in card for card in cards[1:4])
-    assert "dB" not in cards[0] + cards[4]
+    better, good, bicubic = (float(card.split(" dB")[0].split()[-1]) for card in cards[:3])
+    assert better - bicubic == pytest.approx(psnr["better"], abs=0.011)
+    assert good - bicubic == pytest.approx(psnr["good"], abs=0.011)
+    assert f"+{psnr['better']:.2f} dB" in cards[0]
+    assert all("SSIM 0." in card for card in cards[:3])
+    assert "dB" not in cards[3] + cards[4]
 
 
 @pytest.mark.slow
 def test_no_request_leaves_the_folder_and_no_error_occurs(shown: Any, folder: Path) -> None:
     window = shown().open(folder / "report.html")
     window.page.focus(".stage")
-    window.press("m", "d", "n", "d", "m", "x", "1", "0")
+    window.press("m", "d", "n", "d", "m", "x", "1", "z", "0", "Space", "?", "Escape")
     window.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     window.page.wait_for_timeout(300)
     assert window.complaints == []
@@ -414,8 +618,9 @@ def test_phone_by_touch(shown: Any, folder: Path) -> None:
     window.page.tap(".thumbnails li:nth-child(2) button")
     assert window.text(".title") == "0001"
     window.page.tap(".card:nth-child(5) button")
-    assert window.text(".caption.right").strip() == "original"
+    assert window.text(".pill.right").strip() == "original"
     window.page.tap("button.in")
+    window.page.locator(".pane").scroll_into_view_if_needed()
     box = window.page.locator(".pane").bounding_box()
     assert box["width"] > 0.9 * PHONE["width"] - 30
     session = window.context.new_cdp_session(window.page)
@@ -442,7 +647,7 @@ def test_both_languages(shown: Any, folder: Path) -> None:
     assert window.page.get_attribute("html", "lang") == "zh-CN"
     assert window.text("#numbers") == "数据"
     assert window.page.title() == "×8 超分辨率：报告"
-    assert window.text(".caption.left").startswith("双三次")
+    assert window.text(".pill.left").startswith("双三次")
     english = window.page.evaluate(
         """[...document.querySelectorAll('[lang=en]:not(button)')]
            .filter(e => e.getClientRects().length).length"""
@@ -476,7 +681,9 @@ def test_a_missing_picture_is_named(shown: Any, tmp_path: Path) -> None:
     shutil.rmtree(results / "upscaled" / "bicubic")
     window = shown()
     window.page.goto((results / "report.html").as_uri())
-    window.page.wait_for_function("document.querySelector('canvas.right').dataset.drawn === 'good'")
+    window.page.wait_for_function(
+        "document.querySelector('canvas.right').dataset.drawn === 'better'"
+    )
     window.page.wait_for_timeout(200)
     seen = window.pixels(".pane")
     assert len(np.unique(seen[:, : seen.shape[1] // 2 - 30].reshape(-1, 3), axis=0)) > 5  # words
@@ -489,7 +696,7 @@ def test_compare_is_one_file_with_the_same_viewer(shown: Any, folder: Path, tmp_
     assert len(list(tmp_path.iterdir())) == 1
     window = shown().open(page)
     assert window.page.locator(".thumbnails li").count() == COUNT
-    assert "dB" in window.text(".caption.left")
+    assert "dB" in window.text(".pill.left")
     window.page.focus(".stage")
     window.press("m", "d", "n")
     assert window.complaints == []

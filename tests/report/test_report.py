@@ -31,6 +31,8 @@ from liif.recipe import Recipe
 from liif.report import (
     build,
     downscaling,
+    embed,
+    figures,
     provenance,
     published,
     render,
@@ -71,7 +73,13 @@ def test_a_folder_is_enough(made: Path) -> None:
     assert found.scale == 8
     assert found.gains("good") == pytest.approx(gains(made, "good"))
     rows = {row.model: row for row in tables.on_test(found)}
-    assert list(rows) == ["bicubic", "better", "good"]
+    assert list(rows) == ["better", "good", "bicubic"]  # best first
+    verdict = tables.verdict(list(rows.values()))
+    assert verdict is not None
+    assert (verdict.best, verdict.others, verdict.bicubic) == (
+        *[rows["better"], [rows["good"]]],
+        rows["bicubic"],
+    )
     assert rows["good"].gain == pytest.approx(np.mean(list(gains(made, "good").values())))
     assert (rows["good"].better, rows["good"].compared) == (3, 3)
     report(made, made.parent)
@@ -127,6 +135,40 @@ def test_steps_add_up_their_jobs(made: Path) -> None:
     assert found["table"].memory == 0  # too short to be measured
 
 
+def test_bicubic_has_one_value(made: Path) -> None:
+    """The analysis measures by the convention of the evaluation."""
+    found = results.collect(made)
+    rows = {row.model: row for row in tables.on_test(found)}
+    blur = spectra.blur(spectra.choose(found), found)
+    for model in ("bicubic", "good", "better"):
+        assert blur.details[model].psnr == pytest.approx(rows[model].psnr, abs=1e-6)
+
+
+def test_lengths_of_time_in_both_languages() -> None:
+    assert translations.durations(200) == ("3 min 20 s", "3分20秒")
+    assert translations.durations(86400 + 4 * 3600) == ("1 d 4 h", "1天4小时")
+    assert translations.durations(0) == ("0 s", "0秒")
+
+
+def test_bars_start_at_zero_in_a_fitting_unit() -> None:
+    for seconds, unit in ((90, "seconds"), (600, "minutes"), (9000, "hours")):
+        steps = [results.Step("train", 1, seconds, 1, 1), results.Step("pack", 1, 1, 1, 1)]
+        assert f">{unit}<" in figures.bars(steps)
+
+
+def test_a_row_for_each_picture() -> None:
+    values = {"bicubic": {"a": 20.0, "b$1": 21.0}, "good": {"a": 22.0}}
+    drawn = figures.dumbbells(values, "psnr_axis")
+    assert all(f">{text}<" in drawn for text in ("a", "b$1", "good"))
+
+
+def test_lines_are_labelled_at_their_ends() -> None:
+    lines = {"first": ([1, 2], [0.3, 0.1]), "second": ([1, 2], [0.4, 0.1])}
+    drawn = figures.curves(lines, "curve_rate")
+    places = [float(y) for y in re.findall(r' y="([\d.]+)"[^>]*>(?:first|second)<', drawn)]
+    assert abs(places[0] - places[1]) > 10
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -165,6 +207,21 @@ def test_a_page_of_very_many_pictures_shows_some_of_them(
     assert len(viewer_data(html(made))["pictures"]) == 2
 
 
+def test_a_page_with_its_pictures_inside_stays_small(made: Path) -> None:
+    """Fewer pictures where all would be too many, from the largest gain to the smallest."""
+    report(made, made.parent)
+    found = results.collect(made)
+    shown, by_gain = build._shown(found), found.gains("better")
+    whole = embed.embedded(shown, made, by_gain)
+    assert [p["name"] for p in whole] == ["a", "b", "c"]
+    assert all(url.startswith("data:image/webp;") for p in whole for url in p["files"].values())
+    sizes = [sum(map(len, p["files"].values())) for p in whole]
+    two = embed.embedded(shown, made, by_gain, most=sum(sizes) - 1)
+    ordered = sorted(by_gain, key=by_gain.__getitem__)
+    assert [p["name"] for p in two] == sorted([ordered[0], ordered[-1]])
+    assert len(embed.embedded(shown, made, by_gain, most=1)) == 1
+
+
 def test_a_hundred_thumbnails_of_anything_stay_small() -> None:
     # Noise, which does not compress, in the size of the experiment.
     picture = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
@@ -191,7 +248,13 @@ def test_measured_beside_published(made: Path) -> None:
     assert table.same_convention
     assert table.scales == [2, 3, 4, 6, 12, 18, 24, 30]
     rows = {row.model: row for row in table.rows}
-    assert list(rows) == ["bicubic", "better", "good"]
+    assert list(rows) == ["better", "good", "bicubic"]  # best first
+    verdict = tables.verdict(list(rows.values()))
+    assert verdict is not None
+    assert (verdict.best, verdict.others, verdict.bicubic) == (
+        *[rows["better"], [rows["good"]]],
+        rows["bicubic"],
+    )
     assert rows["good"].network == "EDSR-baseline-LIIF"
     at = dict(zip(table.scales, rows["good"].cells, strict=True))
     assert at[2].published == 34.67

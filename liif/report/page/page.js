@@ -40,7 +40,34 @@
     });
   }
   speak(remembered() ?? (/^zh\b/.test(navigator.language) ? "zh-CN" : "en"));
+  for (const button of document.querySelectorAll(".copy")) {
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        button.setAttribute("aria-label", words("copied"));
+        button.classList.add("done");
+        setTimeout(() => { button.setAttribute("aria-label", words("copy")); button.classList.remove("done"); }, 1500);
+      } catch {
+        getSelection().selectAllChildren(button.previousElementSibling); // to copy by hand
+      }
+    });
+  }
+
+  // Folded chapters open for a link into them, and for printing.
+  function unfold() {
+    const target = /^#[\w-]+$/.test(location.hash) && document.querySelector(location.hash);
+    if (!target) return;
+    let folded = target.closest("details");
+    for (; folded; folded = folded.parentElement.closest("details")) folded.open = true;
+    target.scrollIntoView();
+  }
+  addEventListener("hashchange", unfold);
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
+
   const place = document.querySelector(".viewer");
   if (place && data.pictures.length) viewer = new Viewer(place, data, words);
+  unfold();
   root.dataset.ready = "true";
 })();

@@ -48,7 +48,9 @@ class Viewer {
     this.handle = this.find(".divider");
     this.mode = "divider";
     this.difference = false;
-    this.divider = 0.5;
+    this.divider = 0.5; // share of the visible part of the picture
+    this.preview = null; // a version that is shown on the right while the pointer is on its card
+    this.flicker = 0; // while the space bar is held: which side fills the pane
     this.fitted = true;
     this.zoom = 1; // CSS pixels for each pixel of the picture's full size
     this.centre = { row: 0, col: 0 };
@@ -60,8 +62,7 @@ class Viewer {
     this.buildThumbnails();
     this.listen();
     this.sort();
-    const index = this.asked();
-    this.show(index >= 0 ? index : this.order[0], false);
+    if (!this.follow()) this.show(this.order[0], false);
     root.dataset.ready = "true";
   }
 
@@ -94,24 +95,24 @@ class Viewer {
       card.className = "card";
       card.innerHTML =
         '<div class="tile"><canvas></canvas></div>' +
-        '<button type="button"><span class="side" aria-hidden="true"></span>' +
-        '<span class="name"></span><span class="figures"></span></button>';
-      card.querySelector("button").addEventListener("click", (event) => {
+        '<button type="button"><kbd aria-hidden="true"></kbd><span class="name"></span>' +
+        '<span class="side"></span><span class="figures"></span>' +
+        '<span class="gain-bar" aria-hidden="true"><span></span></span></button>';
+      const button = card.querySelector("button");
+      button.addEventListener("click", (event) => {
         this.choose(event.shiftKey ? "left" : "right", version.key);
       });
+      const see = (key) => () => { this.preview = key; this.labelPills(); this.draw(); };
+      button.addEventListener("pointerenter", (event) => {
+        if (event.pointerType === "mouse") see(version.key)();
+      });
+      button.addEventListener("pointerleave", see(null));
       list.append(card);
       this.cards.set(version.key, card);
     }
   }
 
   buildChoices() {
-    for (const side of ["left", "right"]) {
-      const select = this.find(`select[name=${side}]`);
-      for (const version of this.data.versions) {
-        select.append(new Option("", version.key));
-      }
-      select.addEventListener("change", () => this.choose(side, select.value));
-    }
     const sort = this.find("select[name=sort]");
     for (const version of this.data.versions) {
       const has = (p) => this.gain(p, version.key) !== null;
@@ -135,8 +136,8 @@ class Viewer {
       image.loading = "lazy";
       image.decoding = "async";
       image.alt = "";
-      image.width = 96;
-      image.height = 96;
+      image.width = 64;
+      image.height = 64;
       image.src = picture.thumb;
       const label = document.createElement("span");
       label.textContent = picture.name;
@@ -149,12 +150,43 @@ class Viewer {
     });
   }
 
-  asked() {
-    // Index of the picture in the page's address; −1 if none.
-    const [, name] = location.hash.match(/^#picture=(.*)$/) ?? [];
-    return name === undefined
-      ? -1
-      : this.data.pictures.findIndex((p) => encodeURIComponent(p.name) === name || p.name === name);
+  // --- the page's address ------------------------------------------------------------------------
+
+  follow() {
+    // Show what the page's address asks for; false if it names no picture.
+    const asked = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
+    const index = this.data.pictures.findIndex((p) => p.name === asked.get("picture"));
+    if (index < 0) return false;
+    for (const side of ["left", "right"]) {
+      if (this.version(asked.get(side))) this.sides[side] = asked.get(side);
+    }
+    this.show(index, false);
+    if (asked.has("difference")) this.setDifference(true);
+    if (asked.get("mode") === "tiles") this.setMode("tiles");
+    const [zoom, row, col] = (asked.get("at") ?? "").split(",").map(Number);
+    if (zoom > 0 && row >= 0 && col >= 0) {
+      this.centre = { row, col };
+      this.zoomTo(zoom);
+    }
+    return true;
+  }
+
+  note() {
+    // Write what is shown into the page's address, for links.
+    const asked = new URLSearchParams({ picture: this.picture.name, ...this.sides });
+    if (this.mode === "tiles") asked.set("mode", "tiles");
+    if (this.difference) asked.set("difference", "1");
+    if (!this.fitted) {
+      const { row, col } = this.centre;
+      asked.set("at", [this.zoom, row, col].map((v) => Number(v.toPrecision(5))).join(","));
+    }
+    const hash = `#${String(asked).replaceAll("+", "%20")}`;
+    try { history.replaceState(null, "", hash); } catch { /* not in a frame */ }
+  }
+
+  noteSoon() {
+    clearTimeout(this.noting);
+    this.noting = setTimeout(() => this.note(), 250);
   }
 
   // --- choosing ----------------------------------------------------------------------------
@@ -185,31 +217,35 @@ class Viewer {
 
   show(index, note = true) {
     this.thumbnails[this.current]?.querySelector("button").removeAttribute("aria-current");
+    const before = this.picture;
     this.current = index;
     this.picture = this.data.pictures[index];
     const button = this.thumbnails[index].querySelector("button");
     button.setAttribute("aria-current", "true");
     const list = this.find(".thumbnails"); // scrolls the list only, not the page
     const [box, frame] = [button.getBoundingClientRect(), list.getBoundingClientRect()];
-    if (box.top < frame.top || box.bottom > frame.bottom) {
-      list.scrollTop += box.top - frame.top - (frame.height - box.height) / 2;
+    if (box.left < frame.left || box.right > frame.right) {
+      list.scrollLeft += box.left - frame.left - (frame.width - box.width) / 2;
     }
     const there = this.shown().map((v) => v.key);
-    // The most useful first view: the best model against the truth, or against the baseline.
+    // The first view is the baseline against the best model: versions are sorted by quality.
     const models = there.filter((k) => !["lr", this.data.baseline, this.data.truth].includes(k));
-    const first = there.includes(this.data.baseline) ? this.data.baseline : there[0];
-    if (!there.includes(this.sides.left)) this.sides.left = first;
+    const { baseline } = this.data;
+    if (!there.includes(this.sides.left)) {
+      this.sides.left = there.includes(baseline) ? baseline : there[0];
+    }
     if (!there.includes(this.sides.right)) {
       const rest = there.filter((k) => k !== this.sides.left);
-      this.sides.right = models[models.length - 1] ?? rest[rest.length - 1] ?? first;
+      this.sides.right = models.find((k) => k !== this.sides.left) ?? rest.at(-1) ?? there[0];
     }
-    this.fit();
+    if (this.fitted || before?.rows !== this.picture.rows || before?.cols !== this.picture.cols) {
+      this.fit();
+    } else {
+      this.moved();
+    }
     this.label();
     this.prefetch();
-    if (note) {
-      const hash = `#picture=${encodeURIComponent(this.picture.name)}`;
-      try { history.replaceState(null, "", hash); } catch { /* not in a frame */ }
-    }
+    if (note) this.note();
   }
 
   step(by) {
@@ -222,14 +258,19 @@ class Viewer {
     const other = side === "left" ? "right" : "left";
     if (this.sides[other] === key) this.sides[other] = this.sides[side];
     this.sides[side] = key;
+    this.preview = null;
+    this.changed();
+  }
+
+  changed() {
     this.label();
     this.draw();
+    this.note();
   }
 
   swap() {
     this.sides = { left: this.sides.right, right: this.sides.left };
-    this.label();
-    this.draw();
+    this.changed();
   }
 
   setMode(mode) {
@@ -239,6 +280,7 @@ class Viewer {
       input.checked = input.value === mode;
     }
     this.resized();
+    this.noteSoon();
   }
 
   setDifference(on) {
@@ -246,6 +288,7 @@ class Viewer {
     this.find("input[name=difference]").checked = this.difference;
     this.label();
     this.draw();
+    this.noteSoon();
   }
 
   prefetch() {
@@ -261,26 +304,23 @@ class Viewer {
 
   label() {
     const { words } = this;
-    for (const version of this.data.versions) {
+    const gains = this.data.versions.map((v) => this.gain(this.picture, v.key) ?? 0);
+    const most = Math.max(...gains, 1e-9);
+    let number = 0;
+    for (const [i, version] of this.data.versions.entries()) {
       const card = this.cards.get(version.key);
       card.hidden = !this.picture.files[version.key];
+      if (!card.hidden) number += 1;
+      card.querySelector("kbd").textContent = number < 10 ? number : "";
       card.querySelector(".name").textContent = this.name(version);
-      card.querySelector(".figures").textContent = this.figures(version.key);
+      card.querySelector(".figures").textContent = this.figures(version.key, true);
       const side = Object.keys(this.sides).find((s) => this.sides[s] === version.key);
       card.dataset.side = side ?? "";
       card.querySelector(".side").textContent = side ? words(`${side}_short`) : "";
-      const pressed = side !== undefined;
-      card.querySelector("button").setAttribute("aria-pressed", String(pressed));
-    }
-    for (const side of ["left", "right"]) {
-      const select = this.find(`select[name=${side}]`);
-      for (const option of select.options) {
-        option.textContent = this.name(this.version(option.value));
-        option.disabled = !this.picture.files[option.value];
-      }
-      select.value = this.sides[side];
-      const version = this.version(this.sides[side]);
-      this.find(`.caption.${side}`).textContent = `${this.name(version)} ${this.figures(version.key)}`;
+      card.querySelector("button").setAttribute("aria-pressed", String(side !== undefined));
+      const bar = card.querySelector(".gain-bar");
+      bar.hidden = this.gain(this.picture, version.key) === null;
+      bar.firstChild.style.width = `${(Math.max(0, gains[i]) / most) * 100}%`;
     }
     for (const option of this.find("select[name=sort]").options) {
       const [order, key] = option.value.split(" ");
@@ -290,24 +330,60 @@ class Viewer {
           : words(order === "best" ? "by_gain" : "by_loss", { model: this.name(this.version(key)) });
     }
     this.find(".title").textContent = this.picture.name;
-    for (const part of [".legend", ".amplified"]) this.find(part).hidden = !this.difference;
+    this.find(".legend").hidden = !this.difference;
     this.find(".legend .most").textContent = words("grey_levels", { n: Math.round(255 / this.strength()) });
     this.handle.setAttribute("aria-label", words("divider"));
+    this.labelPills();
+    this.labelThumbnails();
     this.placeDivider();
     this.showZoom();
   }
 
-  figures(key) {
+  labelPills() {
+    for (const [side, key] of Object.entries(this.seen())) {
+      const version = this.version(key);
+      const [psnr, ...rest] = this.figures(key).split(" · ");
+      const pill = this.find(`.pill.${side}`);
+      pill.textContent = `${this.name(version)} ${psnr}`.trim();
+      const more = document.createElement("span");
+      more.className = "more"; // hidden where there is little room
+      more.textContent = rest.map((part) => ` · ${part}`).join("");
+      pill.append(more);
+    }
+  }
+
+  labelThumbnails() {
+    // Gains of the sorted model, or else of the version on the right.
+    const [order, sorted] = this.find("select[name=sort]").value.split(" ");
+    const key = order === "name" ? this.sides.right : sorted;
+    for (const [i, item] of this.thumbnails.entries()) {
+      const gain = key === this.data.baseline ? null : this.gain(this.data.pictures[i], key);
+      item.querySelector("small").textContent = gain === null ? "" : this.signed(gain);
+    }
+  }
+
+  signed(gain) {
+    return `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(2)} dB`;
+  }
+
+  figures(key, withGain = false) {
     const quality = this.picture.quality[key];
-    if (key === this.data.truth) return "";
-    if (!quality) return "";
+    if (withGain && key === "lr" && this.version(key).word) return this.words("lr_explained");
+    if (key === this.data.truth || !quality) return "";
     const [psnr, ssim] = quality;
-    const text = psnr === null ? this.words("equal") : `${psnr.toFixed(2)} dB`;
-    return ssim == null ? text : `${text} · SSIM ${ssim.toFixed(4)}`;
+    const parts = [psnr === null ? this.words("equal") : `${psnr.toFixed(2)} dB`];
+    if (ssim != null) parts.push(`SSIM ${ssim.toFixed(4)}`);
+    const gain = this.gain(this.picture, key);
+    if (withGain && gain !== null && key !== this.data.baseline) parts.push(this.signed(gain));
+    return parts.join(" · ");
   }
 
   strength() {
-    return Number(this.find("select[name=strength]").value);
+    // Amplify differences so that four times the larger root-mean-square error is brightest.
+    const psnrs = Object.values(this.sides).map((key) => this.picture.quality[key]?.[0]);
+    const known = psnrs.filter((psnr) => psnr != null);
+    const error = known.length ? 255 * 10 ** (-Math.min(...known) / 20) : 16;
+    return this.data.strengths.findLast((s) => 255 / s >= 4 * error) ?? this.data.strengths[0];
   }
 
   showZoom() {
@@ -341,6 +417,11 @@ class Viewer {
     this.moved();
   }
 
+  refit() {
+    this.fit();
+    this.noteSoon();
+  }
+
   zoomTo(zoom, at) {
     // `at`: offset in CSS pixels from the middle of a pane; the point there keeps its position.
     const { row, col } = at ?? { row: 0, col: 0 };
@@ -351,6 +432,7 @@ class Viewer {
     this.centre.col += col / before - col / this.zoom;
     this.fitted = false;
     this.moved();
+    this.noteSoon();
   }
 
   pan(rows, cols) {
@@ -358,6 +440,7 @@ class Viewer {
     this.centre.col += cols / this.zoom;
     this.fitted = false;
     this.moved();
+    this.noteSoon();
   }
 
   moved() {
@@ -369,14 +452,32 @@ class Viewer {
     };
     this.centre.row = within(this.centre.row, rows, height);
     this.centre.col = within(this.centre.col, cols, width);
-    this.stage.classList.toggle("zoomed", this.zoom > this.fittingZoom() * 1.001);
+    this.root.classList.toggle("zoomed", this.zoomed);
     this.showZoom();
+    this.placeDivider();
     this.draw();
   }
 
+  get zoomed() {
+    return this.zoom > this.fittingZoom() * 1.001;
+  }
+
   resized() {
+    // As many tiles in a row as fit, in full rows where possible.
+    const [list, count] = [this.find(".cards"), this.shown().length];
+    const most = Math.max(2, Math.floor(list.clientWidth / 230));
+    list.style.setProperty("--columns", Math.ceil(count / Math.ceil(count / most)));
     if (this.fitted) this.fit();
     else this.moved();
+  }
+
+  // --- the divider ---------------------------------------------------------------------------------
+
+  extent() {
+    // Left and right end of the visible part of the picture in the pane, in CSS pixels.
+    const width = this.pane.clientWidth;
+    const left = width / 2 - this.centre.col * this.zoom;
+    return [Math.max(0, left), Math.min(width, left + this.frame.cols * this.zoom)];
   }
 
   setDivider(share) {
@@ -384,14 +485,36 @@ class Viewer {
     this.placeDivider();
   }
 
+  moveDivider(event) {
+    const [left, right] = this.extent();
+    const x = event.clientX - this.pane.getBoundingClientRect().left;
+    this.setDivider((x - left) / Math.max(1, right - left));
+  }
+
   placeDivider() {
-    const percent = `${this.divider * 100}%`;
-    this.pane.style.setProperty("--divider", percent);
+    if (!this.picture) return;
+    const [left, right] = this.extent();
+    const share = this.flicker ? (this.flicker === 1 ? 1 : 0) : this.divider;
+    this.pane.style.setProperty("--divider", `${left + share * (right - left)}px`);
+    const above = (this.pane.clientHeight - this.frame.rows * this.zoom) / 2;
+    this.pane.style.setProperty("--top", `${Math.max(0, above)}px`);
     this.handle.setAttribute("aria-valuenow", String(Math.round(this.divider * 100)));
-    const left = this.version(this.sides.left);
-    if (left) {
-      const text = `${this.name(left)} ${Math.round(this.divider * 100)} %`;
-      this.handle.setAttribute("aria-valuetext", text);
+    const name = this.name(this.version(this.sides.left));
+    this.handle.setAttribute("aria-valuetext", `${name} ${Math.round(this.divider * 100)} %`);
+  }
+
+  setFlicker(on) {
+    // The two sides in turn, below three flashes a second; without motion the left side alone.
+    clearInterval(this.flickering);
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.flicker = on ? 1 : 0;
+    this.root.classList.toggle("flickers", on);
+    this.placeDivider();
+    if (on && !still) {
+      this.flickering = setInterval(() => {
+        this.flicker = 3 - this.flicker;
+        this.placeDivider();
+      }, 500);
     }
   }
 
@@ -402,14 +525,21 @@ class Viewer {
     this.pending = requestAnimationFrame(() => {
       this.pending = 0;
       if (this.mode === "divider") {
-        this.paint(this.find("canvas.left"), this.sides.left);
-        this.paint(this.find("canvas.right"), this.sides.right);
+        for (const [side, key] of Object.entries(this.seen())) {
+          this.paint(this.find(`canvas.${side}`), key);
+        }
       } else {
         for (const version of this.shown()) {
           this.paint(this.cards.get(version.key).querySelector("canvas"), version.key);
         }
       }
     });
+  }
+
+  seen() {
+    // The versions on both sides; one under the pointer is previewed on the right.
+    const there = this.preview && this.picture.files[this.preview];
+    return there ? { ...this.sides, right: this.preview } : this.sides;
   }
 
   paint(canvas, key) {
@@ -419,6 +549,8 @@ class Viewer {
     const height = Math.round(box.clientHeight * sharp);
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== height) canvas.height = height;
+    canvas.style.width = `${width / sharp}px`; // not a fraction of a pixel more, which would blur
+    canvas.style.height = `${height / sharp}px`;
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, width, height);
     const differs = this.difference && key !== this.data.truth && this.picture.files[this.data.truth];
@@ -485,30 +617,32 @@ class Viewer {
     on(".swap", () => this.swap());
     on(".in", () => this.zoomTo(this.zoom * 2));
     on(".out", () => this.zoomTo(this.zoom / 2));
-    on(".fit", () => this.fit());
+    on(".fit", () => this.refit());
     on(".whole", () => this.zoomTo(1));
     on(".next", () => this.step(1));
     on(".previous", () => this.step(-1));
     const difference = this.find("input[name=difference]");
     difference.addEventListener("change", () => this.setDifference(difference.checked));
-    this.find("select[name=strength]").addEventListener("change", () => {
-      this.label();
-      this.draw();
+    on(".fill", () => this.fill());
+    on(".help", () => this.find(".keys").showModal());
+    document.addEventListener("keydown", (event) => this.key(event));
+    document.addEventListener("keyup", (event) => {
+      if (event.key === " " && this.flicker) this.setFlicker(false);
     });
-    this.root.addEventListener("keydown", (event) => this.key(event));
-    this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    this.listenToPointers();
-    window.addEventListener("hashchange", () => {
-      const index = this.asked();
-      if (index >= 0) this.show(index, false);
-    });
-    new ResizeObserver(() => this.resized()).observe(this.stage);
+    window.addEventListener("blur", () => this.setFlicker(false));
+    for (const area of [this.stage, this.find(".cards")]) {
+      area.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+      this.listenToPointers(area);
+    }
+    window.addEventListener("hashchange", () => this.follow());
+    new ResizeObserver(() => this.resized()).observe(this.pane);
+    new ResizeObserver(() => this.resized()).observe(this.find(".cards"));
   }
 
-  at(event, element) {
-    // Position of an event relative to the middle of the pane under it.
-    const tile = event.target.closest?.(".tile") ?? element ?? this.pane;
-    const box = tile.getBoundingClientRect();
+  at(event) {
+    // Position of an event relative to the middle of the pane or tile under it.
+    const under = document.elementFromPoint(event.clientX, event.clientY)?.closest(".tile");
+    const box = (under ?? this.pane).getBoundingClientRect();
     return {
       row: event.clientY - box.top - box.height / 2,
       col: event.clientX - box.left - box.width / 2,
@@ -518,66 +652,88 @@ class Viewer {
   wheel(event) {
     // The wheel scrolls the page until the viewer is clicked; with Ctrl it zooms at once.
     if (!event.ctrlKey && !event.metaKey && !this.root.contains(document.activeElement)) return;
-    if (document.activeElement.closest(".pictures")) return;
+    if (!event.target.closest(".pane, .tile")) return;
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 16 : 1;
     this.zoomTo(this.zoom * 2 ** ((-event.deltaY * lines) / 300), this.at(event));
   }
 
-  listenToPointers() {
+  listenToPointers(area) {
     const pointers = new Map();
-    this.handle.addEventListener("pointerdown", (event) => {
-      event.stopPropagation();
-      this.handle.setPointerCapture(event.pointerId);
-    });
-    this.handle.addEventListener("pointermove", (event) => {
-      if (!this.handle.hasPointerCapture(event.pointerId)) return;
-      event.stopPropagation();
-      const box = this.pane.getBoundingClientRect();
-      this.setDivider((event.clientX - box.left) / box.width);
-    });
-    this.stage.addEventListener("pointerdown", (event) => {
+    area.addEventListener("pointerdown", (event) => {
       if (event.button || event.target.closest("button")) return;
-      pointers.set(event.pointerId, event);
-      this.stage.setPointerCapture(event.pointerId);
+      const held = event.target === this.handle;
+      const dividing = held || (area === this.stage && !this.zoomed);
+      pointers.set(event.pointerId, { event, held, dividing, moved: 0 });
+      area.setPointerCapture(event.pointerId);
     });
-    this.stage.addEventListener("pointermove", (event) => {
-      const before = pointers.get(event.pointerId);
-      if (!before) return;
-      const others = [...pointers.values()].filter((p) => p.pointerId !== event.pointerId);
-      if (others.length) {
-        const apart = (p) => Math.hypot(p.clientX - others[0].clientX, p.clientY - others[0].clientY);
-        this.zoomTo(this.zoom * (apart(event) / Math.max(1, apart(before))));
-      }
-      const share = 1 / pointers.size;
+    area.addEventListener("pointermove", (event) => {
+      const pointer = pointers.get(event.pointerId);
+      if (!pointer) return;
+      const before = pointer.event;
       const [rows, cols] = [before.clientY - event.clientY, before.clientX - event.clientX];
-      if (rows || cols) this.pan(rows * share, cols * share);
-      pointers.set(event.pointerId, event);
+      pointer.event = event;
+      pointer.moved += Math.hypot(rows, cols);
+      const others = [...pointers.values()].filter((p) => p !== pointer);
+      if (others.length) {
+        const other = others[0].event;
+        const apart = (p) => Math.hypot(p.clientX - other.clientX, p.clientY - other.clientY);
+        this.zoomTo(this.zoom * (apart(event) / Math.max(1, apart(before))));
+      } else if (pointer.dividing) {
+        this.moveDivider(event);
+        return;
+      }
+      if (rows || cols) this.pan(rows / pointers.size, cols / pointers.size);
     });
-    for (const kind of ["pointerup", "pointercancel"]) {
-      this.stage.addEventListener(kind, (event) => pointers.delete(event.pointerId));
-    }
-    this.stage.addEventListener("dblclick", (event) => {
-      if (!event.target.closest("button")) this.zoomTo(this.zoom * 2, this.at(event));
+    area.addEventListener("pointerup", (event) => {
+      const pointer = pointers.get(event.pointerId);
+      pointers.delete(event.pointerId);
+      const clicked = pointer && !pointer.held && pointer.moved < 4;
+      if (clicked && area === this.stage) this.moveDivider(event);
+    });
+    area.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
+    area.addEventListener("dblclick", (event) => {
+      if (!event.target.closest("button, .divider")) this.zoomTo(this.zoom * 2, this.at(event));
     });
   }
 
+  fill() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.root.requestFullscreen?.().catch(() => { /* not in a frame */ });
+  }
+
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || this.find(".keys").open) return;
+    if (event.target !== document.body && !this.root.contains(event.target)) return;
     if (event.target === this.handle && this.dividerKey(event)) {
       event.preventDefault();
       return;
     }
-    if (event.target.closest("select, input") || event.target.closest(".thumbnails")) return;
+    if (event.target.closest("select")) return;
+    if (event.target.closest("input") && /^( |Arrow.*)$/.test(event.key)) return;
+    const digit = /^Digit([1-9])$/.exec(event.code)?.[1];
+    if (digit) {
+      const version = this.shown()[digit - 1];
+      if (version) this.choose(event.shiftKey ? "left" : "right", version.key);
+      return;
+    }
+    if (event.key === " ") {
+      if (event.target.closest("button")) return; // it presses the button
+      event.preventDefault();
+      if (!event.repeat && this.mode === "divider") this.setFlicker(true);
+      return;
+    }
     const { width, height } = this.viewport();
-    const zoomed = this.stage.classList.contains("zoomed");
-    const panned = (rows, cols) => (zoomed ? () => this.pan(rows, cols) : undefined);
+    const inStrip = event.target.closest(".thumbnails");
+    const panned = (rows, cols) => (this.zoomed && !inStrip ? () => this.pan(rows, cols) : undefined);
     const does = {
       "+": () => this.zoomTo(this.zoom * Math.SQRT2),
       "=": () => this.zoomTo(this.zoom * Math.SQRT2),
       "-": () => this.zoomTo(this.zoom / Math.SQRT2),
-      0: () => this.fit(),
-      1: () => this.zoomTo(1),
+      0: () => this.refit(),
+      z: () => (this.zoom === 1 ? this.refit() : this.zoomTo(1)),
+      f: () => this.fill(),
+      "?": () => this.find(".keys").showModal(),
       n: () => this.step(1),
       p: () => this.step(-1),
       x: () => this.swap(),
@@ -587,7 +743,7 @@ class Viewer {
       ArrowDown: panned(height / 8, 0),
       ArrowLeft: panned(0, -width / 8),
       ArrowRight: panned(0, width / 8),
-    }[event.key];
+    }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (does) {
       event.preventDefault();
       does();
