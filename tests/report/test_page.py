@@ -96,11 +96,11 @@ class Shown:
 
     def choose(self, left: str, right: str) -> None:
         """Choose two versions by their names in the list."""
-        for name, modifiers in ((left, ["Shift"]), (right, [])):
+        for name, shift in ((left, True), (right, False)):
             button = self.page.locator(".card button").filter(
                 has=self.page.locator(".name").get_by_text(name, exact=True)
             )
-            button.click(modifiers=modifiers)
+            button.click(modifiers=["Shift"] if shift else [])
         self.page.mouse.move(5, 5)  # or the last one is previewed
         self.settle()
 

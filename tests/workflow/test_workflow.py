@@ -224,7 +224,7 @@ def check_report(project: Project) -> None:
     project.run("results/sr_800", "--report", "snakemake.zip")
     with zipfile.ZipFile(project.path / "snakemake.zip") as archive:
         names = {Path(name).name for name in archive.namelist()}
-    assert {"report.html", "metrics.csv"} <= names
+    assert {"report-embedded.html", "metrics.csv"} <= names
 
 
 @pytest.mark.slow

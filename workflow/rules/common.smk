@@ -95,6 +95,8 @@ shell.prefix(
     "trap : INT TERM HUP; logged() ( trap '' INT TERM HUP; exec tee \"$1\" ); "
 )
 
+# No parameter of a rule: a project that was moved would repeat it.
+SNAKEFILE = workflow.main_snakefile
 DATA = EXPERIMENT.data
 BUCKETS = range(EXPERIMENT.buckets)
 SCALE = f"{EXPERIMENT.scale:g}"

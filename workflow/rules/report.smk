@@ -12,8 +12,10 @@ rule report:
         metrics=expand("results/metrics/{model}.json", model=measured()),
         weights=expand("results/models/{model}.safetensors", model=EXPERIMENT.models),
     output:
-        report(
-            "results/report.html",
+        page="results/report.html",
+        # With the pictures inside, since a copy of the page would lose what it links to.
+        embedded=report(
+            "results/report-embedded.html",
             caption="../report/report.rst",
             category="Results",
             labels={"what": "pictures, numbers, and how they were made"},
@@ -28,7 +30,6 @@ rule report:
     params:
         settings=EXPERIMENT.model_dump_json(by_alias=True, exclude_unset=True),
         data=lambda wildcards: sources(*shown()),
-        snakefile=workflow.main_snakefile,
     shell:
         "liif report results --resolved {params.settings:q} {params.data}"
-        " --snakefile {params.snakefile:q} 2>&1 | logged {log}"
+        " --embed --snakefile {SNAKEFILE:q} 2>&1 | logged {log}"
