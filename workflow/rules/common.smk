@@ -90,13 +90,12 @@ BIN = shlex.quote(os.path.dirname(sys.executable))
 HERE = shlex.quote(os.getcwd())
 shell.prefix(
     f'set -euo pipefail; export PATH={BIN}:"$PATH" {WORKFLOW}={this_workflow()} '
-    f"{PROJECT}={HERE} {TRACKING}={str(EXPERIMENT.tracking).lower()}; "
+    f"{PROJECT}={HERE} {TRACKING}={str(EXPERIMENT.tracking).lower()} "
+    f"SNAKEFILE={shlex.quote(workflow.main_snakefile)}; "
     # Of a process group only the job reacts to signals: it saves, and its last lines are logged.
     "trap : INT TERM HUP; logged() ( trap '' INT TERM HUP; exec tee \"$1\" ); "
 )
 
-# No parameter of a rule: a project that was moved would repeat it.
-SNAKEFILE = workflow.main_snakefile
 DATA = EXPERIMENT.data
 BUCKETS = range(EXPERIMENT.buckets)
 SCALE = f"{EXPERIMENT.scale:g}"
