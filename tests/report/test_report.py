@@ -84,7 +84,7 @@ def test_a_folder_is_enough(made: Path) -> None:
     assert (rows["good"].better, rows["good"].compared) == (3, 3)
     report(made, made.parent)
     text = html(made)
-    assert "The configuration was not given to this report" in text
+    assert "This report was built without the configuration" in text
     assert 'src="lr/test/x8/b.png"' in text
     assert "encoder: {blocks: 2, channels: 8, name: edsr}" in text  # of the weights
 
@@ -460,7 +460,7 @@ def test_the_precision_of_each_model(made: Path) -> None:
 def test_back_projection_is_named(made: Path) -> None:
     words = [
         'bf16, <span lang="en">with back-projection</span>',
-        "Pictures of better were corrected by back-projection",
+        "The pictures of better were corrected by back-projection",
     ]
     report(made, made)
     assert [text in html(made) for text in words] == [False, False]
