@@ -128,7 +128,8 @@ class Versioned(Project):
                 value["y"] = {"results/models/small-rdn.history.csv": column}
         git(self.path, "init", "--quiet")
         sh(self.path, "dvc", "init", "--quiet")
-        shutil.copy(ROOT / ".dvc" / "config", self.path / ".dvc" / "config")
+        for name in ("config", "plots.html"):
+            shutil.copy(ROOT / ".dvc" / name, self.path / ".dvc" / name)
         shutil.copy(ROOT / ".dvcignore", self.path / ".dvcignore")
         (self.path / "dvc.yaml").write_text(yaml.safe_dump(stages))
         (self.path / ".gitignore").write_text(".snakemake/\n/results/*\n")

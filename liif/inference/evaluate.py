@@ -179,7 +179,7 @@ def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
             whole["pictures"] |= part["pictures"]
             used.setdefault(key, []).append((precision_of(part), back_projection_of(part)))
         except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: is no evaluation; delete it and rerun the command") from None
+            raise UserError(f"{path}: is not an evaluation; delete it and rerun") from None
     for key, whole in merged.items():
         computed, corrected = zip(*used[key], strict=True)
         whole["precision"] = precisions.joined(computed)
@@ -191,23 +191,33 @@ def merge(parts: Iterable[Path], count: int = 1) -> list[Result]:
 def write_tables(
     results: list[Result], metrics: Path, table: Path, summary: Path | None = None
 ) -> None:
-    """Write `metrics/<model>.json` for each model, one CSV table of all, and a summary."""
+    """Write `metrics/<model>.json` for each model, one CSV table of all, and a summary.
+
+    A model's file begins with its averages, which `dvc metrics show` reads: `test.x8.psnr`.
+    """
+    ordered = sorted(results, key=_SET_AND_SCALE)
     for model in {r["model"]: None for r in results}:
         own = [r for r in results if r["model"] == model]
-        write_json(metrics / f"{model}.json", {"model": model, "results": own})
+        averages: dict[str, Any] = {}
+        for r in sorted(own, key=_SET_AND_SCALE):
+            averages.setdefault(r["set"], {})[f"x{r['scale']:g}"] = _averages(r)
+        write_json(metrics / f"{model}.json", {**averages, "model": model, "results": own})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["set", "scale", "model", "pictures", "psnr", "ssim"])
-    ordered = sorted(results, key=_SET_AND_SCALE)
     for r in ordered:
         writer.writerow([r["set"], f"{r['scale']:g}", r["model"], len(r["pictures"]), *_figures(r)])
     write_text(table, text.getvalue())
     if summary is not None:
-        averages: dict[str, dict[str, dict[str, Any]]] = {}
+        by_set: dict[str, dict[str, dict[str, Any]]] = {}
         for r in ordered:
-            of_set = averages.setdefault(r["set"], {}).setdefault(f"x{r['scale']:g}", {})
-            of_set[r["model"]] = {"psnr": r["psnr"], "ssim": r["ssim"]}
-        write_json(summary, averages)
+            of_scale = by_set.setdefault(r["set"], {}).setdefault(f"x{r['scale']:g}", {})
+            of_scale[r["model"]] = _averages(r)
+        write_json(summary, by_set)
+
+
+def _averages(result: Result) -> dict[str, float | None]:
+    return {"psnr": result["psnr"], "ssim": result["ssim"]}
 
 
 def _figures(result: Result) -> list[str]:

@@ -17,6 +17,7 @@ from servers import KEYS, s3
 from liif.data.div2k import ARCHIVES
 from liif.data.versions import data_version, dvc_folder_md5
 from liif.images.png import write_png
+from liif.inference.evaluate import Result, write_tables
 
 
 def test_the_archives_are_pinned_before_their_download() -> None:
@@ -100,8 +101,9 @@ def test_only_dependents_of_a_change_are_redone(versioned: Versioned) -> None:
 
     # DVC's comparison of the two commits.
     shown = sh(versioned.path, "dvc", "metrics", "diff", "HEAD~1", "HEAD")
-    assert "test.x8.small-rdn.psnr" in shown
-    assert "test.x8.bicubic.psnr" in sh(versioned.path, "dvc", "metrics", "show")
+    assert "results/metrics/small-rdn.json  test.x8.psnr" in shown
+    rows = sh(versioned.path, "dvc", "metrics", "show").splitlines()
+    assert [Path(row.split()[0]).stem for row in rows[1:]] == ["bicubic", "given", "small-rdn"]
     sh(versioned.path, "dvc", "plots", "diff", "HEAD~1", "HEAD", "-o", "results/plots")
     page = versioned.file("plots/index.html").read_text()
     assert "Training loss" in page
@@ -242,12 +244,22 @@ def data_files(path: Path) -> list[Path]:
     return [p for p in (path / "data").rglob("*") if p.is_file()]
 
 
-@pytest.mark.slow
-def test_the_demos_folder_is_a_project_of_its_own(tmp_path: Path) -> None:
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """The demo's folder before its first run, beside code that is not the project's."""
     demo = tmp_path / "demo"
     shutil.copytree(ROOT / "liif" / "assets" / "photos" / "test", demo / "data" / "test")
+    for name in ("Snakefile", "profiles", "workflow"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "liif").mkdir()
+    (tmp_path / "liif" / "x.py").touch()
     for _ in range(2):  # the second time everything exists
         sh(tmp_path, str(ROOT / "profiles" / "demo" / "prepare"), str(demo))
+    return demo
+
+
+@pytest.mark.slow
+def test_the_demos_folder_is_a_project_of_its_own(demo: Path) -> None:
     assert git(demo, "log", "--format=%s").splitlines() == ["The bundled photographs"]
     assert git(demo, "status", "--porcelain") == ""
     assert data_version(demo).matches
@@ -255,14 +267,58 @@ def test_the_demos_folder_is_a_project_of_its_own(tmp_path: Path) -> None:
     demo_stage = yaml.safe_load((ROOT / "profiles" / "demo" / "dvc.yaml").read_text())
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     assert demo_stage["stages"]["sr_800"]["outs"] == stage["stages"]["sr_800"]["outs"]
+    settings = (demo / "config.yaml").read_text()
+    assert settings == (ROOT / "config" / "demo.yaml").read_text()
+    (demo / "config.yaml").write_text(settings.replace("epochs: 10", "epochs: 11"))
+    changed = sh(demo, "dvc", "params", "diff").splitlines()
+    assert changed[1].split() == ["config.yaml", "train.epochs", "10", "11"]
+
+
+@pytest.mark.slow
+def test_the_demos_results_are_recorded(demo: Path) -> None:
+    """`make demo` ends with it: DVC knows the results, and shows them."""
+    record = [str(ROOT / "profiles" / "demo" / "record"), str(demo)]
+    for folder in ("sr_800", "models", "trained"):
+        (demo / "results" / folder).mkdir(parents=True)
+    for model in ("edsr", "rdn"):
+        history = demo / "results" / "models" / f"small-{model}.history.csv"
+        history.write_text("epoch,loss,valid_psnr\n1,0.1,20\n2,0.05,25\n")
+
+    def measure(psnr: float) -> None:
+        result: Result = {"model": "small-rdn", "set": "test", "scale": 8.0, "pictures": {}}
+        result |= {"psnr": psnr, "ssim": 0.5, "precision": None, "back_projection": None}
+        results = [result, {**result, "model": "bicubic"}]
+        write_tables(results, demo / "results" / "metrics", demo / "results" / "metrics.csv")
+
+    measure(25)
+    sh(demo, *record)
+    assert sh(demo, "dvc", "status") == "Data and pipelines are up to date.\n"
+    assert git(demo, "status", "--porcelain") == ""
+    caches = demo.parent / "liif" / "__pycache__"
+    caches.mkdir()
+    (caches / "x.pyc").touch()
+    assert sh(demo, "dvc", "status") == "Data and pipelines are up to date.\n"
+    rows = sh(demo, "dvc", "metrics", "show").splitlines()
+    assert rows[0].split() == ["Path", "model", "test.x8.psnr", "test.x8.ssim"]
+    assert rows[2].split() == ["results/metrics/small-rdn.json", "small-rdn", "25", "0.5"]
+    sh(demo, "dvc", "plots", "show", "-o", "results/plots")
+    assert "These plots need a network" in (demo / "results" / "plots" / "index.html").read_text()
+
+    measure(26)  # another run: recorded, and compared with the first
+    assert "results/metrics" in sh(demo, "dvc", "status")
+    sh(demo, *record)
+    assert sh(demo, "dvc", "status") == "Data and pipelines are up to date.\n"
+    assert git(demo, "status", "--porcelain").split() == ["M", "dvc.lock"]
+    changed = sh(demo, "dvc", "metrics", "diff").splitlines()
+    assert changed[1].split()[1:] == ["test.x8.psnr", "25", "26", "1"]
 
 
 @pytest.mark.slow
 def test_dvc_understands_the_projects_stage(tmp_path: Path) -> None:
-    """In a copy, since DVC writes files where it runs."""
+    """In a copy, since DVC writes files where it runs; the demo's stage is not the project's."""
     for name in ("dvc.yaml", "data.dvc", ".dvcignore", "Snakefile"):
         shutil.copy(ROOT / name, tmp_path / name)
-    for name in ("config", "workflow", ".dvc"):
+    for name in ("config", "workflow", "profiles", ".dvc"):
         skip = shutil.ignore_patterns("tmp", "cache")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=skip)
     (tmp_path / "liif").mkdir()
@@ -270,8 +326,8 @@ def test_dvc_understands_the_projects_stage(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "--message", "x")
-    listed = sh(tmp_path, "dvc", "stage", "list", "--all")
-    assert "sr_800" in listed
+    listed = sh(tmp_path, "dvc", "stage", "list", "--all", "--name-only")
+    assert listed.splitlines() == ["data.dvc", "sr_800"]
     dry = subprocess.run(
         [str(BIN / "dvc"), "repro"], cwd=tmp_path, text=True, capture_output=True, check=False
     )
