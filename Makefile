@@ -38,7 +38,7 @@ comma := ,
 # $(call pip_install,EXTRAS)
 define pip_install
 @echo "Installing into $(VENV): downloads about 0.7 GB, or 3 GB if PyTorch comes with CUDA (README)."
-$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable ".[$(1)]"
+@$(BIN)/python workflow/envs/install.py --constraint constraints.txt --editable ".[$(1)]"
 endef
 
 $(WORKFLOW): pyproject.toml constraints.txt | $(BIN)/python
@@ -57,6 +57,7 @@ demo: $(WORKFLOW)
 	@$(BIN)/liif download photographs --to demo/data
 	@PATH="$(abspath $(BIN)):$$PATH" profiles/demo/prepare demo
 	@$(BIN)/snakemake --workflow-profile profiles/demo results/sr_800
+	@PATH="$(abspath $(BIN)):$$PATH" profiles/demo/record demo
 	@echo "The demo is complete: open demo/results/report.html; the pictures are in demo/results/sr_800"
 
 # MLflow without usage statistics, and without the seven job workers that its server would start.

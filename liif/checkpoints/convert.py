@@ -104,9 +104,9 @@ def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
         raise UserError(f"{source}: expected {network}, found {found or 'another network'}")
     layout, basis = provenance.get("format"), "as the file says"
     if layout == "authors":
-        basis = "assumed: such files do not say; all that the authors published have it"
+        basis = "assumed: such files do not say, and all of the authors' have it"
     elif layout == "mmagic" and "published model" in str(provenance.get("normalisation")):
-        basis = "assumed: the file does not say; mmagic's published model has it"
+        basis = "assumed: the file does not say, and mmagic's published model has it"
     if layout in FORMATS:
         provenance = {"sha256": file_sha256(path), **provenance}
         source = f"{source}, {FORMATS[layout]} layout"
@@ -114,7 +114,6 @@ def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
     size = sum(p.numel() for p in model.parameters())
     scale = provenance.get("res_scale")
     folded = f"; residual scaling {scale:g} folded into the weights" if scale else ""
-    log(
-        f"{out}: {architecture.encoder.name.upper()} with {size:,} parameters from {source}; "
-        f"normalised by {normalisation(architecture)} ({basis}){folded}"
-    )
+    encoder = architecture.encoder.name.upper()
+    log(f"{out}: {encoder} with {size:,} parameters from {source}{folded}")
+    log(f"normalised by {normalisation(architecture)} ({basis})")

@@ -50,7 +50,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
-            self._bars = _bars()
+            self._bars = bars()
             self._bars.start()
             self._whole = self._bars.add_task(self.title, total=self.total)
             self._piece = self._bars.add_task("", total=1, visible=False)
@@ -99,7 +99,8 @@ class Progress:
         self._next = elapsed + min(60, max(5, elapsed / 5))
 
 
-def _bars() -> Bars:
+def bars(*, counted: bool = True) -> Bars:
+    """Bars that disappear in the end; the time left is computed, or the field `left`."""
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -108,7 +109,7 @@ def _bars() -> Bars:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn() if counted else TextColumn("{task.fields[left]}", markup=False),
         console=Console(stderr=True),
         transient=True,
     )

@@ -166,7 +166,8 @@ def test_the_cluster_profile_plans_the_documented_experiment(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "liif" / "assets" / "photos", tmp_path / "data")
-    output = dry_run("--workflow-profile", "profiles/demo", "--directory", str(tmp_path))
+    folder = ["--directory", str(tmp_path), "--configfile", "config/demo.yaml"]
+    output = dry_run("--workflow-profile", "profiles/demo", *folder)
     jobs = planned(output)
     assert (jobs["train"], jobs["import_weights"], jobs["upscale"]) == (2, 1, 4)
     assert jobs["evaluate_valid"] == 3 * 3 + 1
@@ -176,8 +177,19 @@ def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:
 
 def test_the_whole_workflow(project: Project) -> None:
     output = project.run()
-    # A job's progress reaches both the terminal and its log.
+    # What a job did reaches both the terminal and its log; Snakemake's own lines only its log.
     assert "small-edsr: 6 steps in" in output
+    lines = output.splitlines()
+    assert len(lines) < 80
+    assert max(map(len, lines)) <= 120
+    assert not [line for line in lines if "Select jobs" in line or "rule pack:" in line]
+    (snakemake_log,) = (project.path / ".snakemake" / "log").glob("*.log")
+    assert "rule pack:" in snakemake_log.read_text()
+    table, psnr = [line.split() for line in lines[-6:-1]], r"\d+\.\d{3}"
+    assert table[0] == ["test", "×8,", "2", "pictures", "PSNR", "(dB)", "SSIM"]
+    assert {row[0] for row in table[1:]} == {"bicubic", "given", "small-edsr", "small-rdn"}
+    assert all(re.fullmatch(psnr, row[1]) for row in table[1:])
+    assert lines[-1] == f"report: {project.file('report.html')}"
     assert "small-edsr: 6 steps in" in project.file("logs/train/small-edsr.log").read_text()
 
     models = ["given", "small-edsr", "small-rdn"]
@@ -205,6 +217,8 @@ def test_the_whole_workflow(project: Project) -> None:
     check_report(project)
 
     assert "Nothing to be done" in project.run()
+    moved = Project(project.path.rename(project.path.with_name("moved")))
+    assert moved.jobs() == {}
 
 
 def check_report(project: Project) -> None:
@@ -441,8 +455,9 @@ def test_mistakes_in_the_configuration(
 ) -> None:
     project.configure(**change)
     output = project.run(fails=True)
-    assert message in output
-    assert "Traceback" not in output
+    (line,) = (line for line in output.splitlines() if line.startswith("liif: "))
+    assert message in line
+    assert ".smk" not in output
     assert not project.file("sr_800").exists()
 
 
@@ -450,7 +465,7 @@ def test_mistakes_in_the_configuration(
 def test_a_failing_job_reports_why_and_leaves_nothing(project: Project) -> None:
     (project.path / "data" / "train" / "bad.png").write_text("no picture")
     output = project.run(fails=True)
-    assert "liif: data/train/bad.png: is no picture" in output
+    assert "liif: data/train/bad.png: is not a picture" in output
     assert "completed successfully" not in output
     assert "latency" not in output
     assert not project.file("work/train.pack").exists()

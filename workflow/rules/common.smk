@@ -12,6 +12,7 @@ from liif.data import versions
 from liif.config import experiment
 from liif.config_file import merge, read_yaml
 from liif.data.degrade import parse_set
+from liif.inference.summary import summary
 from liif.system.errors import UserError
 from liif.system.files import file_sha256, require_writable
 from liif.system.processes import (
@@ -23,6 +24,7 @@ from liif.system.processes import (
 from liif.system.locks import hold
 from liif.system import progress
 from liif.system.project import PROJECT, TRACKING
+from liif.system.terminal import Terminal, install
 
 # Snakemake's options that show or clean up something instead of executing the workflow.
 NOT_EXECUTING = set("""
@@ -80,7 +82,9 @@ try:
                 + ", ".join(map(str, lost))
             )
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    # A WorkflowError would be shown with lines of this file.
+    progress.log(f"liif: {error}")
+    raise SystemExit(1) from None
 
 # The prefix of every job. It puts this environment on the path, so that `.venv/bin/snakemake` works
 # without activation, and names this workflow, so that a job that outlives it is recognised. These
@@ -93,7 +97,7 @@ shell.prefix(
     f"{PROJECT}={HERE} {TRACKING}={str(EXPERIMENT.tracking).lower()} "
     f"SNAKEFILE={shlex.quote(workflow.main_snakefile)}; "
     # Of a process group only the job reacts to signals: it saves, and its last lines are logged.
-    "trap : INT TERM HUP; logged() ( trap '' INT TERM HUP; exec tee \"$1\" ); "
+    "trap : INT TERM HUP; "
 )
 
 DATA = EXPERIMENT.data
@@ -333,6 +337,18 @@ def measured():
     return [model for model in UPSCALED if scales(model) or TRUTH_KNOWN]
 
 
+def ending(rules):
+    """The last lines of a run: the metrics, and where the report is."""
+    lines = []
+    if "table" in rules:
+        lines.append(summary(Path("results/metrics.csv")))
+    if "report" in rules:
+        lines.append(f"report: {Path.cwd() / 'results/report.html'}")
+    return "\n".join(lines)
+
+
+if executes and not (options() & {"verbose", "quiet"}):
+    install(workflow.logger_manager.logger, Terminal(ending) if at_work else None)
 if at_work:
     warn_of_unrecorded_data()
     # DVC requires this output, which is empty without trainings.

@@ -19,4 +19,4 @@ rule degrade:
     shell:
         "liif degrade {input.photographs:q} --out results/lr/{wildcards.set}/x{wildcards.scale}"
         " --scale {wildcards.scale} {params.options} --bucket {params.bucket}"
-        " --manifest {output.manifest} 2>&1 | logged {log}"
+        " --manifest {output.manifest} > {log} 2>&1"

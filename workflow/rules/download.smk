@@ -23,4 +23,4 @@ rule download_archive:
         "../envs/liif.yaml"
     shell:
         "liif download {wildcards.archive} --to data --partial results/work/download"
-        " 2>&1 | logged {log}"
+        " > {log} 2>&1"

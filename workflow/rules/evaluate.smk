@@ -27,7 +27,7 @@ rule evaluate_valid:
         "liif evaluate --hr {input.hr:q} --lr results/lr/valid/x{wildcards.scale}"
         " --weights {params.weights} --scale {wildcards.scale} {params.convention} --set valid"
         " --name {wildcards.model} --only {input.manifest} --json {output} --threads {threads}"
-        " 2>&1 | logged {log}"
+        " > {log} 2>&1"
 
 
 # On test pictures the upscaled files are measured, as they are in results/sr_800.
@@ -49,7 +49,7 @@ rule evaluate_test:
     shell:
         "liif evaluate --hr results/hr/test/x{params.scale} --sr results/upscaled/{wildcards.model}"
         " --scale {params.scale} {params.convention} --set test --name {wildcards.model}"
-        " --only {input.manifest} --json {output} 2>&1 | logged {log}"
+        " --only {input.manifest} --json {output} > {log} 2>&1"
 
 
 # On degraded pictures, too, the model's output is measured, and no upscaled files are kept.
@@ -85,7 +85,7 @@ rule evaluate_degraded:
         "liif evaluate --hr {params.hr:q} --lr results/lr/{wildcards.set}/x{wildcards.scale}"
         " --weights {params.weights} --scale {wildcards.scale} {params.convention}"
         " --set {wildcards.set} --name {wildcards.model} --only {input.manifest} --json {output}"
-        " --threads {threads} 2>&1 | logged {log}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule table:
@@ -122,4 +122,4 @@ rule table:
     shell:
         "liif table {params.parts} --buckets {params.buckets} --metrics results/metrics"
         " --csv {output.table} --summary {output.summary} {params.note} {params.data}"
-        " 2>&1 | logged {log}"
+        " > {log} 2>&1"

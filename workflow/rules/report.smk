@@ -32,4 +32,4 @@ rule report:
         data=lambda wildcards: sources(*shown()),
     shell:
         "liif report results --resolved {params.settings:q} {params.data}"
-        ' --embed --snakefile "$SNAKEFILE" 2>&1 | logged {log}'
+        ' --embed --snakefile "$SNAKEFILE" > {log} 2>&1'

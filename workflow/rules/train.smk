@@ -15,7 +15,7 @@ rule pack:
     params:
         version=lambda wildcards: version(wildcards.part),
     shell:
-        "liif pack {input.photographs:q} {output:q} 2>&1 | logged {log}"
+        "liif pack {input.photographs:q} {output:q} > {log} 2>&1"
 
 
 # The state and finished trainings are no rule's outputs, which Snakemake deletes when a job fails and
@@ -51,7 +51,7 @@ rule train:
         "liif train --name {wildcards.model} --settings {params.settings:q} --data {input.data}"
         " --valid {input.valid} --out {output.weights} --state results/state/{wildcards.model}"
         " --store results/trained --threads {threads} --processes {resources.gpu}"
-        " 2>&1 | logged {log}"
+        " > {log} 2>&1"
 
 
 # Weights to start from or to learn from, as they are.
@@ -72,7 +72,7 @@ rule download_weights:
         url=url,
     shell:
         "liif weights fetch {params.url:q} --sha256 {wildcards.sha256} --out {output}"
-        " --partial results/work/download 2>&1 | logged {log}"
+        " --partial results/work/download > {log} 2>&1"
 
 
 rule import_weights:
@@ -92,4 +92,4 @@ rule import_weights:
     params:
         weights=given,
     shell:
-        "liif import {params.weights} {output:q} --partial results/work/download 2>&1 | logged {log}"
+        "liif import {params.weights} {output:q} --partial results/work/download > {log} 2>&1"

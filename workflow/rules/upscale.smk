@@ -28,7 +28,7 @@ rule upscale:
         "liif upscale {params.pictures:q} --out results/upscaled/{wildcards.model}"
         " --scale {params.scale} --weights {params.weights} --name '{wildcards.model}: upscaling'"
         " --overwrite {params.only} --bucket {params.bucket} --manifest {output.manifest}"
-        " --threads {threads} 2>&1 | logged {log}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule sr_800:
@@ -55,4 +55,4 @@ rule sr_800:
         buckets=EXPERIMENT.buckets,
     shell:
         "liif gather results/upscaled {params.manifests} --buckets {params.buckets}"
-        " --out {output} 2>&1 | logged {log}"
+        " --out {output} > {log} 2>&1"
