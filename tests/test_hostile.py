@@ -76,9 +76,9 @@ both = pytest.mark.parametrize("make", [zipped, tarred])
 @pytest.mark.parametrize("name", ["../a.png", "top/../../a.png", "/a.png", "/etc/a.png"])
 def test_paths_that_leave_the_archive(make: Archive, tmp_path: Path, name: str) -> None:
     archive = make(tmp_path, [("b.png", png()), (name, png())])
-    with pytest.raises(UserError, match="leads out of the archive"):
+    with pytest.raises(UserError, match="points outside the archive"):
         open_collection(archive)
-    with pytest.raises(UserError, match="leads out of the archive"):
+    with pytest.raises(UserError, match="points outside the archive"):
         pack(archive, tmp_path / "out.pack")
     assert sorted(p.name for p in tmp_path.iterdir()) == [archive.name]
 
@@ -122,7 +122,7 @@ def test_a_picture_of_too_many_pixels_is_refused(
     assert pictures.read("small").shape == (9, 8, 3)
     monkeypatch.setenv(MAX_PIXELS_VARIABLE, "71")
     with pytest.raises(
-        PictureError, match=f"more than 71 pixels; if it is meant, set {MAX_PIXELS_VARIABLE}"
+        PictureError, match=f"more than 71 pixels; if intended, set {MAX_PIXELS_VARIABLE}"
     ):
         pictures.read("small")
 
@@ -151,7 +151,7 @@ def test_a_member_of_false_size_is_refused(tmp_path: Path) -> None:
 
 BROKEN = {
     "empty.png": b"",
-    "text.png": b"this is no picture\n",
+    "text.png": b"this is not a picture\n",
     "cut.png": png(photograph(60, 60))[:3000],
     "head.jpg": b"\xff\xd8\xff\xe0\x00\x10JFIF\x00",
     "bomb.png": bomb(20_000),
@@ -257,7 +257,7 @@ def test_other_files_are_no_packs(tmp_path: Path) -> None:
         *(binary("<Q", len(h)) + h for h in headers),
     ):
         (tmp_path / "x.pack").write_bytes(content)
-        with pytest.raises(UserError, match="is no pack of photographs; make it anew"):
+        with pytest.raises(UserError, match="is not a pack of photographs; rebuild it"):
             Pack(tmp_path / "x.pack")
 
 

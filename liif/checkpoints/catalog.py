@@ -100,7 +100,7 @@ def folder() -> Path:
 def local_path(name: str) -> Path:
     """Where the catalog's weights are, or will be once fetched."""
     if name not in CATALOG:
-        raise UserError(f"`{name}` is none of {', '.join(CATALOG)}")
+        raise UserError(f"`{name}` is not one of {', '.join(CATALOG)}")
     file = CATALOG[name].file
     return WEIGHTS / file if file else folder() / f"{name}.safetensors"
 

@@ -14,8 +14,7 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import NoReturn
 
-from liif.cli import pictures, weights, workflow  # isort: skip (the order of the help)
-from liif.cli import results  # isort: skip
+from liif.cli import pictures, weights, workflow, results  # isort: skip (the order of the help)
 from liif.cli.options import app
 from liif.cli.tracking import mark_killed_runs
 from liif.system import processes, progress
@@ -75,7 +74,7 @@ def _reason(error: Exception) -> str:
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror or error}"
     if isinstance(error, MemoryError):
-        return "there is not enough memory; close other programs, or take less at once"
+        return "not enough memory; close other programs, or process less at once"
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return f"unexpected {what} (`liif --debug …` shows the traceback)"
 

@@ -17,7 +17,16 @@ from liif.system.project import TRACKING
 
 app = typer.Typer(
     name="liif",
-    help="Super-resolution with local implicit image functions (LIIF).",
+    help="""Super-resolution with local implicit image functions (LIIF).
+
+    liif upscale photo.jpg --scale 4  [dim](your pictures)[/dim]
+
+    liif train --data photos --valid others -o mine.safetensors  [dim](an experiment)[/dim]
+
+    liif weights list  [dim](weights)[/dim]
+
+    `liif COMMAND --help` shows a command's options, with an example.
+    """,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -25,8 +34,9 @@ app = typer.Typer(
 )
 
 PICTURES = "Your pictures"
+EXPERIMENT = "An experiment"
 WEIGHTS = "Weights"
-STAGES = "Stages of the workflow"
+STEPS = "Single steps, which the Snakemake workflow runs for you"
 """Where `liif --help` lists a command."""
 
 
@@ -43,47 +53,57 @@ def _liif(
 
 
 MACHINE = "Machine"
-JOBS = "Parts of a larger job"
+JOBS = "A job in parts"
 """Where the help of a command lists an option."""
 
 Device = Annotated[
     str,
-    Option(help="auto (a free GPU, else the CPU), cpu, cuda or cuda:1.", rich_help_panel=MACHINE),
+    Option(help="auto (a free GPU, else the CPU), cpu, cuda, or cuda:1.", rich_help_panel=MACHINE),
 ]
 Threads = Annotated[
-    int | None, Option(min=1, help="CPU threads; default all cores.", rich_help_panel=MACHINE)
+    int | None,
+    Option(min=1, help="CPU threads.", show_default="all cores", rich_help_panel=MACHINE),
 ]
 Memory = Annotated[
     float | None,
     Option(
         "--max-memory",
         min=0,
-        help="GB for features and encoding; default half of the free memory.",
+        help="Memory for features and encoding, in GB.",
+        show_default="half of the free memory",
         rich_help_panel=MACHINE,
     ),
 ]
 Precision = Annotated[
     str,
     Option(
-        help="float32, bf16, or auto: bf16 where it is faster, else float32.",
+        help="float32, bf16, or auto: bf16 where it is faster, float32 elsewhere.",
         rich_help_panel=MACHINE,
     ),
 ]
 BackProjection = Annotated[
     str,
     Option(
-        help="Correct the result so that, shrunk, it is closer to the input: true, false, or auto, "
-        "which is true unless the model was trained on degraded pictures."
+        help="Correct the result so that it matches the input when downscaled: true, false, or "
+        "auto, which is true unless the model was trained on degraded pictures."
     ),
 ]
 BucketOption = Annotated[
     str,
-    Option("--bucket", help="Process one part only, as 0/4.", metavar="I/N", rich_help_panel=JOBS),
+    Option(
+        "--bucket",
+        help="Process only part I of N, counted from 0.",
+        metavar="I/N",
+        rich_help_panel=JOBS,
+    ),
 ]
 Manifests = Annotated[
     list[Path] | None,
     Option(
-        "--only", help="Process only the listed pictures.", metavar="MANIFEST", rich_help_panel=JOBS
+        "--only",
+        help="Process only the pictures that this manifest lists.",
+        metavar="MANIFEST",
+        rich_help_panel=JOBS,
     ),
 ]
 Track = Annotated[
@@ -91,19 +111,22 @@ Track = Annotated[
 ]
 Scale = Annotated[float, Option(min=1, max=100, help="Scale factor from LR to HR.")]
 Partial = Annotated[
-    Path | None, Option(help="Folder for unfinished files; default .partial beside the output.")
+    Path | None,
+    Option(help="Folder for unfinished files.", show_default=".partial beside the output"),
 ]
 Manifest = Annotated[
     Path | None,
-    Option(help="Also write the names and hashes of the output as JSON.", rich_help_panel=JOBS),
+    Option(
+        help="Also write a manifest: names and hashes of the output, as JSON.", rich_help_panel=JOBS
+    ),
 ]
-BucketCount = Annotated[int, Option("--buckets", min=1, help="Number of buckets in each folder.")]
+BucketCount = Annotated[int, Option("--buckets", min=1, help="Number of parts in each folder.")]
 ModelsFolder = Annotated[
-    Path, Option(help="Folder of the models' weights, which identify their runs in MLflow.")
+    Path, Option(help="Folder with the models' weights, which identify their MLflow runs.")
 ]
 Sources = Annotated[
     list[str] | None,
-    Option("--data", help="Version and source of a set of pictures.", metavar="SET=HASH@PATH"),
+    Option("--data", help="Version and path of a set of pictures.", metavar="SET=HASH@PATH"),
 ]
 MODELS = Path("results/models")
 
@@ -121,7 +144,7 @@ def parse_back_projection(text: str) -> bool | Literal["auto"]:
     """`--back-projection`: auto, true or false."""
     settings: dict[str, bool | Literal["auto"]] = {"auto": "auto", "true": True, "false": False}
     if text not in settings:
-        raise UserError(f"back-projection `{text}` is none of {', '.join(settings)}")
+        raise UserError(f"back-projection `{text}` is not one of {', '.join(settings)}")
     return settings[text]
 
 
@@ -149,7 +172,7 @@ def known_weights(incomplete: str) -> list[str]:
 WeightsArgument = Annotated[
     str,
     Argument(
-        help="`bundled`, a name of `liif weights list`, or a file: liif's, the authors', mmagic's.",
+        help="`bundled`, a name of `liif weights list`, or a file of liif, its authors or mmagic.",
         autocompletion=known_weights,
     ),
 ]

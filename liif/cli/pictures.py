@@ -39,17 +39,24 @@ def upscale(
         Path | None,
         Option(
             *("--out", "-o"),
-            help="Output folder, or file for a single picture; default beside each input.",
+            help="Output folder, or file for a single picture.",
+            show_default="beside each input",
             parser=a_path,
             metavar="PATH",
         ),
     ] = None,
     scale: Annotated[
         float | None,
-        Option("--scale", "-s", min=1, max=100, help="Scale factor, any number from 1; default 8."),
+        Option(
+            *("--scale", "-s"),
+            min=1,
+            max=100,
+            help="Scale factor, not only whole numbers.",
+            show_default="8",
+        ),
     ] = None,
     size: Annotated[
-        str | None, Option(help="Exact output size, as 1920x1080.", metavar="WxH")
+        str | None, Option(help="Exact output size, such as 1920x1080.", metavar="WxH")
     ] = None,
     width: Annotated[int | None, Option(min=1, help="Output width; the height follows.")] = None,
     height: Annotated[int | None, Option(min=1, help="Output height; the width follows.")] = None,
@@ -65,19 +72,19 @@ def upscale(
     format_: Annotated[
         str | None,
         Option(
-            "--format", help="png, jpg, webp, tif or bmp, if OUT has no such ending; default png."
+            "--format",
+            help="png, jpg, webp, tif or bmp; the ending of a single output file decides, too.",
+            show_default="png",
         ),
     ] = None,
     quality: Annotated[
-        int, Option(min=1, max=100, help="Quality of JPEG and WebP; 100 makes WebP lossless.")
+        int, Option(min=1, max=100, help="JPEG and WebP quality; 100 is lossless WebP.")
     ] = 95,
-    recursive: Annotated[
-        bool, Option("--recursive", "-r", help="Look into subfolders too.")
-    ] = False,
+    recursive: Annotated[bool, Option("--recursive", "-r", help="Include subfolders.")] = False,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace existing output.")] = False,
     self_ensemble: Annotated[
         bool,
-        Option("--self-ensemble", help="Mean over 8 flips and rotations: slower, a little better."),
+        Option("--self-ensemble", help="Average 8 flips and rotations: slower, slightly better."),
     ] = False,
     back_projection: BackProjection = "auto",
     name: Annotated[str, Option(help="Name of the job.", hidden=True)] = "upscaling",
@@ -89,9 +96,9 @@ def upscale(
     threads: Threads = None,
     max_memory: Memory = None,
 ) -> None:
-    """Upscale pictures of any kind and size; existing output is kept.
+    """Upscale pictures of any format and size; existing output is kept.
 
-    liif upscale photo.jpg  [dim](makes photo_x8.png beside it)[/dim]
+    liif upscale photo.jpg  [dim](writes photo_x8.png beside it)[/dim]
 
     liif upscale photo.jpg -o large.jpg --width 3840
 
@@ -139,10 +146,15 @@ def compare(
     ],
     out: Annotated[Path, Option("--out", "-o", help="The page to write.")] = Path("compare.html"),
     truth: Annotated[
-        Path | None, Option(help="Reference for PSNR, SSIM and difference maps.")
+        Path | None, Option(help="Reference picture or folder for PSNR, SSIM and difference maps.")
     ] = None,
 ) -> None:
-    """Write a page that compares pictures by a divider, zoom and difference maps."""
+    """Compare versions of pictures on a page with a divider, zoom and difference maps.
+
+    liif compare photo.png photo_x8.png
+
+    liif compare folder-a folder-b --truth originals -o page.html
+    """
     require_extra("report", "jinja2")
     from liif.report.compare import compare as compare_pictures
 

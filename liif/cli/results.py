@@ -9,8 +9,9 @@ import typer
 from typer import Argument, Option
 
 from liif.cli.options import (
+    EXPERIMENT,
     MODELS,
-    STAGES,
+    STEPS,
     BucketCount,
     ModelsFolder,
     Sources,
@@ -25,21 +26,25 @@ from liif.system.files import require_writable
 from liif.system.project import project
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STEPS)
 def table(
-    metrics: Annotated[Path, Option(help="Folder for a JSON file of each model.")],
+    metrics: Annotated[Path, Option(help="Folder for one JSON file per model.")],
     csv: Annotated[Path, Option(help="The CSV table to write.")],
     parts: Annotated[
-        list[Path] | None, Argument(help="JSON files of `liif evaluate`, or folders of buckets.")
+        list[Path] | None,
+        Argument(help="JSON files of `liif evaluate`, or folders of parts."),
     ] = None,
     count: BucketCount = 1,
-    note: Annotated[str, Option(help="A line to print below the table.")] = "",
+    note: Annotated[str, Option(help="Line to print below the table.")] = "",
     summary: Annotated[Path | None, Option(help="Also write the averages as JSON.")] = None,
     models: ModelsFolder = MODELS,
     data: Sources = None,
     track: Track = False,
 ) -> None:
-    """Merge evaluations into one table."""
+    """Merge evaluations into one table.
+
+    liif table bicubic.json rdn.json --metrics metrics --csv metrics.csv
+    """
     from liif.cli.entries import log_evaluation
     from liif.inference import evaluate as stage
 
@@ -54,18 +59,21 @@ def table(
         log_evaluation(tracker, results, models=models, metrics=metrics, table=csv, data=sources)
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STEPS)
 def gather(
     upscaled: Annotated[Path, Argument(help="Folder with a subfolder for each model.")],
     manifests: Annotated[
-        list[Path], Argument(help="Manifests MODEL/BUCKET.json, or folders MODEL of them.")
+        list[Path], Argument(help="Manifests MODEL/PART.json, or folders MODEL of them.")
     ],
-    out: Annotated[Path, Option("--out", "-o", help="The output folder, replaced as a whole.")],
+    out: Annotated[Path, Option("--out", "-o", help="Output folder; replaced as a whole.")],
     count: BucketCount = 1,
     models: ModelsFolder = MODELS,
     track: Track = False,
 ) -> None:
-    """Put the upscaled pictures of all models side by side, by hard links."""
+    """Gather the upscaled pictures of all models in one folder, by hard links.
+
+    liif gather upscaled manifests/rdn manifests/bicubic -o gathered
+    """
     from liif.cli.entries import log_samples
     from liif.inference import gather as stage
 
@@ -82,18 +90,21 @@ def gather(
         )
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=EXPERIMENT)
 def report(
     results: Annotated[Path, Argument(help="Results folder of the workflow.")] = Path("results"),
-    settings: Annotated[Path | None, Option(help="Configuration of the experiment.")] = None,
+    settings: Annotated[Path | None, Option(help="The experiment's configuration file.")] = None,
     resolved: Annotated[str, Option(hidden=True)] = "",
     data: Sources = None,
-    snakefile: Annotated[Path | None, Option(help="Snakefile to draw the rule graph of.")] = None,
+    snakefile: Annotated[Path | None, Option(help="Snakefile, to draw its rules.")] = None,
     embed: Annotated[
         bool, Option("--embed", help="Also write report-embedded.html, with the pictures inside.")
     ] = False,
 ) -> None:
-    """Write RESULTS/report.html: pictures, numbers, and how they were made."""
+    """Write RESULTS/report.html: pictures, metrics and provenance.
+
+    liif report results --embed
+    """
     require_extra("report", "jinja2", "matplotlib", "networkx")
     from liif import config
     from liif.config_file import read_yaml
@@ -106,13 +117,13 @@ def report(
     build.report(results, project(), experiment, sources=sources, snakefile=snakefile, embed=embed)
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=EXPERIMENT)
 def deliver() -> None:
-    """Deliver the records that MLflow could not take when they were made."""
+    """Send the queued records to MLflow, after its server was unreachable."""
     from liif.tracking.tracker import Tracker, installed
 
     if not installed():
         raise UserError("MLflow is not installed: pip install mlflow")
     tracker = Tracker(project())
     count = tracker.deliver()
-    typer.echo(f"{count} records delivered" if count else "nothing waits to be delivered")
+    typer.echo(f"{count} records delivered" if count else "no records are queued")

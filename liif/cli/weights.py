@@ -30,11 +30,14 @@ def import_(
         Argument(help="`bundled`, a name of `liif weights list`, a file of any format, or a URL."),
     ],
     out: Annotated[Path, Argument(help="The safetensors file to write.")],
-    sha256: Annotated[str | None, Option(help="Checksum of the file; needed for a URL.")] = None,
+    sha256: Annotated[str | None, Option(help="Expected checksum; required for a URL.")] = None,
     partial: Partial = None,
     track: Track = False,
 ) -> None:
-    """Convert weights to our format; nothing in the file is executed."""
+    """Convert weights to liif's format; no code in the file is executed.
+
+    liif import epoch-1000.pth rdn.safetensors
+    """
     from liif.checkpoints.convert import convert_weights
     from liif.cli.entries import log_given_weights
 
@@ -49,7 +52,10 @@ def import_(
 def info(
     weights: WeightsArgument, as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False
 ) -> None:
-    """Describe a checkpoint: network, origin, training, metrics."""
+    """Describe weights: network, origin, training and metrics.
+
+    liif info bundled
+    """
     import json
 
     from liif.checkpoints.describe import describe
@@ -64,7 +70,7 @@ def info(
 
 
 weights_app = typer.Typer(
-    help="Weights by name: liif's own, and published ones, fetched once and kept.",
+    help="List and fetch weights by name: liif's own and published ones.",
     no_args_is_help=True,
 )
 app.add_typer(weights_app, name="weights", rich_help_panel=WEIGHTS)
@@ -72,7 +78,7 @@ app.add_typer(weights_app, name="weights", rich_help_panel=WEIGHTS)
 
 @weights_app.command(name="list")
 def list_() -> None:
-    """List the weights that are available by name, with size, time and PSNR."""
+    """List weights by name, with size, time and PSNR."""
     from liif.checkpoints.catalog import CACHE, CATALOG, folder, measurements
 
     models = measurements()["models"]
@@ -115,13 +121,16 @@ def fetch(
             autocompletion=known_weights,
         ),
     ],
-    sha256: Annotated[str | None, Option(help="Checksum, if none was published.")] = None,
+    sha256: Annotated[str | None, Option(help="Expected checksum, if none was published.")] = None,
     out: Annotated[
-        Path | None, Option("--out", "-o", help="Where to keep the file of a URL, as it is.")
+        Path | None, Option("--out", "-o", help="Where to save the file of a URL, unconverted.")
     ] = None,
     partial: Partial = None,
 ) -> None:
-    """Fetch weights, check and convert them; `--weights NAME` uses them from then on."""
+    """Download weights once, check and convert them; `--weights NAME` uses them afterwards.
+
+    liif weights fetch rdn
+    """
     from liif.checkpoints import catalog, convert
 
     if name.startswith(("http://", "https://")):
@@ -139,15 +148,20 @@ def fetch(
 @app.command(rich_help_panel=WEIGHTS)
 def export(
     weights: WeightsArgument,
-    onnx: Annotated[bool, Option("--onnx", help="Export to ONNX, the only format so far.")] = False,
+    onnx: Annotated[bool, Option("--onnx", help="Export to ONNX, the only format.")] = False,
     out: Annotated[
         Path | None,
         Option(
-            "--out", "-o", help="Output name without ending, or folder; default the weights' name."
+            *("--out", "-o"),
+            help="Output name without ending, or a folder.",
+            show_default="the weights' name",
         ),
     ] = None,
 ) -> None:
-    """Write OUT.encoder.onnx and OUT.decoder.onnx in float32, for any picture size, checked."""
+    """Export to ONNX: OUT.encoder.onnx and OUT.decoder.onnx, for any picture size, checked.
+
+    liif export bundled --onnx -o edsr
+    """
     if not onnx:
         raise UserError("give the format: --onnx")
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript")

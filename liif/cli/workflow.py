@@ -8,8 +8,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from liif.cli.options import (
+    EXPERIMENT,
     MACHINE,
-    STAGES,
+    STEPS,
     BackProjection,
     BucketOption,
     Device,
@@ -34,15 +35,18 @@ from liif.system.progress import log
 from liif.system.project import TRACKING, project
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=EXPERIMENT)
 def download(
     name: Annotated[
-        str, Argument(help="DIV2K_train_HR, DIV2K_valid_HR, or photographs (bundled ones).")
+        str, Argument(help="DIV2K_train_HR, DIV2K_valid_HR, or photographs: the bundled ones.")
     ],
-    to: Annotated[Path, Option(help="Folder for the finished archive or photographs.")],
+    to: Annotated[Path, Option(help="Folder for the archive or the photographs.")],
     partial: Partial = None,
 ) -> None:
-    """Download one of DIV2K's archives, checked and resumable; or copy the bundled photographs."""
+    """Download an archive of DIV2K, checked and resumable; or copy the bundled photographs.
+
+    liif download DIV2K_valid_HR --to data
+    """
     from liif.data import download as stage
     from liif.data.div2k import ARCHIVES
 
@@ -50,7 +54,7 @@ def download(
         stage.copy_photographs(to)
         return
     if name not in ARCHIVES:
-        raise UserError(f"`{name}` is none of {', '.join(ARCHIVES)}, photographs")
+        raise UserError(f"`{name}` is not one of {', '.join(ARCHIVES)}, photographs")
     partial = partial or to / ".partial"
     require_writable(to, partial)
     with lock(partial / f"{name}.lock", f"the download of {name}"):
@@ -59,17 +63,19 @@ def download(
         log(hint)
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=EXPERIMENT)
 def collect(
     source: Annotated[
-        Path, Argument(help="Folder of .deb files; or folder or archive of photographs.")
+        Path, Argument(help="Folder or archive of photographs, or folder of .deb files.")
     ],
     out: Annotated[Path, Argument(help="Folder for the training photographs.")],
 ) -> None:
-    """Collect training photographs from Debian packages, or from a folder of your own.
+    """Prepare photographs for training, from your own folder or from Debian packages.
 
-    Shrinks JPEGs by 2, and others above 4 megapixels to 4; leaves out the bundled test pictures.
-    An empty SOURCE shows which packages to download.
+    JPEGs are halved, other pictures above 4 megapixels shrunk to 4; the bundled test pictures are
+    left out. If SOURCE is an empty folder, the packages to download are named.
+
+    liif collect holiday photos/train
     """
     from liif.data import collect as stage
 
@@ -78,12 +84,15 @@ def collect(
         stage.collect(source, out)
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STEPS)
 def pack(
     source: Annotated[Path, Argument(help="Folder or archive of photographs.")],
-    out: Annotated[Path, Argument(help="The pack to write.")],
+    out: Annotated[Path, Argument(help="The pack file to write.")],
 ) -> None:
-    """Pack photographs into one file of pixels that training maps into memory."""
+    """Pack photographs into one file of pixels, which trainings map into memory.
+
+    liif pack photos/train train.pack
+    """
     from liif.data import pack as stage
     from liif.data.versions import data_version
 
@@ -95,30 +104,35 @@ def pack(
         stage.pack(source, out, data_version=version.known)
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STEPS)
 def degrade(
     source: Annotated[Path, Argument(help="Folder or archive of HR photographs.")],
     out: Annotated[Path, Option("--out", "-o", help="Folder for the LR pictures.")],
     scale: Scale,
     crop: Annotated[
         int | None,
-        Option(min=1, help="First crop each photograph to a centred square of this side."),
+        Option(min=1, help="Crop each photograph to a centred square of this side first."),
     ] = None,
-    truth: Annotated[Path | None, Option(help="Folder for the HR pictures.")] = None,
+    truth: Annotated[
+        Path | None, Option(help="Also write the cropped HR pictures to this folder.")
+    ] = None,
     blur: Annotated[
-        float | None, Option(help="σ of Gaussian blur before shrinking, in LR pixels, at most 8.")
+        float | None, Option(help="σ of Gaussian blur before downscaling, in LR pixels, up to 8.")
     ] = None,
     noise: Annotated[
         float | None,
-        Option(help="σ of Gaussian noise after shrinking, in grey levels, at most 100."),
+        Option(help="σ of Gaussian noise after downscaling, in grey levels, up to 100."),
     ] = None,
     jpeg: Annotated[
-        int | None, Option(help="Quality of JPEG compression, which comes last, 1 to 100.")
+        int | None, Option(help="Quality of JPEG compression, the last step, 1 to 100.")
     ] = None,
     bucket: BucketOption = "0/1",
     manifest: Manifest = None,
 ) -> None:
-    """Make LR pictures by MATLAB's bicubic imresize, if wanted with blur, noise or JPEG."""
+    """Make LR pictures with MATLAB's bicubic imresize, optionally with blur, noise and JPEG.
+
+    liif degrade photos -o lr --scale 4 --jpeg 75
+    """
     from liif.config import Case
     from liif.config_file import checked
     from liif.data import degrade as stage
@@ -137,21 +151,23 @@ def degrade(
             write_manifest(manifest, made, *[f for f in (out, truth) if f is not None])
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=EXPERIMENT)
 def train(
     data: Annotated[Path, Option(help="Training photographs: a folder, an archive or a pack.")],
     valid: Annotated[Path, Option(help="Validation photographs: a folder, an archive or a pack.")],
     out: Annotated[Path, Option("--out", "-o", help="The weights file to write.")],
     settings: Annotated[
         str,
-        Option(help="Settings as YAML or JSON, or a file of them; default the documented recipe."),
+        Option(
+            help="Settings as YAML or JSON, or a file of them.", show_default="the published recipe"
+        ),
     ] = "{}",
     start: Annotated[
         str | None,
         Option(
             metavar="WEIGHTS",
-            help="Weights to start from: `bundled`, a name of `liif weights list`, or a file. "
-            "Settings of the network that are not set are theirs.",
+            help="Weights to start from: `bundled`, a name of `liif weights list`, or a file. The "
+            "network is theirs, except for what --settings sets.",
             autocompletion=known_weights,
         ),
     ] = None,
@@ -159,42 +175,51 @@ def train(
         str | None,
         Option(
             metavar="WEIGHTS",
-            help="Weights of a network to learn from besides the photographs.",
+            help="Weights of a network to learn from as well (distillation).",
             autocompletion=known_weights,
         ),
     ] = None,
-    name: Annotated[str | None, Option(help="Name of the model; default that of OUT.")] = None,
+    name: Annotated[
+        str | None, Option(help="Name of the model.", show_default="the name of OUT")
+    ] = None,
     state: Annotated[
-        Path | None, Option(help="Folder of the state to resume from; default OUT.state.")
+        Path | None, Option(help="Folder of the state to resume from.", show_default="OUT.state")
     ] = None,
     store: Annotated[
-        Path | None, Option(help="Folder of finished trainings; default STATE/finished.")
+        Path | None, Option(help="Folder of finished trainings.", show_default="STATE/finished")
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
     workers: Annotated[
-        int | None, Option(min=0, help="Data-loader workers; default derived from --threads.")
+        int | None,
+        Option(min=0, help="Data-loader workers.", show_default="derived from --threads"),
     ] = None,
     processes: Annotated[
         int,
         Option(
             min=0,
-            help="Processes that share each step, each on its own GPU if there are GPUs; for "
+            help="Processes that share each step, each with a GPU of its own if there are any; for "
             "several machines use torchrun.",
             rich_help_panel=MACHINE,
         ),
     ] = 1,
-    save_minutes: Annotated[float, Option(min=0, help="Minutes between saves.")] = 5,
+    save_minutes: Annotated[float, Option(min=0, help="Minutes between saved states.")] = 5,
     track: Annotated[
         bool | None,
         Option(
             "--track/--no-track",
             envvar=TRACKING,
-            help="Record the training in MLflow; default if MLflow is installed.",
+            help="Record the training in MLflow.",
+            show_default="if MLflow is installed",
         ),
     ] = None,
 ) -> None:
-    """Train a model; the same command resumes after any interruption."""
+    """Train a model; rerun the command to resume an interrupted training.
+
+    liif train --data photos/train --valid photos/valid -o mine.safetensors
+
+    liif train --start bundled --settings jpeg.yaml --data photos --valid others -o mine.safetensors
+    """
     from liif import config
     from liif.checkpoints.outputs import Outputs, name_of
     from liif.network import device as devices
@@ -239,23 +264,33 @@ def train(
             )
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=EXPERIMENT)
 def evaluate(
     hr: Annotated[Path, Option(help="Folder or archive of HR pictures, the ground truth.")],
     scale: Scale,
     weights: Annotated[
-        str | None, Option(help="`bundled`, a file, or `bicubic` for the baseline.")
+        str | None,
+        Option(
+            help="`bundled`, a name of `liif weights list`, a file, or `bicubic`.",
+            autocompletion=known_weights,
+        ),
     ] = None,
-    lr: Annotated[Path | None, Option(help="LR pictures, named like HR or NAMExSCALE.")] = None,
+    lr: Annotated[
+        Path | None, Option(help="Folder or archive of LR pictures, named like HR or NAMExSCALE.")
+    ] = None,
     sr: Annotated[
-        Path | None, Option(help="Upscaled pictures, in place of --weights and --lr.")
+        Path | None,
+        Option(help="Folder or archive of upscaled pictures, in place of --weights and --lr."),
     ] = None,
-    channel: Annotated[str, Option(help="rgb (DIV2K) or y, luma (benchmarks).")] = "rgb",
+    channel: Annotated[str, Option(help="rgb (DIV2K), or y: luma (benchmarks).")] = "rgb",
     border: Annotated[
-        str, Option(help="Border left out: pixels, scale (benchmarks) or scale+6 (DIV2K).")
+        str,
+        Option(help="Border to exclude: pixels, scale (benchmarks), or scale+6 (DIV2K)."),
     ] = "scale+6",
     json: Annotated[Path | None, Option(help="Also write the result as JSON.")] = None,
-    name: Annotated[str | None, Option(help="Name of the model.")] = None,
+    name: Annotated[
+        str | None, Option(help="Name of the model.", show_default="that of the weights or of SR")
+    ] = None,
     set_name: Annotated[str, Option("--set", help="Name of the set of pictures.")] = "set",
     back_projection: BackProjection = "auto",
     only: Manifests = None,
@@ -264,7 +299,10 @@ def evaluate(
     threads: Threads = None,
     max_memory: Memory = None,
 ) -> None:
-    """Measure PSNR and SSIM on pairs of HR and LR pictures."""
+    """Measure PSNR and SSIM on pairs of HR and LR pictures.
+
+    liif evaluate --weights bundled --hr Set5/HR --lr Set5/LR_x4 --scale 4 --channel y --border 4
+    """
     from liif.checkpoints.outputs import name_of
     from liif.data.manifests import back_projection_of, precision_of, read_manifests
     from liif.images import metrics

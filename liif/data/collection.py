@@ -75,7 +75,7 @@ class Collection:
         if size > limit:
             raise PictureError(
                 f"{self.label(name)}: is {size / 1e9:.1f} GB large, too much for a picture of "
-                f"at most {max_pixels():,} pixels; if it is meant, set {MAX_PIXELS_VARIABLE}"
+                f"at most {max_pixels():,} pixels; if intended, set {MAX_PIXELS_VARIABLE}"
             )
         try:
             if file := self.file(name):
@@ -104,10 +104,10 @@ def open_collection(
     pictures = Collection(path, kind, dict(files))
     for member, count in sorted(Counter(name for name, _ in files).items()):
         if count > 1:  # readers do not agree which one counts
-            raise UserError(f"{path}: holds {printable(member)} twice; make it anew")
+            raise UserError(f"{path}: holds {printable(member)} twice; rebuild it")
         parts = PurePosixPath(member)
         if parts.is_absolute() or ".." in parts.parts:
-            raise UserError(f"{path}: {printable(member)} leads out of the archive; make it anew")
+            raise UserError(f"{path}: {printable(member)} points outside the archive; rebuild it")
         hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts.parts)
         if (hidden and kind != "picture") or parts.suffix.lower() not in PICTURE_SUFFIXES:
             continue
@@ -154,11 +154,11 @@ def _files(path: Path, recursive: bool) -> tuple[Kind, list[tuple[str, int]]]:
             with _open_tar(path) as tarred:
                 return "tar", [(info.name, info.size) for info in tarred if info.isfile()]
     except _DAMAGE as error:
-        raise UserError(f"{path}: is damaged or cut short ({error})") from None
+        raise UserError(f"{path}: is damaged or truncated ({error})") from None
     kinds = " ".join(sorted(PICTURE_SUFFIXES))
     raise UserError(
         f"{path}: is neither a picture ({kinds}) nor a folder, a zip or a tar archive "
-        "(or was cut short)"
+        "(or was truncated)"
     )
 
 

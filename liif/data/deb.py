@@ -37,7 +37,7 @@ def read_deb(path: Path, files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
                 if not missing:
                     return
     except _DAMAGE as error:
-        raise UserError(f"{path}: is damaged or cut short ({error}); download it again") from None
+        raise UserError(f"{path}: is damaged or truncated ({error}); download it again") from None
     raise UserError(f"{path}: has no {min(missing)}; download the package of Debian 12")
 
 

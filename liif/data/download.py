@@ -25,7 +25,7 @@ def download(name: str, archive: Archive, out: Path, partial: Path) -> None:
         if size != archive.size:
             raise UserError(
                 f"{out}: has {size} bytes, the published archive {archive.size}; "
-                "it was cut short or is another file: remove it and download it again"
+                "it was truncated or is another file: remove it and download it again"
             )
         if file_sha256(out) != archive.sha256:
             raise UserError(

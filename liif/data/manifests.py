@@ -128,7 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such manifest") from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: is no manifest; delete it and run the same again") from None
+        raise UserError(f"{path}: is not a manifest; delete it and rerun the command") from None
     return value
 
 

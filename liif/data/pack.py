@@ -58,7 +58,7 @@ class Pack:
         except FileNotFoundError:
             raise UserError(f"{path}: no such pack") from None
         except (OSError, SafetensorError, LookupError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: is no pack of photographs; make it anew ({error})") from None
+            raise UserError(f"{path}: is not a pack of photographs; rebuild it ({error})") from None
         self.entries.sort()
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
 

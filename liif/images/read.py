@@ -72,7 +72,7 @@ def read_picture(source: Path | BytesIO, name: str | None = None) -> Picture:
     Raises
     ------
     PictureError
-        The file is missing, no picture, cut short or damaged, or of 32 bits, whose range is
+        The file is missing, no picture, truncated or damaged, or of 32 bits, whose range is
         unknown.
     """
     name, limit = name or str(source), max_pixels()
@@ -91,13 +91,13 @@ def read_picture(source: Path | BytesIO, name: str | None = None) -> Picture:
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{name}: is no picture") from None
+        raise PictureError(f"{name}: is not a picture") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise PictureError(
-            f"{name}: has more than {limit:,} pixels; if it is meant, set {MAX_PIXELS_VARIABLE}"
+            f"{name}: has more than {limit:,} pixels; if intended, set {MAX_PIXELS_VARIABLE}"
         ) from None
     except _BROKEN as error:
-        raise PictureError(f"{name}: is damaged or cut short ({error})") from None
+        raise PictureError(f"{name}: is damaged or truncated ({error})") from None
 
 
 def max_bytes() -> int:

@@ -238,7 +238,7 @@ def parse_format(text: str, out: Path | None = None) -> str:
     """The file ending of a format by name."""
     suffix = f".{text.lower().lstrip('.')}"
     if suffix not in FORMATS:
-        raise UserError(f"format `{text}` is none of {', '.join(s[1:] for s in FORMATS)}")
+        raise UserError(f"format `{text}` is not one of {', '.join(s[1:] for s in FORMATS)}")
     named = FORMATS.get(out.suffix.lower()) if out is not None and is_picture(out) else None
     if named is not None and named != FORMATS[suffix]:
         raise UserError(f"{out}: its ending says {named}, --format says {text}")

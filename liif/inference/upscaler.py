@@ -68,7 +68,7 @@ def open_upscaler(
             "--back-projection": back_projection is True,
         }
         if without := [option for option, given in options.items() if given]:
-            log(f"{BICUBIC} is no network; without effect: {', '.join(without)}")
+            log(f"{BICUBIC} is not a network; without effect: {', '.join(without)}")
         return Upscaler(BICUBIC, _bicubic, whole=True)
 
     from liif.checkpoints.catalog import locate

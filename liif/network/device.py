@@ -59,7 +59,7 @@ def _free_gpu(share: bool) -> torch.device | None:
     if not share:
         raise UserError(
             f"each process of a training needs a GPU of its own, and none of {len(gpus)} is free "
-            "any more; take fewer processes, or wait for the other jobs"
+            "any more; use fewer processes, or wait for the other jobs"
         )
 
     def free(index: int) -> int:

@@ -21,7 +21,7 @@ NAMES: tuple[str, ...] = get_args(Precision)
 def parse(text: str) -> Precision:
     """The precision of that name."""
     if text not in NAMES:
-        raise UserError(f"precision `{text}` is none of {', '.join(NAMES)}")
+        raise UserError(f"precision `{text}` is not one of {', '.join(NAMES)}")
     return cast(Precision, text)
 
 

@@ -140,7 +140,7 @@ def _evaluations(folder: Path, model: str) -> list[Result]:
         results: list[Result] = json.loads(path.read_text(encoding="utf-8"))["results"]
         return [r for r in results if [r[key] for key in _NEEDED]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: holds no metrics; delete it and run the same again") from None
+        raise UserError(f"{path}: holds no metrics; delete it and rerun the command") from None
 
 
 def _scale(folder: Path, test: list[Result]) -> float:

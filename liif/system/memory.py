@@ -37,7 +37,7 @@ def explain(task: str, remedy: str, kind: type[UserError] = UserError) -> Iterat
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise kind(f"{task}: there is not enough memory; {remedy}") from None
+        raise kind(f"{task}: not enough memory; {remedy}") from None
 
 
 def available(root: Path = Path("/")) -> int:

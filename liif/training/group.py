@@ -193,7 +193,7 @@ def require_shares(processes: int, batch: int, device: str) -> None:
         return
     if processes > batch:
         raise UserError(
-            f"{processes} processes cannot share the {batch} patches of a step; take fewer"
+            f"{processes} processes cannot share the {batch} patches of a step; use fewer"
         )
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(
@@ -205,4 +205,4 @@ def require_shares(processes: int, batch: int, device: str) -> None:
         raise UserError("device `cuda` is not available here; try auto or cpu")
     here = local_world_size() if is_rank() else processes
     if 0 < gpus < here:
-        raise UserError(f"{here} processes need a GPU each, and there are {gpus} here; take fewer")
+        raise UserError(f"{here} processes need a GPU each, and there are {gpus} here; use fewer")

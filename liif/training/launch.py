@@ -76,7 +76,7 @@ def launch(processes: int) -> None:
             name = signal.Signals(-failure.exitcode).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             log(
-                f"liif: process {rank + 1} of {processes} was ended by {name}{hint}; the last saved"
-                " state is kept; run the same command to resume"
+                f"liif: process {rank + 1} of {processes} was killed by {name}{hint}; the last "
+                "saved state is kept; run the same command to resume"
             )
             raise SystemExit(1) from None

@@ -99,20 +99,20 @@ def resume(
     if metadata.get("format") != _FORMAT:
         raise UserError(
             f"{path}: is a training's state of format {metadata.get('format')}, this liif reads "
-            f"format {_FORMAT}; use the version that wrote it, or delete {folder} to start anew"
+            f"format {_FORMAT}; use the version that wrote it, or delete {folder} to start over"
         )
     try:
         state = State(**metadata["state"])
         if state.key != key:
             raise UserError(
                 f"{path}: is the state of another training, which differs in "
-                f"{_differences(origin, metadata['origin'])}; delete {folder} to start anew"
+                f"{_differences(origin, metadata['origin'])}; delete {folder} to start over"
             )
         moments = tensors_of(parameters, optimizer, state.step)
         for name, tensor in moments.items():
             tensor.copy_(tensors[name])
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise UserError(f"{path}: is damaged ({error!r}); delete {folder} to start anew") from None
+        raise UserError(f"{path}: is damaged ({error!r}); delete {folder} to start over") from None
     return state
 
 

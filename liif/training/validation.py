@@ -83,7 +83,7 @@ def revalidate(
             shutil.copyfile(other.best, part)
     else:
         log(
-            f"{name}: the validation photographs are others than in the finished training; its "
+            f"{name}: the validation photographs differ from those of the finished training; its "
             f"weights reach {psnr:.2f} dB on them, and the history has its last epoch alone"
         )
         history = [{**history[-1], "valid_psnr": psnr}]

@@ -104,7 +104,7 @@ def test_another_file_is_refused(published: Path) -> None:
     assert digest in fetch_weights("without", sha256=digest).read_bytes().decode("latin-1")
     with pytest.raises(UserError, match="expected RDN-LIIF, found EDSR-baseline-LIIF"):
         run("weights", "fetch", "rdn")
-    with pytest.raises(UserError, match="`nothing` is none of edsr, without"):
+    with pytest.raises(UserError, match="`nothing` is not one of edsr, without"):
         run("weights", "fetch", "nothing")
     assert sorted(p.stem for p in catalog.folder().glob("*.safetensors")) == ["without"]
 
@@ -138,7 +138,7 @@ def test_a_web_page_is_no_checkpoint(published: Path) -> None:
 
 
 def test_an_unknown_name_leaves_nothing_behind(published: Path) -> None:
-    with pytest.raises(UserError, match=r"`\.\./x` is none of"):
+    with pytest.raises(UserError, match=r"`\.\./x` is not one of"):
         run("weights", "fetch", "../x")
     assert not catalog.folder().exists()
 

@@ -197,11 +197,11 @@ def test_mistakes_are_one_line(
         ],
         "bucket `9/3`": ["degrade", hr, "-o", out, "--scale", 2, "--bucket", "9/3"],
         "give either --weights with --lr, or --sr": ["evaluate", "--hr", hr, "--scale", 2],
-        "precision `fp16` is none of auto, float32, bf16": [
+        "precision `fp16` is not one of auto, float32, bf16": [
             *["evaluate", "--hr", hr, "--lr", hr, "--scale", 2, "--weights", "bicubic"],
             *["--precision", "fp16"],
         ],
-        "back-projection `on` is none of auto, true, false": [
+        "back-projection `on` is not one of auto, true, false": [
             *["upscale", hr, "-o", out, "--back-projection", "on"],
         ],
         "no such weights file": ["upscale", hr, "--weights", tmp_path / "none.pth"],
@@ -209,7 +209,7 @@ def test_mistakes_are_one_line(
         "apt-get download lomiri-wallpapers-16.04 mate-backgrounds plasma-workspace-wallpapers": [
             *["collect", empty, out]
         ],
-        "`DIV8K` is none of": ["download", "DIV8K", "--to", out],
+        "`DIV8K` is not one of": ["download", "DIV8K", "--to", out],
         "give its --sha256": ["import", "https://example.org/a.pth", out],
         "device `tpu` is not available": ["upscale", hr, "--device", "tpu"],
         "cannot be written: Not a directory": [
@@ -234,7 +234,7 @@ def test_no_picture_is_written_for_a_mistake(
     line = mistake(
         capsys, monkeypatch, "upscale", tmp_path / "lr" / "b.png", "--weights", "bicubic"
     )
-    assert "b.png: is no picture" in line
+    assert "b.png: is not a picture" in line
     assert sorted(p.name for p in (tmp_path / "lr").iterdir()) == ["a.png", "b.png"]
 
 
@@ -271,13 +271,20 @@ def test_every_option_has_a_help_text(words: list[str]) -> None:
         if getattr(parameter, "hidden", False):
             continue
         assert getattr(parameter, "help", None), parameter.name
+        assert "default" not in parameter.help.lower(), "defaults are shown in brackets"
+    if command.params and words != ["weights"]:
+        lines = map(str.strip, command.help.splitlines())
+        assert any(line.startswith(f"liif {' '.join(words)}") for line in lines), "no example"
 
 
 def test_no_arguments_show_the_help() -> None:
     bare = CliRunner().invoke(cli.app, [])
     assert bare.output.rstrip() == CliRunner().invoke(cli.app, ["--help"]).output.rstrip()
-    for panel in ("Your pictures", "Weights", "Stages of the workflow"):
-        assert panel in bare.output
+    panels = ["Your pictures", "Weights", "An experiment", "Single steps"]
+    places = [bare.output.index(f"─ {panel}") for panel in panels]
+    assert places == sorted(places)
+    for example in ("liif upscale photo.jpg", "liif train --data", "liif weights list"):
+        assert example in bare.output[: places[0]]
     assert "Did you mean 'upscale'" in CliRunner().invoke(cli.app, ["upscal"]).output
 
 
@@ -325,7 +332,7 @@ def test_invalid_arguments_of_upscale(
         "an empty word": [a, "-o", ""],
         "--max-memory (=inf) must be a number": [a, "--max-memory", "inf"],
         "device `meta` is not available": [a, "--device", "meta"],
-        "precision `half` is none of auto, float32, bf16": [a, "--precision", "half"],
+        "precision `half` is not one of auto, float32, bf16": [a, "--precision", "half"],
         "its ending says JPEG": [a, "-o", tmp_path / "x.jpg", "--format", "webp"],
     }
     for message, words in cases.items():

@@ -114,7 +114,7 @@ def test_a_wrong_checksum_stops_and_the_right_package_resumes(debs: Path, tmp_pa
 def test_a_damaged_package(debs: Path, tmp_path: Path) -> None:
     deb = debs / "nature_1.0_all.deb"
     deb.write_bytes(deb.read_bytes()[:-5000])
-    with pytest.raises(UserError, match=r"nature_1.0_all.deb: is damaged or cut short \(.*\); dow"):
+    with pytest.raises(UserError, match=r"nature_1.0_all.deb: is damaged or truncated \(.*\); dow"):
         collect(debs, tmp_path / "out")
 
 
@@ -145,7 +145,7 @@ def test_small_pictures_are_left_out() -> None:
         prepare(encoded(photograph(383, 400), "PNG"), "a")
     with pytest.raises(LeftOut, match=r"^a: has 900x767 pixels, 450x383 when shrunk, less than"):
         prepare(encoded(photograph(767, 900), "JPEG"), "a")
-    with pytest.raises(PictureError, match=r"^a: is no picture$"):
+    with pytest.raises(PictureError, match=r"^a: is not a picture$"):
         prepare(b"text", "a")
 
 
@@ -197,7 +197,7 @@ def test_unreadable_pictures_are_reported_and_skipped(
     with pytest.raises(UserError, match=r"^1 of 5 pictures failed$"):
         collect(own, out)
     assert names(out) == ["hill.png", "sea.png"]
-    assert f"{own}/bad.jpg: is no picture; left out" in capsys.readouterr().err
+    assert f"{own}/bad.jpg: is not a picture; left out" in capsys.readouterr().err
 
 
 def test_when_no_photograph_is_left(tmp_path: Path) -> None:

@@ -40,6 +40,6 @@ def test_damaged_packages_are_one_line(suffix: str, tmp_path: Path) -> None:
             list(read_deb(tmp_path / "b.deb", FILES))  # a flipped bit of contents is not noticed
         except UserError as error:
             messages.append(str(error))
-    assert len(messages) >= 43  # all that are cut short
+    assert len(messages) >= 43  # all that are truncated
     start = re.escape(f"{tmp_path}/b.deb: ")
     assert [m for m in messages if not re.fullmatch(start + "(is damaged|has no).*", m)] == []

@@ -45,7 +45,7 @@ def test_manifests_of_several_buckets(tmp_path: Path) -> None:
     both = read_manifests([tmp_path / "0.json", tmp_path / "1.json"])
     assert both == {"a": "1", "b": "2"}
     (tmp_path / "2.json").write_text("{}")
-    with pytest.raises(UserError, match=r"2\.json: is no manifest"):
+    with pytest.raises(UserError, match=r"2\.json: is not a manifest"):
         read_manifests([tmp_path / "2.json"])
     with pytest.raises(UserError, match="no such manifest"):
         read_manifests([tmp_path / "3.json"])

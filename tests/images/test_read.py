@@ -55,11 +55,11 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.png: no such file"):
         read_picture(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(UserError, match=r"text\.png: is no picture"):
+    with pytest.raises(UserError, match=r"text\.png: is not a picture"):
         read_picture(tmp_path / "text.png")
     write_png(tmp_path / "whole.png", photograph(64, 64))
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:3000])
-    with pytest.raises(UserError, match=r"cut\.png: is damaged or cut short"):
+    with pytest.raises(UserError, match=r"cut\.png: is damaged or truncated"):
         read_picture(tmp_path / "cut.png")
     assert png_text(tmp_path / "text.png") == {}
 

@@ -99,9 +99,9 @@ def test_a_picture_that_fails_is_reported_in_its_turn(
     with pytest.raises(UserError, match="2 of 4 pictures failed") as caught:
         upscale([source], tmp_path / "sr", job(upscaler._replace(bands=bands)))
     failed = str(caught.value).splitlines()[1:]
-    assert "b.png: there is not enough memory; lower --max-memory" in failed[0]
+    assert "b.png: not enough memory; lower --max-memory" in failed[0]
     assert "c.png" in failed[1]
-    assert capsys.readouterr().err.count("there is not enough memory") == 1
+    assert capsys.readouterr().err.count("not enough memory") == 1
     assert sorted(path.name for path in (tmp_path / "sr").iterdir()) == ["a.png", "d.png"]
 
 

@@ -122,7 +122,7 @@ def test_buckets_are_averaged_by_pictures_not_by_jobs(tmp_path: Path) -> None:
     assert list(whole["pictures"]) == ["a", "b", "c", "d"]
     assert merge([tmp_path], 2) == [whole]
     (tmp_path / "2.json").write_text("{}")
-    with pytest.raises(UserError, match=r"2\.json: is no evaluation"):
+    with pytest.raises(UserError, match=r"2\.json: is not an evaluation"):
         merge([tmp_path / "2.json"])
 
 

@@ -83,7 +83,7 @@ def test_a_large_result_is_recognised_again(
 
 def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("text")
-    with pytest.raises(UserError, match=r"a\.png: is no picture"):
+    with pytest.raises(UserError, match=r"a\.png: is not a picture"):
         upscale([tmp_path / "a.png"], None, job("bicubic"))
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
@@ -99,7 +99,7 @@ def test_a_bad_picture_affects_no_other(
         upscale([source], out, job("bicubic"))
     first, *lines = str(caught.value).splitlines()
     assert first == "3 of 6 pictures failed:"
-    expected = ("e.png: ", "b.png: is no picture", "d.png: is damaged")
+    expected = ("e.png: ", "b.png: is not a picture", "d.png: is damaged")
     for line, start in zip(lines, expected, strict=True):
         assert start in line
     assert lines[0].endswith(f"e.png is already the output of {source / 'e.jpg'}; rename one")
@@ -344,7 +344,7 @@ def test_sizes() -> None:
             parse_size(None, bad, None, None)
     with pytest.raises(UserError, match="give one of"):
         parse_size(2, None, 100, None)
-    with pytest.raises(UserError, match="format `gif` is none of png, jpg"):
+    with pytest.raises(UserError, match="format `gif` is not one of png, jpg"):
         parse_format("gif")
     assert parse_format("JPG") == ".jpg"
     assert parse_format("jpeg", Path("a.jpg")) == ".jpeg"

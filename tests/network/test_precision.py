@@ -39,7 +39,7 @@ def test_other_devices_are_not_known_to_be_faster() -> None:
 
 @pytest.mark.parametrize("name", ["half", "fp16", "BF16", ""])
 def test_other_names_are_refused_with_the_choices(name: str) -> None:
-    with pytest.raises(UserError, match=f"^precision `{name}` is none of auto, float32, bf16$"):
+    with pytest.raises(UserError, match=f"^precision `{name}` is not one of auto, float32, bf16$"):
         parse(name)
 
 

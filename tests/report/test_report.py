@@ -179,7 +179,7 @@ def test_lines_are_labelled_at_their_ends() -> None:
         ),
         (
             lambda folder: (folder / "metrics" / "good.json").write_text('{"results": [{}]}'),
-            "good.json: holds no metrics; delete it and run the same again",
+            "good.json: holds no metrics; delete it and rerun the command",
         ),
         (
             lambda folder: (folder / "models" / "good.safetensors").write_text("nothing"),
@@ -187,7 +187,7 @@ def test_lines_are_labelled_at_their_ends() -> None:
         ),
         (
             lambda folder: (folder / "hr" / "test" / "x8" / "a.png").write_text("no picture"),
-            "a.png: is no picture",
+            "a.png: is not a picture",
         ),
     ],
 )
@@ -588,7 +588,7 @@ def test_compare_reports_mistakes(
         ([a, b / "q.png"], "either pictures or folders"),
         ([a, b], "no picture's name in common"),
         ([a / "p.png", a / "p.png"], "is given twice"),
-        ([a / "p.png", tmp_path / "bad.png"], "bad.png: is no picture"),
+        ([a / "p.png", tmp_path / "bad.png"], "bad.png: is not a picture"),
         ([a / "p.png", tmp_path / "none.png"], "none.png: no such"),
     ):
         with pytest.raises(UserError, match=message):

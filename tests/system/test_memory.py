@@ -27,7 +27,7 @@ from liif.system.errors import PictureError, UserError
 )
 def test_errors_of_exhausted_memory(error: Exception) -> None:
     with (
-        pytest.raises(PictureError, match="x: there is not enough memory; lower y"),
+        pytest.raises(PictureError, match="x: not enough memory; lower y"),
         memory.explain("x", "lower y", PictureError),
     ):
         raise error
@@ -134,7 +134,7 @@ def test_training_names_the_setting_to_lower(photographs: Path, tmp_path: Path) 
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     line = done.stderr.strip().splitlines()[-1]
-    assert line.startswith("liif: m: training: there is not enough memory; lower `batch` (=4096)")
+    assert line.startswith("liif: m: training: not enough memory; lower `batch` (=4096)")
 
 
 def test_upscaling_continues_with_the_others(photographs: Path, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_upscaling_continues_with_the_others(photographs: Path, tmp_path: Path) 
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     line = done.stderr.strip().splitlines()[-1]
-    assert "large.png: there is not enough memory; lower --max-memory" in line
+    assert "large.png: not enough memory; lower --max-memory" in line
     assert [p.name for p in out.iterdir()] == ["small.png"]
 
 
@@ -153,4 +153,4 @@ def test_any_command_reports_it(photographs: Path, tmp_path: Path) -> None:
     done = with_little_memory(5, words)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "liif: there is not enough memory" in done.stderr
+    assert "liif: not enough memory" in done.stderr

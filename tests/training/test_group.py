@@ -235,7 +235,7 @@ def test_a_process_that_is_killed_ends_the_others(training: Training, rank: int)
     ranks[str(rank)].kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"liif: process {rank + 1} of 2 was ended by SIGKILL (out of memory?)" in output
+    assert f"liif: process {rank + 1} of 2 was killed by SIGKILL (out of memory?)" in output
     assert "Traceback" not in output
     assert training.steps(where) > 0
 

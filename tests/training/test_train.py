@@ -610,7 +610,7 @@ def test_a_damaged_state_is_refused(run: Train, tmp_path: Path) -> None:
         {**metadata, "state": None},
     ):
         save_tensors(kept, tensors, changed)
-        with pytest.raises(UserError, match=r"is damaged .*; delete .* to start anew"):
+        with pytest.raises(UserError, match=r"is damaged .*; delete .* to start over"):
             run("a")
     save_tensors(kept, dict(list(tensors.items())[1:]), metadata)
     with pytest.raises(UserError, match="is damaged"):
