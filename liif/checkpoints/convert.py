@@ -104,9 +104,9 @@ def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
         raise UserError(f"{source}: expected {network}, found {found or 'another network'}")
     layout, basis = provenance.get("format"), "as the file says"
     if layout == "authors":
-        basis = "assumed: such files do not say, and all of the authors' have it"
+        basis = "assumed, as in all of the authors' weights"
     elif layout == "mmagic" and "published model" in str(provenance.get("normalisation")):
-        basis = "assumed: the file does not say, and mmagic's published model has it"
+        basis = "assumed, as in mmagic's published model"
     if layout in FORMATS:
         provenance = {"sha256": file_sha256(path), **provenance}
         source = f"{source}, {FORMATS[layout]} layout"

@@ -270,8 +270,9 @@ def test_every_option_has_a_help_text(words: list[str]) -> None:
     for parameter in command.params:
         if getattr(parameter, "hidden", False):
             continue
-        assert getattr(parameter, "help", None), parameter.name
-        assert "default" not in parameter.help.lower(), "defaults are shown in brackets"
+        text = getattr(parameter, "help", None)
+        assert text, parameter.name
+        assert "default" not in text.lower(), "defaults are shown in brackets"
     if command.params and words != ["weights"]:
         lines = map(str.strip, command.help.splitlines())
         assert any(line.startswith(f"liif {' '.join(words)}") for line in lines), "no example"

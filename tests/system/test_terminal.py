@@ -80,7 +80,7 @@ def test_a_line_for_each_job_and_the_summary_last(snakemake: Snakemake, capsys: 
 def test_errors_are_shown_whole(snakemake: Snakemake, capsys: Capture) -> None:
     snakemake.begin("pack")
     snakemake.log("pack", "liif: data/a.png: is not a picture\n")
-    failed = {"rule_name": "pack", "jobid": 0, "log": ["results/logs/pack.log"]}
+    failed: dict[str, Any] = {"rule_name": "pack", "jobid": 0, "log": ["results/logs/pack.log"]}
     snakemake.say("job_error", logging.ERROR, **failed, rule_msg=None)
     snakemake.say(None, logging.ERROR, "Exiting because a job execution failed. Look above for …")
     snakemake.say("error", logging.ERROR, "Error:\n  of two lines")
