@@ -321,7 +321,7 @@ def test_options_that_exclude_each_other(capsys: Capture, monkeypatch: Patch) ->
     words = ["upscale", "a.png", "--size", "big"]
     assert "must look like 1920x1080" in mistake(capsys, monkeypatch, *words)
     words = ["upscale", "a.png", "--format", "gif"]
-    assert "none of png, jpg" in mistake(capsys, monkeypatch, *words)
+    assert "not one of png, jpg" in mistake(capsys, monkeypatch, *words)
 
 
 def test_invalid_arguments_of_upscale(
