@@ -60,10 +60,13 @@ demo: $(WORKFLOW)
 	@PATH="$(abspath $(BIN)):$$PATH" profiles/demo/record demo
 	@echo "The demo is complete: open demo/results/report.html; the pictures are in demo/results/sr_800"
 
+# Without the last word of it, MLflow opens its pages for generative AI.
+RUNS := http://127.0.0.1:5000/\#/experiments/1/runs?compareRunsMode=CHART&workflowType=machine_learning
 # MLflow without usage statistics, and without the seven job workers that its server would start.
 ui: export MLFLOW_DISABLE_TELEMETRY := true
 ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 ui: $(WORKFLOW)
+	@echo "The training runs: $(RUNS)"
 	cd demo && $(abspath $(BIN))/mlflow ui
 
 # Many tests wait for processes that they start, so two at a time are faster even on 2 cores,

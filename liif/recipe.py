@@ -65,7 +65,7 @@ class Weights(Settings):
     @field_validator("url")
     @classmethod
     def _without_password(cls, url: str | None) -> str | None:
-        # Logs, reports and MLflow's parameters show the configuration.
+        # Logs, reports and MLflow's tags show the configuration.
         if url is not None and "@" in urlsplit(url).netloc:
             raise ValueError("no name and password in an address: put them into ~/.netrc")
         return url

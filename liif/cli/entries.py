@@ -53,6 +53,8 @@ def log_evaluation(
         runs: dict[str, Run] = {}
         used: dict[str, list[str | None]] = {}
         corrected: dict[str, list[bool | None]] = {}
+        results = list(results)
+        bicubic = {(r["set"], r["scale"]): r["psnr"] for r in results if r["model"] == BICUBIC}
         for result in results:
             model, name = result["model"], result["set"]
             if model not in runs:
@@ -70,6 +72,9 @@ def log_evaluation(
             )
             runs[model].log_dataset(pictures)
             values = {key: result[key] for key in ("psnr", "ssim") if result[key] is not None}
+            baseline = bicubic.get((name, result["scale"]))
+            if model != BICUBIC and "psnr" in values and baseline is not None:
+                values["gain"] = values["psnr"] - baseline
             prefix = f"{name}/x{result['scale']:g}/"
             runs[model].log_metrics({prefix + k: v for k, v in values.items()}, pictures)
         for model, run in runs.items():
@@ -98,7 +103,14 @@ def log_samples(
                 run = _run_of(tracker, model, weights)
                 _tag_use(run, "upscaling", models.get(model), corrected.get(model))
                 for path in pictures:
-                    run.log_sample(f"sample/{path.stem}", path)
+                    run.log_sample(f"upscaled/{path.stem}", path)
+
+
+def log_report(tracker: NoTracker, page: Path, best: str, weights: Path) -> None:
+    """Log the report, with its pictures inside, to the run of the best model."""
+    if tracker.enabled:
+        with never_failing():
+            _run_of(tracker, best, weights).log_file(page, "report.html")
 
 
 def _tag_use(run: Run, stage: str, precision: str | None, corrected: bool | None) -> None:

@@ -100,6 +100,7 @@ def report(
     embed: Annotated[
         bool, Option("--embed", help="Also write report-embedded.html, with the pictures inside.")
     ] = False,
+    track: Track = False,
 ) -> None:
     """Write RESULTS/report.html: pictures, metrics and provenance.
 
@@ -107,14 +108,21 @@ def report(
     """
     require_extra("report", "jinja2", "matplotlib", "networkx")
     from liif import config
+    from liif.cli.entries import log_report
     from liif.config_file import read_yaml
-    from liif.report import build
+    from liif.report import build, tables
+    from liif.report.results import collect
 
     require_writable(results)
     text = resolved or str(settings or "")
     experiment = config.experiment(read_yaml(text)) if text else None
     sources = parse_sources(data or [])
     build.report(results, project(), experiment, sources=sources, snakefile=snakefile, embed=embed)
+    verdict = tables.verdict(tables.on_test(collect(results, experiment)))
+    if embed and verdict is not None:
+        page, models = results / build.EMBEDDED, results / "models"
+        with job_tracker(track) as tracker:
+            log_report(tracker, page, verdict.best.model, models)
 
 
 @app.command(rich_help_panel=EXPERIMENT)

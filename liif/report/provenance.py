@@ -26,10 +26,8 @@ from liif.system import environment
 from liif.system.files import file_sha256
 from liif.system.project import records_folder
 from liif.system.redact import redact
+from liif.tracking.pages import LOCAL, run_page
 from liif.tracking.records import Records
-
-_LOCAL_PAGES = "http://127.0.0.1:5000"
-"""Where a bare `mlflow ui` shows its pages."""
 
 
 def models(results: Results, project: Path) -> list[dict[str, Any]]:
@@ -67,8 +65,8 @@ def _run_page(project: Path, model: str, identity: str) -> str | None:
     if delivered.run is None:
         return None
     store = delivered.store or ""
-    pages = redact(store) if re.match("https?://", store) else _LOCAL_PAGES
-    return f"{pages.rstrip('/')}/#/runs/{delivered.run}"
+    pages = redact(store).rstrip("/") if re.match("https?://", store) else LOCAL
+    return run_page(pages, delivered.run_experiment, delivered.run)
 
 
 def software() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import platform
 import subprocess
 from contextlib import suppress
@@ -33,6 +34,13 @@ def commit() -> dict[str, str]:
             dirty = bool(_git(code, "status", "--porcelain", "--untracked-files=no"))
             return {"mlflow.source.git.commit": head, "git.dirty": str(dirty).lower()}
     return {"mlflow.source.git.commit": UNKNOWN, "git.dirty": UNKNOWN}
+
+
+def user() -> str:
+    """Name of the user, who may be unknown in a container."""
+    with suppress(OSError, KeyError, ImportError):
+        return getpass.getuser()
+    return UNKNOWN
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -22,10 +22,11 @@ from typing import Any
 from PIL import Image
 
 from liif.system import locks
-from liif.tracking.records import Record
+from liif.tracking.pages import METRICS, PARAMETERS, description
+from liif.tracking.records import Delivered, Record
 from liif.tracking.run import Event
-from liif.tracking.served_model import model_of, register, registered
-from liif.tracking.store import Store
+from liif.tracking.served_model import crown, model_of, register, registered
+from liif.tracking.store import DESCRIPTION, Store
 
 _REFUSAL = "INVALID_PARAMETER_VALUE"
 """MLflow's error that repeating does not change, unless the run was deleted."""
@@ -60,21 +61,24 @@ class _Delivery:
 
     def run(self) -> tuple[int, Exception | None]:
         """Deliver values first, then files."""
-        first, address = next(self.record.events(), None), self.record.address
-        if first is None or address is None:
+        known, address = Record(self.record.folder).known, self.record.address
+        if known.start is None or address is None:
             return 0, None
-        info = self.store.run(address.id, self.record.name, first[1]["timestamp"]).info
-        self.run_id, self.artifacts = info.run_id, info.artifact_uri
+        run = self.store.run(address.id, self.record.name, known.start)
+        self.run_id, self.artifacts = run.info.run_id, run.info.artifact_uri
+        self.ran = known.ran
         state = self.record.delivered()
-        if self.run_id != state.run:
+        if (self.run_id, self.store.experiment) != (state.run, state.run_experiment):
             # The run was deleted, or created by a process that was killed before it noted so.
-            state.offset, state.run = 0, self.run_id
+            state.run, state.run_experiment = self.run_id, self.store.experiment
+            state.offset, state.description = 0, ""
             self.record.note_delivered(state)
         events = self.record.events(state.offset)
         while batch := list(islice(events, _BATCH)):
             self._send([event for _, event in batch])
             state.offset = batch[-1][0]
             self.record.note_delivered(state)
+        self._describe(description(known), run.data.tags.get(DESCRIPTION, ""), state)
         try:
             for event, path in self.record.pending_files():
                 self._send_file(event, path)
@@ -93,19 +97,29 @@ class _Delivery:
 
         kinds = ("epoch", "system", "measured")
         values = [m for event in batch if event["kind"] in kinds for m in _metrics(event)]
-        values += [Param(key, value) for key, value in last("params").items()]
-        values += [RunTag(key, value) for key, value in last("tags").items()]
+        settings, tags = last("params"), last("tags")
+        values += [Param(key, settings[key]) for key in settings if key in PARAMETERS]
+        tags = {k: v for k, v in settings.items() if k not in PARAMETERS} | tags
+        values += [RunTag(key, value) for key, value in tags.items()]
         self._log(values)
         for event in batch:
             if event["kind"] == "dataset":
                 self._accepts(partial(self._log_dataset, event["data"]))
-            elif event["kind"] == "status" and event["status"] == "RUNNING":
-                self.client.update_run(self.run_id, status="RUNNING")
+            elif event["kind"] == "status" and (event["status"] == "RUNNING" or not self.ran):
+                # What never ran has no end, or MLflow would show a duration.
+                self.client.update_run(self.run_id, status=event["status"])
             elif event["kind"] == "status":
                 self.client.set_terminated(self.run_id, event["status"], event["timestamp"])
         if any(event["kind"] == "measured" for event in batch):
             self._log_to_model()
         self.count += len([event for event in batch if "file" not in event])
+
+    def _describe(self, text: str, present: str, state: Delivered) -> None:
+        """Set the run's description, unless a user has edited it."""
+        if text != state.description and present in (text, state.description):
+            self.client.set_tag(self.run_id, DESCRIPTION, text)
+            state.description = text
+            self.record.note_delivered(state)
 
     def _log(self, values: list[Any]) -> None:
         """Log metrics, parameters and tags, one by one if MLflow refuses any of them."""
@@ -156,6 +170,7 @@ class _Delivery:
         set_tag = partial(self.client.set_model_version_tag, version.name, version.version)
         for key, value in tags.items():
             self._accepts(partial(set_tag, key, f"{value:.4f}"))
+        crown(self.client, version, measured)
 
     def _send_file(self, event: Event, path: Path) -> None:
         self._require_room(path)
@@ -206,7 +221,7 @@ def _metrics(event: Event, model: str | None = None) -> list[Any]:
     name, digest = event.get("data", (None, None))
     return [
         Metric(
-            key,
+            METRICS.get(key, key),
             value,
             event["timestamp"],
             event["step"],

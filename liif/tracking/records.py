@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from liif.system import locks
 from liif.system.files import file_sha256, write_json
+from liif.tracking.pages import NAMES
 from liif.tracking.problems import never_failing
 from liif.tracking.run import Event, Known, Run
 
@@ -44,6 +45,12 @@ class Delivered(BaseModel):
     """Byte of the first event to be sent. A file waits for as long as its copy exists."""
     run: str | None = None
     """MLflow's run."""
+    run_experiment: str = ""
+    """MLflow's identifier of the run's experiment."""
+    description: str = ""
+    """The run's description; one that a user has edited is kept."""
+    names: int = 1
+    """Version of the names in MLflow."""
 
 
 class Record(Run):
@@ -82,7 +89,9 @@ class Record(Run):
         address = self.address or Address(id="")
         state = _read(self.folder / "delivered.json", Delivered)
         if state is None or (state.store, state.experiment) != (address.store, address.experiment):
-            return Delivered(store=address.store, experiment=address.experiment)
+            return Delivered(store=address.store, experiment=address.experiment, names=NAMES)
+        if state.names != NAMES:
+            state.offset, state.names = 0, NAMES
         with suppress(OSError), self.path.open("rb") as file:
             file.seek(max(0, state.offset - 1))
             if file.read(1) != b"\n":  # a power cut took events
@@ -182,7 +191,8 @@ class Record(Run):
             self._known = None  # read what the killed process logged last
             killed = is_dead and self.known.status == "RUNNING"
             if killed:
-                self.set_status("KILLED", "killed; run the same command to resume")
+                end = self.known.end  # not the time at which that is noticed
+                self.set_status("KILLED", "killed; run the same command to resume", at=end)
         return killed
 
 

@@ -49,10 +49,18 @@ class Known:
     """Kind of event, or key of an image → last step."""
     datasets: dict[str, Event] = field(default_factory=dict)
     status: str = ""
+    ran: bool = False
+    """Whether it was ever running, rather than only described."""
+    start: int | None = None
+    """Time of its first event in ms."""
+    end: int | None = None
+    """Time of its last event."""
 
     def add(self, event: Event) -> None:
         """Add an event."""
-        kind, step = event["kind"], event.get("step", -1)
+        kind, step, time = event["kind"], event.get("step", -1), event["timestamp"]
+        self.start = time if self.start is None else min(self.start, time)
+        self.end = time if self.end is None else max(self.end, time)
         if kind == "params":
             self.params |= event["values"]
         elif kind == "tags":
@@ -63,6 +71,7 @@ class Known:
             self.datasets[event["data"]["context"]] = event["data"]
         elif kind == "status":
             self.status = event["status"]
+            self.ran |= self.status == "RUNNING"
         if "sha256" in event:
             self.files[event["name"]] = event["sha256"]
         key = str(event.get("key", kind))
@@ -151,10 +160,11 @@ class Run:
         event = {"kind": "model", "name": "model/weights.safetensors", "step": step}
         self.append_file(event, lambda copy: _link(weights, copy))
 
-    def set_status(self, status: Status, ended: str = "") -> None:
-        """Set the status, and how the run ended."""
+    def set_status(self, status: Status, ended: str = "", at: int | None = None) -> None:
+        """Set the status and how the run ended, at a time in ms; by default now."""
         if self.known.status != status:
-            self.append({"kind": "status", "status": status})
+            time = {} if at is None else {"timestamp": at}
+            self.append({"kind": "status", "status": status, **time})
         self.set_tags({"ended": ended})
 
     @contextmanager

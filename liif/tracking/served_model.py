@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liif.checkpoints.format import load_metadata
+from liif.tracking.pages import CHAMPION
+from liif.tracking.run import Event
 from liif.tracking.store import Store
 
 MODEL_CODE = "from liif.tracking.served_model import serve\n\nserve()\n"
 """All that MLflow runs to load a model; the rest is the copy of this package beside it."""
+_TEST = re.compile(r"test/x([\d.]+)/psnr$")
 
 
 def _registry_name(model: str) -> str:
@@ -58,6 +61,27 @@ def register(store: Store, name: str, run: str, step: int, weights: Path) -> Any
         client.create_registered_model(name)
     source = f"models:/{model.model_id}"
     return client.create_model_version(name, source, run, model_id=model.model_id)
+
+
+def crown(client: Any, version: Any, measured: list[Event]) -> None:
+    """Give the alias `champion` to the version with the highest PSNR on the test pictures.
+
+    `measured` are the events of a version; its largest scale counts. Versions that were measured
+    on other test pictures do not compete.
+    """
+    found = {float(m[1]): e for e in measured for key in e["values"] if (m := _TEST.match(key))}
+    if not found:
+        return
+    scale = max(found)
+    key, (_, digest) = f"test/x{scale:g}/psnr", found[scale].get("data", ("", ""))
+    client.set_model_version_tag(version.name, version.version, "test.data", digest)
+    rivals = [
+        other
+        for other in client.search_model_versions(f"name = '{version.name}'")
+        if other.tags.get("test.data") == digest and key in other.tags
+    ]
+    best = max(rivals, key=lambda rival: float(rival.tags[key]))
+    client.set_registered_model_alias(version.name, CHAMPION, best.version)
 
 
 def _log_model(client: Any, model: Any, run: str, step: int, weights: Path) -> None:

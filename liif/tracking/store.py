@@ -9,6 +9,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from liif.tracking.pages import EXPERIMENT
+
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -20,6 +22,8 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
+DESCRIPTION = "mlflow.note.content"
+"""Tag that MLflow shows as the description of an experiment or a run."""
 _RECORD = "liif.record"
 """Tag of a run: the record's identifier."""
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # on its pages for trained models
@@ -67,6 +71,8 @@ class Store:
         if found is None or found.lifecycle_stage != "active":
             raise RuntimeError(f"experiment {experiment} was deleted, or cannot be created")
         self.experiment = str(found.experiment_id)
+        if DESCRIPTION not in found.tags:
+            self.client.set_experiment_tag(self.experiment, DESCRIPTION, EXPERIMENT)
 
     @contextmanager
     def as_default(self) -> Iterator[None]:

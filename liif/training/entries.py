@@ -58,9 +58,13 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
         return
     with never_failing():
         settings = recipe.model_dump(mode="json")
-        run.log_params(flatten(settings))
-        run.log_epochs(outputs.read_history())
+        history = outputs.read_history()
         sidecar = json.loads(outputs.sidecar.read_text(encoding="utf-8"))
+        end = round(1000 * history[-1]["timestamp"])
+        if not run.known.ran:  # tracking was off
+            run.set_status("RUNNING", at=end - round(1000 * sidecar["seconds"]))
+        run.log_params(flatten(settings))
+        run.log_epochs(history)
         used = sidecar.get("precision", recipe.train.precision)  # lacking before 0.2.0
         tags = {"seconds": sidecar["seconds"], "model.kind": "trained", "precision.training": used}
         run.set_tags(tags)
@@ -70,7 +74,7 @@ def log_training_end(run: Run, recipe: Recipe, outputs: Outputs) -> None:
         run.log_file(outputs.best, "weights/best.safetensors")
         run.log_text("recipe.json", json.dumps(settings, indent=1) + "\n")
         run.log_model(outputs.weights, sidecar["steps"])
-        run.set_status("FINISHED", f"finished after {sidecar['steps']} steps")
+        run.set_status("FINISHED", f"finished after {sidecar['steps']} steps", at=end)
 
 
 def log_settings(
@@ -83,8 +87,9 @@ def log_settings(
 
 
 def log_origin(run: Run, version: str | None = None) -> None:
-    """Tag a run with the code's commit and the version of the data, by default the present one."""
+    """Tag a run with the user, the code's commit and the data's version, by default the present."""
     data = data_version(project())
     data = data._replace(actual=version or data.actual)
     tags = {"data.version": data.actual, "data.recorded": data.recorded}
-    run.set_tags({**environment.commit(), **tags, "data.matches": str(data.matches).lower()})
+    tags |= {"data.matches": str(data.matches).lower(), "mlflow.user": environment.user()}
+    run.set_tags(environment.commit() | tags)

@@ -1,7 +1,5 @@
 """The report's page in a real browser: Chromium, without a window."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -11,10 +9,11 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browsers import launched
 from made_results import gains, make_results, psnrs
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
 from liif.images.read import read_picture
 from liif.report.build import report
@@ -27,26 +26,10 @@ PHONE = {"width": 390, "height": 844}
 COUNT = 100
 
 
-def chromium() -> str | None:
-    """Path of Chromium, under any of its names."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = chromium()
-    if path is None:
-        reason = "there is no Chromium; on Debian: apt-get install chromium"
-        if os.environ.get("LIIF_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    options = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb", *quiet]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=options)
+    with launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

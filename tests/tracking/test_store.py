@@ -1,6 +1,7 @@
 """Against the real MLflow: its database, its server, its models."""
 
 import csv
+import getpass
 import json
 import os
 import random
@@ -17,26 +18,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_results import make_results
 from mlflow.entities import LoggedModelOutput
 from PIL import Image
-from samples import SETTINGS, SMALL, Folder, photograph
+from samples import ROW, SETTINGS, SMALL, Folder, photograph
 from servers import free_port, mlflow_server
+from typer.testing import CliRunner
 
 from liif.checkpoints.convert import convert_weights
 from liif.checkpoints.format import save_checkpoint
 from liif.checkpoints.load import load, read_checkpoint
 from liif.checkpoints.outputs import Outputs
-from liif.cli import entries
+from liif.cli import app, entries
 from liif.data.pack import pack
 from liif.inference.evaluate import write_tables
 from liif.network.build import build
 from liif.recipe import Recipe
 from liif.system.errors import UserError
+from liif.tracking import delivery
 from liif.tracking.delivery import deliver
+from liif.tracking.pages import METRICS
+from liif.tracking.run import DataSet
 from liif.tracking.served_model import Upscaling, serve
 from liif.tracking.store import Store
 from liif.tracking.tracker import NoTracker, Tracker
 from liif.training import train
+from liif.training.entries import log_training_end
 from liif.training.trainer import Limits
 
 # MLflow warns of what others will change.
@@ -121,19 +128,27 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     (run,) = known.runs().values()
     assert (run.info.run_name, run.info.status) == ("small", "FINISHED")
     assert run.info.end_time >= run.info.start_time
-    params = run.data.params
     model = load(outputs.weights)
-    assert params["parameters"] == str(sum(p.numel() for p in model.parameters()))
-    assert params["encoder.name"] == "edsr"
-    assert params["train.schedule.every"] == "2"
-    assert params["device"] == "cpu"
-    assert params["version.torch"] == torch.__version__
+    # Image cards have room for six parameters; all other settings are tags.
+    assert run.data.params == {
+        "encoder.name": "edsr",
+        "parameters": str(sum(p.numel() for p in model.parameters())),
+        "train.epochs": "4",
+        "train.batch": "4",
+        "train.patch": "8",
+        "train.learning_rate": "0.001",
+    }
+    assert run.data.tags["train.schedule.every"] == "2"
+    assert run.data.tags["device"] == "cpu"
+    assert run.data.tags["version.torch"] == torch.__version__
+    assert run.data.tags["mean"] == "[0.5, 0.5, 0.5]"
+    assert run.data.tags["mlflow.user"] == getpass.getuser()
     assert len(run.data.tags["mlflow.source.git.commit"]) in (40, len("unknown"))
     assert run.data.tags["data.version"] == "unknown"
     assert run.data.tags["ended"] == "finished after 24 steps"
     assert run.data.tags["precision.training"] == "float32"
-    for key in ("loss", "valid_psnr", "learning_rate", "patches_per_second"):
-        assert known.curve(run, key) == expected_points(outputs, key)
+    for key, metric in METRICS.items():
+        assert known.curve(run, metric) == expected_points(outputs, key)
     assert known.images(run) == [("validation/c", epoch) for epoch in range(5)]
     inputs = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
     assert set(inputs) == {"training", "validation"}
@@ -159,7 +174,7 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     exact = model.upscale(picture, **params_of)
     np.testing.assert_array_equal(served.predict(picture, params=params_of), exact)
     logged = known.client.get_logged_model(run.outputs.model_outputs[0].model_id)
-    assert {m.key for m in logged.metrics} >= {"loss", "valid_psnr"}
+    assert {m.key for m in logged.metrics} >= {"train/loss", "valid_patches/psnr"}
     folder = Path(logged.artifact_location.removeprefix("file://"))
     assert not [p for p in folder.rglob("*") if p.suffix in (".pkl", ".pth", ".webp")]
 
@@ -170,7 +185,7 @@ def test_a_training_on_record(packs: Packs, tmp_path: Path) -> None:
     again.close()
     (same,) = known.runs().values()
     assert same.info.run_id == run.info.run_id
-    assert known.curve(same, "loss") == expected_points(outputs, "loss")
+    assert known.curve(same, "train/loss") == expected_points(outputs, "loss")
 
 
 def test_a_served_model_takes_a_scale_and_how_to_compute() -> None:
@@ -243,12 +258,12 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
     assert set(found) == {"small", "given", "bicubic"}
     for run in found.values():
         assert [p[::2] for p in known.curve(run, "test/x8/psnr")] == [(0, 30.0)]
-        assert ("sample/x", 0) in known.images(run)
+        assert ("upscaled/x", 0) in known.images(run)
         assert "metrics.csv" in known.artifacts(run)
         assert run.info.status == "FINISHED"
-    assert found["given"].data.params["weights"] == "http://host/given.pth"
+    assert found["given"].data.tags["weights"] == "http://host/given.pth"
     assert found["bicubic"].data.params["encoder.name"] == "bicubic"
-    assert found["small"].data.metrics["loss"] > 0  # still that of its training
+    assert found["small"].data.metrics["train/loss"] > 0  # still that of its training
     used: dict[str, dict[str, dict[str, str]]] = {"precision.": {}, "back_projection.": {}}
     for prefix, of_all in used.items():
         for name, run in found.items():
@@ -272,7 +287,7 @@ def test_evaluation_and_samples_go_to_the_same_runs(packs: Packs, tmp_path: Path
 
     found = evaluate(31.0, 2)  # other test pictures
     assert [p[::2] for p in known.curve(found["small"], "test/x8/psnr")] == [(0, 30.0), (1, 31.0)]
-    assert ("sample/x", 1) in known.images(found["bicubic"])
+    assert ("upscaled/x", 1) in known.images(found["bicubic"])
     secret = [p for p in tmp_path.rglob("*.jsonl") if "secret" in p.read_text()]
     assert secret == []
 
@@ -282,10 +297,14 @@ def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None
     outputs = do_train(tmp_path, packs, NoTracker())
     job = Tracker(tmp_path)
     result = {"model": "small", "set": "valid", "scale": 2.0, "psnr": 1.0, "ssim": 0.1}
-    write_tables([{**result, "pictures": {}}], tmp_path / "metrics", tmp_path / "metrics.csv")
+    results = [
+        {**result, "pictures": {}},
+        {**result, "pictures": {}, "model": "bicubic", "psnr": 0.25},
+    ]
+    write_tables(results, tmp_path / "metrics", tmp_path / "metrics.csv")
     entries.log_evaluation(
         job,
-        [{**result, "pictures": {}}],
+        results,
         models=outputs.weights.parent,
         metrics=tmp_path / "metrics",
         table=tmp_path / "metrics.csv",
@@ -293,8 +312,10 @@ def test_a_model_without_a_record_gets_one(packs: Packs, tmp_path: Path) -> None
     )
     job.close()
     known = here(tmp_path)
-    (run,) = known.runs().values()
-    assert known.curve(run, "loss") == expected_points(outputs, "loss")
+    run, bicubic = (known.runs()[name] for name in ("small", "bicubic"))
+    assert known.curve(run, "valid/x2/gain")[0][2] == 0.75
+    assert "valid/x2/gain" not in bicubic.data.metrics
+    assert known.curve(run, "train/loss") == expected_points(outputs, "loss")
     assert run.data.params["train.epochs"] == "4"
     assert run.data.tags["precision.training"] == "float32"
     assert known.client.search_model_versions("name = 'liif-small'")
@@ -338,8 +359,9 @@ def test_what_was_delivered_is_known_after_a_kill(
 ) -> None:
     """A process that dies right before or after any request leaves nothing double or missing."""
     tracker = Tracker(tmp_path)
-    tracker.run("small", "key").log_params({"a": 1})
+    tracker.run("small", "key").log_params({"train.batch": 1})
     record = tracker.records.of("small", "key")
+    record.set_status("RUNNING")
     for epoch in (1, 2):
         row = {"epoch": epoch, "step": 6 * epoch, "loss": 0.5, "timestamp": 1000.0 + epoch}
         record.log_epochs([row])
@@ -385,10 +407,10 @@ def test_what_was_delivered_is_known_after_a_kill(
     (run,) = known.runs().values()
     assert known.images(run) == [("validation/c", 1), ("validation/c", 2)]
     assert len([n for n in known.artifacts(run, "images") if n.endswith(".webp")]) == 2
-    assert [p[0] for p in known.curve(run, "loss")] == [1, 2]
+    assert [p[0] for p in known.curve(run, "train/loss")] == [1, 2]
     (version,) = known.client.search_model_versions("name = 'liif-small'")
     (logged,) = known.client.search_logged_models([run.info.experiment_id])
-    assert {m.key for m in logged.metrics or []} == {"loss", "valid/x2/psnr"}
+    assert {m.key for m in logged.metrics or []} == {"train/loss", "valid/x2/psnr"}
     assert version.source == f"models:/{logged.model_id}"
     assert version.tags == {"valid/x2/psnr": "30.0000"}  # measured before it was registered
     assert run.outputs.model_outputs == [LoggedModelOutput(logged.model_id, 24)]
@@ -442,7 +464,7 @@ def test_an_image_that_was_cut_off_is_completed(tmp_path: Path) -> None:
 def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     tracker = Tracker(tmp_path)
     record = tracker.run("small", "key")
-    record.log_params({"a": 1})
+    record.log_params({"train.batch": 1})
     tracker.close()
     known = here(tmp_path)
     (run,) = known.runs().values()
@@ -452,7 +474,7 @@ def test_a_run_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     later.close()
     (other,) = known.runs().values()
     assert other.info.run_id != run.info.run_id
-    assert (other.data.params, other.data.tags["b"]) == ({"a": "1"}, "2")
+    assert (other.data.params, other.data.tags["b"]) == ({"train.batch": "1"}, "2")
 
 
 def test_records_of_version_0_1_are_delivered(tmp_path: Path) -> None:
@@ -477,14 +499,14 @@ def test_a_run_that_is_deleted_meanwhile_is_made_again(
 ) -> None:
     tracker = Tracker(tmp_path)
     record = tracker.run("small", "key")
-    record.log_params({"a": 1})
+    record.log_params({"train.batch": 1})
     assert tracker.deliver() == 1
     known = here(tmp_path)
     (run,) = known.runs().values()
     if during_a_delivery:
         monkeypatch.setattr(Store, "run", lambda *_: run)
     known.client.delete_run(run.info.run_id)
-    record.log_params({"b": 2})
+    record.log_params({"train.patch": 2})
     if during_a_delivery:
         with pytest.raises(UserError, match="active"):
             tracker.deliver()
@@ -492,7 +514,7 @@ def test_a_run_that_is_deleted_meanwhile_is_made_again(
         monkeypatch.setenv("LIIF_PROJECT", str(tmp_path))
     assert tracker.deliver() == 2
     (other,) = known.runs().values()
-    assert other.data.params == {"a": "1", "b": "2"}
+    assert other.data.params == {"train.batch": "1", "train.patch": "2"}
 
 
 def test_a_store_that_is_gone_keeps_nothing_from_the_others(
@@ -502,10 +524,10 @@ def test_a_store_that_is_gone_keeps_nothing_from_the_others(
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
         for name in ("a", "b"):
-            Tracker(tmp_path).run(name, "key").log_params({"a": 1})
+            Tracker(tmp_path).run(name, "key").log_params({"train.batch": 1})
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
         tracker = Tracker(tmp_path)
-        tracker.run("c", "key").log_params({"a": 1})
+        tracker.run("c", "key").log_params({"train.batch": 1})
         (tmp_path / "results/tracking/damaged/key").mkdir(parents=True)
         (tmp_path / "results/tracking/damaged/key/events.jsonl").mkdir()
         with pytest.raises(UserError, match="liif deliver"):
@@ -529,21 +551,24 @@ def test_what_mlflow_refuses_is_left_out(
 ) -> None:
     tracker = Tracker(tmp_path)
     record = tracker.run("small", "key")
-    record.log_params({"a": 1, "no: such/../name\n": 2})
-    record.log_params({"b": 3})
+    record.log_params({"train.batch": 1, "no: such/../name\n": 2})
+    record.log_params({"train.patch": 3})
     record.set_tags({"c": 4})
     tracker.close()
     (run,) = here(tmp_path).runs().values()
-    assert run.data.params == {"a": "1", "b": "3"}
+    assert run.data.params == {"train.batch": "1", "train.patch": "3"}
     assert run.data.tags["c"] == "4"
     assert not tracker.records.of("small", "key").is_pending()
     assert capsys.readouterr().err.count("MLflow (") == 1
 
 
-def test_more_values_than_one_request_may_hold(tmp_path: Path) -> None:
+def test_more_values_than_one_request_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """MLflow takes 100 parameters, 100 tags and 1,000 metrics at once."""
     tracker = Tracker(tmp_path)
     run = tracker.run("small", "key")
+    monkeypatch.setattr(delivery, "PARAMETERS", {f"p{n}" for n in range(150)})
     run.log_params({f"p{n}": n for n in range(150)})
     run.set_tags({f"t{n}": n for n in range(150)})
     run.log_system({f"system/m{n}": float(n) for n in range(1100)})
@@ -560,7 +585,7 @@ def test_settings_of_mlflows_own_are_respected(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     tracker = Tracker(tmp_path)
-    tracker.run("small", "key").log_params({"a": 1})
+    tracker.run("small", "key").log_params({"train.batch": 1})
     tracker.close()
     assert set(MLflow(uri).runs("mine")) == {"small"}
     assert not (tmp_path / "mlflow.db").exists()
@@ -568,9 +593,9 @@ def test_settings_of_mlflows_own_are_respected(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
     other = Tracker(tmp_path)
-    other.records.of("small", "key").log_params({"b": 2})
+    other.records.of("small", "key").log_params({"train.patch": 2})
     assert other.deliver() == 1
-    assert MLflow(uri).runs("mine")["small"].data.params == {"a": "1", "b": "2"}
+    assert MLflow(uri).runs("mine")["small"].data.params == {"train.batch": "1", "train.patch": "2"}
 
 
 def test_a_full_disk_for_artifacts(
@@ -593,7 +618,7 @@ def test_a_full_disk_for_artifacts(
         assert "liif deliver" in error
         known = here(tmp_path)
         (run,) = known.runs().values()
-        assert known.curve(run, "loss") == expected_points(outputs, "loss")
+        assert known.curve(run, "train/loss") == expected_points(outputs, "loss")
         assert run.info.status == "FINISHED"
         assert known.images(run) == []
         subprocess.run(["mount", "-o", "remount,size=100m", str(mount)], check=True)
@@ -700,7 +725,7 @@ def test_killed_and_resumed_is_one_run(packs: Packs, tmp_path: Path, seed: int) 
     assert run.info.status == "FINISHED"
     outputs = Outputs(weights=tmp_path / "small.safetensors")
     for key in ("loss", "valid_psnr"):
-        points = known.curve(run, key)
+        points = known.curve(run, METRICS[key])
         assert points == expected_points(outputs, key)
         assert [p[0] for p in points] == list(range(1, 81))
     assert known.images(run) == [("validation/c", epoch) for epoch in range(81)]
@@ -751,7 +776,7 @@ def test_a_server_that_dies_and_comes_back(
         assert "nothing waits" in subprocess.run(deliver, capture_output=True, text=True).stdout
         known = MLflow(uri)
         (run,) = known.runs().values()
-        assert known.curve(run, "loss") == expected_points(outputs, "loss")
+        assert known.curve(run, "train/loss") == expected_points(outputs, "loss")
         assert known.images(run) == [("validation/c", epoch) for epoch in range(151)]
         assert run.info.status == "FINISHED"
         assert known.client.search_model_versions("name = 'liif-small'")
@@ -852,3 +877,104 @@ def test_a_model_served_over_http(
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_older_runs_gain_the_new_names(tmp_path: Path) -> None:
+    """Delivered by 0.1.0, which kept the history's names and all settings as parameters."""
+    from mlflow.entities import Metric, Param
+
+    tracker = Tracker(tmp_path)
+    record: Any = tracker.run("small", "key")
+    record.log_params({"train.batch": 16, "mean": "[0.5]"})
+    record.log_epochs([{**ROW, "valid_psnr": 30.0}])
+    store = Store(tmp_path, None, "sr_800")
+    run = store.run(record.address.id, "small", 1000)
+    metrics, params = [Metric("loss", 0.5, 1000500, 1)], [Param("train.batch", "16")]
+    store.client.log_batch(run.info.run_id, metrics, [*params, Param("mean", "[0.5]")])
+    state: dict[str, Any] = {"experiment": "sr_800", "offset": record.path.stat().st_size}
+    state["run"] = run.info.run_id
+    (record.folder / "delivered.json").write_text(json.dumps(state))
+    assert record.is_pending()
+    assert Tracker(tmp_path).deliver() == 2
+    known = here(tmp_path)
+    (found,) = known.runs().values()
+    assert found.info.run_id == run.info.run_id
+    assert known.curve(found, "train/loss") == known.curve(found, "loss") == [(1, 1000500, 0.5)]
+    assert known.curve(found, "valid_patches/psnr") == [(1, 1000500, 30.0)]
+    assert found.data.params == {"train.batch": "16", "mean": "[0.5]"}
+    assert found.data.tags["mean"] == "[0.5]"
+    assert not record.is_pending()
+
+
+def test_descriptions_are_set_and_edited_ones_kept(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    run = tracker.run("small", "key")
+    run.set_tags({"model.kind": "trained", "encoder.name": "edsr"})
+    tracker.deliver()
+    known: Any = here(tmp_path)
+    experiment = known.client.get_experiment_by_name("sr_800")
+    assert "test/x8/gain" in experiment.tags["mlflow.note.content"]
+    assert note(known) == "**EDSR-LIIF**, trained."
+    run.log_metrics({"test/x8/psnr": 30.0})
+    tracker.deliver()
+    assert "| `test/x8` | 30.00 |" in note(known)
+    known.client.set_tag(known.runs()["small"].info.run_id, "mlflow.note.content", "mine")
+    run.log_metrics({"test/x8/psnr": 31.0})
+    tracker.deliver()
+    assert note(known) == "mine"
+
+
+def note(known: MLflow) -> str:
+    (run,) = known.runs().values()
+    return str(run.data.tags["mlflow.note.content"])
+
+
+def test_durations_are_those_of_the_work(packs: Packs, tmp_path: Path) -> None:
+    """Of a training without tracking, and of runs that were never running."""
+    outputs = do_train(tmp_path, packs, NoTracker())
+    sidecar = json.loads(outputs.sidecar.read_text())
+    outputs.sidecar.write_text(json.dumps({**sidecar, "seconds": 90.5}))
+    tracker = Tracker(tmp_path)
+    log_training_end(tracker.run("small", "key"), Recipe.model_validate(SETTINGS), outputs)
+    tracker.run("bicubic", "bicubic").set_status("FINISHED", "the baseline: nothing is trained")
+    tracker.deliver()
+    runs = here(tmp_path).runs()
+    end = expected_points(outputs, "loss")[-1][1]
+    assert (runs["small"].info.start_time, runs["small"].info.end_time) == (end - 90500, end)
+    assert (runs["bicubic"].info.status, runs["bicubic"].info.end_time) == ("FINISHED", None)
+
+
+def test_the_best_version_is_champion(tmp_path: Path) -> None:
+    """By PSNR on the same test pictures, at the largest scale."""
+    tracker = Tracker(tmp_path)
+    weights = tmp_path / "small.safetensors"
+    save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"])
+
+    def measured(key: str, psnr: float, digest: str) -> str:
+        """The run of the champion, after a model was measured."""
+        run = tracker.run("small", key)
+        pictures = DataSet(name="t", context="test", source="t", digest=digest)
+        run.log_metrics({"test/x4/psnr": 90 - psnr, "test/x8/psnr": psnr}, pictures)
+        run.log_model(weights)
+        tracker.deliver()
+        client: Any = here(tmp_path).client
+        best = client.get_model_version_by_alias("liif-small", "champion")
+        record: Any = tracker.records.of("small", key)
+        return "this" if best.run_id == record.delivered().run else "another"
+
+    assert measured("a", 30.0, "1" * 64) == "this"
+    assert measured("b", 29.0, "1" * 64) == "another"
+    assert measured("b", 31.0, "1" * 64) == "this"
+    assert measured("a", 25.0, "2" * 64) == "this"  # other pictures, which b was not measured on
+
+
+def test_the_report_is_an_artifact_of_the_best_model(tmp_path: Path) -> None:
+    results = make_results(tmp_path / "results", ["a", "b"], 64)
+    words = ["report", str(results), "--embed", "--track"]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    known = here(tmp_path)
+    ((name, run),) = known.runs().items()
+    assert name == "better"
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    page = (results / "report-embedded.html").read_bytes()
+    assert (folder / "report.html").read_bytes() == page

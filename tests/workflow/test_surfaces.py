@@ -42,7 +42,9 @@ def listening(process: psutil.Process) -> set[str]:
 def test_mlflows_pages_listen_on_the_loopback_alone(tmp_path: Path) -> None:
     """`make ui` with another port."""
     text = (ROOT / "Makefile").read_text()
-    recipe = re.search(r"^ui: .*\n\tcd demo && \$\(abspath \$\(BIN\)\)/(mlflow ui.*)$", text, re.M)
+    recipe = re.search(
+        r"^ui: .*\n\t@echo .*\n\tcd demo && \$\(abspath \$\(BIN\)\)/(mlflow ui.*)$", text, re.M
+    )
     assert recipe is not None
     words = [str(BIN / "mlflow"), *recipe[1].split()[1:], "--port", str(free_port())]
     with (tmp_path / "log").open("w") as log:
