@@ -13,16 +13,9 @@ METRICS = {
     "valid_psnr": "valid_patches/psnr",
 }
 """Column of the history → metric."""
-PARAMETERS = frozenset(
-    {
-        "encoder.name",
-        "parameters",
-        "train.epochs",
-        "train.batch",
-        "train.patch",
-        "train.learning_rate",
-    }
-)
+PARAMETERS = {"encoder.name", "parameters"} | {
+    f"train.{key}" for key in ("epochs", "batch", "patch", "learning_rate")
+}
 """Settings that are parameters in MLflow; all others are tags.
 
 Its image cards print every parameter above the image, and have room for no more.
