@@ -46,7 +46,7 @@ $(WORKFLOW): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(ALL): pyproject.toml constraints.txt | $(BIN)/python
-	$(call pip_install,onnx$(comma)s3$(comma)slurm)
+	$(call pip_install,app$(comma)onnx$(comma)s3$(comma)slurm)
 	@touch $(WORKFLOW) $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from platformdirs import user_cache_path
 
-from liif.network.build import Architecture, EDSREncoder, RDNEncoder
 from liif.system.errors import UserError
+
+if TYPE_CHECKING:  # the names are read without PyTorch
+    from liif.network.build import Architecture
 
 WEIGHTS = Path(__file__).parents[1] / "assets" / "weights"
 """Folder of the weights that are part of liif."""
@@ -28,6 +30,8 @@ EDSR_LIIF, RDN_LIIF = "EDSR-baseline-LIIF", "RDN-LIIF"
 
 def published_network(architecture: Architecture) -> str | None:
     """Name of the published network with this architecture, if there is one."""
+    from liif.network.build import Architecture, EDSREncoder, RDNEncoder
+
     for name, encoder in ((EDSR_LIIF, EDSREncoder()), (RDN_LIIF, RDNEncoder())):
         if architecture == Architecture(
             encoder=encoder, mean=architecture.mean, std=architecture.std

@@ -61,8 +61,7 @@ def check(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list
             f"{path}: {width}x{height} is more than {kind} can hold ({_LONGEST[kind]} pixels a "
             "side); write .png or .tif"
         )
-    # The pixels, and Pillow's own copy with four bytes a pixel.
-    needed = height * width * (channels * dtype.itemsize + 4)
+    needed = needed_memory(shape, dtype)
     if kind != "TIFF" and needed > (have := memory.available()):
         raise PictureError(
             f"{path}: {width}x{height} takes {needed / 1e9:.1f} GB of memory as {kind}, "
@@ -74,6 +73,13 @@ def check(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list
     if dtype == np.uint16 and kind not in _DEEP:
         lost.append(f"{kind} has 8 bits; the picture's 16 are reduced")
     return lost
+
+
+def needed_memory(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> int:
+    """Bytes that writing a picture takes, unless as TIFF."""
+    height, width, channels = shape
+    # The pixels, and Pillow's own copy with four bytes a pixel.
+    return height * width * (channels * dtype.itemsize + 4)
 
 
 def write(

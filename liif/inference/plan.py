@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from mimetypes import MimeTypes
 from pathlib import Path, PurePosixPath
@@ -12,6 +12,7 @@ from PIL import Image
 
 from liif.data.collection import Collection, open_collection
 from liif.data.manifests import EVERYTHING, TAG, Bucket
+from liif.images.channels import Band
 from liif.images.png import png_text
 from liif.images.read import PICTURE_SUFFIXES
 from liif.images.write import FORMATS, format_of
@@ -25,6 +26,8 @@ _NO_FOLDERS = {".heic", ".heif", ".avif", ".jxl", ".dng", ".jp2"}
 """Endings of files that neither Python nor Pillow knows."""
 _KNOWN = MimeTypes()
 """Python's own endings, whatever the machine adds to them."""
+Shape = tuple[int, int, int]
+"""(H, W, C)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,8 @@ class Job:
     bucket: Bucket = EVERYTHING
     names: Iterable[str] | None = None
     """Only these pictures."""
+    on_band: Callable[[Band, Shape], None] | None = None
+    """Called with each band of a picture of that shape before it is written."""
 
 
 class Task(NamedTuple):

@@ -181,7 +181,7 @@ def _finish(task: Task, begun: _Begun | Exception | None, job: Job, progress: Pr
         raise begun
     big, (height, width, _) = begun.picture, begun.picture.shape
     name = f"{PurePosixPath(task.label).name} to {width}x{height}"
-    shown = replace(big, bands=_with_progress(big.bands, height, name, progress))
+    shown = replace(big, bands=_watched(big, name, job, progress))
     try:
         with _memory_explained(task, job):
             write.write(task.target, shown, quality=job.quality, text={TAG: begun.tag})
@@ -199,10 +199,11 @@ def _memory_explained(task: Task, job: Job) -> AbstractContextManager[None]:
     return memory.explain(task.label, remedy, PictureError)
 
 
-def _with_progress(
-    bands: Iterator[Band], height: int, name: str, progress: Progress
-) -> Iterator[Band]:
+def _watched(big: Upscaled, name: str, job: Job, progress: Progress) -> Iterator[Band]:
+    """The bands, whose progress is shown."""
     progress.within(name, 0)
-    for rows, band in bands:
-        yield rows, band
-        progress.within(name, rows.stop / height)
+    for rows, pixels in big.bands:
+        if job.on_band is not None:
+            job.on_band((rows, pixels), big.shape)
+        yield rows, pixels
+        progress.within(name, rows.stop / big.shape[0])

@@ -29,6 +29,8 @@ _FEW_ROWS = 4
 """Tiles of up to so many rows are filled row by row, each in one pass over memory."""
 _SHIFTED_ROWS = 16
 """Rows that are blended at once in bfloat16, of which each is decoded alone."""
+_CPU_ROWS = 16
+"""Rows that are yielded at once on a CPU, so that a picture appears while it is computed."""
 
 
 class Decoder(nn.Module):
@@ -102,23 +104,26 @@ class Decoder(nn.Module):
         kind, shift = _Columns, row_term.new_zeros(())
         if tail.exact_biases and dtype == torch.bfloat16 and tile_rows <= _FEW_ROWS:
             kind, shift, tile_rows = _ShiftedColumns, row_term.amax(dim=(0, 1)), _SHIFTED_ROWS
+        parts = _CPU_ROWS if device.type == "cpu" else band
         for top in range(0, height, band):
-            r = slice(top, min(top + band, height))
-            first, last = int(surrounding[:, r].min()), int(surrounding[:, r].max())
+            bottom = min(top + band, height)
+            first, last = (int(n) for n in surrounding[:, top:bottom].aminmax())
             grid = self._grid_rows(features, first, last + 1)
-            out = torch.empty(3, r.stop - r.start, width, device=device)
-            for left in range(0, width, tile_cols):
-                c = slice(left, min(left + tile_cols, width))
-                columns = kind(grid, cols.pixel[:, c], col_term[:, c] + shift, tail)
-                for y in range(r.start, r.stop, tile_rows):
-                    t = slice(y, min(y + tile_rows, r.stop))
-                    rgb = columns.decode(rows.pixel[:, t] - first, row_term[:, t] - shift)
-                    weight = ensemble(
-                        rows.relative[:, None, t, None], cols.relative[None, :, None, c]
-                    )
-                    blended = (rgb * weight[..., None]).sum(dim=(0, 1))
-                    out[:, y - r.start : t.stop - r.start, c] = blended.permute(2, 0, 1)
-            yield r, out
+            tiles = [
+                (c, kind(grid, cols.pixel[:, c], col_term[:, c] + shift, tail))
+                for c in _parts(0, width, tile_cols, tile_cols)
+            ]
+            for r in _parts(top, bottom, tile_rows, parts):
+                out = torch.empty(3, r.stop - r.start, width, device=device)
+                for c, tile in tiles:
+                    for t in _parts(r.start, r.stop, tile_rows, tile_rows):
+                        rgb = tile.decode(rows.pixel[:, t] - first, row_term[:, t] - shift)
+                        weight = ensemble(
+                            rows.relative[:, None, t, None], cols.relative[None, :, None, c]
+                        )
+                        blended = (rgb * weight[..., None]).sum(dim=(0, 1))
+                        out[:, t.start - r.start : t.stop - r.start, c] = blended.permute(2, 0, 1)
+                yield r, out
 
     def _grid_rows(self, features: FeatureRows, first: int, stop: int) -> Float[Tensor, "r w d"]:
         """Rows first … stop − 1 of the grid."""
@@ -225,3 +230,9 @@ def _tile(width: int, queries: int) -> tuple[int, int]:
     n = -(-width // min(width, queries))
     cols = -(-width // n)
     return cols, max(1, queries // cols)
+
+
+def _parts(start: int, stop: int, multiple: int, most: int) -> Iterator[slice]:
+    """Consecutive parts of at most so many rows, or of one tile: each a multiple of tiles."""
+    step = multiple * max(1, most // multiple)
+    return (slice(top, min(top + step, stop)) for top in range(start, stop, step))

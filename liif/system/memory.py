@@ -50,6 +50,11 @@ def available(root: Path = Path("/")) -> int:
     return min([free, *_left_in_cgroups(root), *_left_by_limits()])
 
 
+def used() -> int:
+    """Bytes of main memory that this process takes."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def _left_in_cgroups(root: Path) -> Iterator[int]:
     """What each cgroup that limits this process leaves, from its own up to the root."""
     try:
