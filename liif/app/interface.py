@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from liif.app.engine import Engine
 from liif.app.jobs import Job
 from liif.app.limits import Refused
 from liif.app.options import LARGEST_SCALE
-from liif.app.responses import attachment, body, engine_of
+from liif.app.responses import NOTES, attachment, body, engine_of
 from liif.images.write import FORMATS
 from liif.network.precision import NAMES as PRECISIONS
 
@@ -39,7 +40,7 @@ async def upscale(request: Request) -> Response:
         raise
     headers = attachment(job.file.name)
     if job.notes:
-        headers["X-Liif-Notes"] = "; ".join(job.notes).encode("ascii", "replace").decode()
+        headers[NOTES] = "\t".join(map(quote, job.notes))
     return FileResponse(
         job.file,
         media_type=choices.media_type(options.suffix),

@@ -135,16 +135,21 @@ def enlarge(
     return {"seconds": time.monotonic() - start, **used}
 
 
-def convert(send: Send, path: str, enlarged: str, out: str, quality: int) -> None:
-    """Write an enlarged picture in another format, with the metadata of the picture itself."""
+def convert(send: Send, path: str, enlarged: str, out: str, quality: int) -> list[str]:
+    """Write an enlarged picture in another format, with the metadata of the picture itself.
+
+    Returns
+    -------
+    What the format loses of the pixels.
+    """
     pixels = read_picture(Path(enlarged)).pixels
     shape = pixels.shape
-    for loss in write.check(Path(out), shape, pixels.dtype):
-        send(note=loss)
+    losses = write.check(Path(out), shape, pixels.dtype)
     metadata = resized(read_picture(Path(path)).metadata, shape[:2])
     bands = iter([(slice(0, shape[0]), pixels)])
     big = Upscaled(bands=bands, shape=shape, dtype=pixels.dtype, metadata=metadata)
     write.write(Path(out), big, quality=quality)
+    return losses
 
 
 def sample(send: Send, source: str, out: str) -> None:

@@ -14,6 +14,9 @@ from liif.app.limits import Refused, megabytes
 from liif.system.errors import UserError
 from liif.system.progress import log
 
+NOTES = "X-Liif-Notes"
+"""Header with what the output lacks of the input: lines, quoted as in URLs, with tabs between."""
+
 
 def engine_of(request: Request) -> Engine:
     """The server's engine."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import TypeVar
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -16,7 +17,7 @@ from liif.app.engine import plain_name
 from liif.app.jobs import Job, Picture
 from liif.app.limits import Refused
 from liif.app.page import SAMPLES, Page
-from liif.app.responses import attachment, body, engine_of
+from liif.app.responses import NOTES, attachment, body, engine_of
 from liif.images.write import FORMATS
 
 _HEARTBEAT = 10.0
@@ -158,8 +159,9 @@ async def result(request: Request) -> Response:
     if job.state != "done" or suffix not in FORMATS:
         raise Refused("there is no such result", 404)
     out = job.file.with_suffix(suffix) if suffix != ".png" else job.file
+    notes = []
     if not out.is_file():
-        await engine.reader.run(
+        notes = await engine.reader.run(
             "convert",
             path=str(job.picture.file),
             enlarged=str(job.file),
@@ -167,7 +169,8 @@ async def result(request: Request) -> Response:
             quality=job.options.quality,
         )
     media = choices.media_type(suffix)
-    return FileResponse(out, media_type=media, headers=attachment(out.name))
+    headers = {**attachment(out.name), NOTES: "\t".join(map(quote, notes))}
+    return FileResponse(out, media_type=media, headers=headers)
 
 
 def _picture(request: Request) -> Picture:

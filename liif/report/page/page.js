@@ -1,7 +1,7 @@
 // The page: its language, and the viewer.
 "use strict";
 
-(() => {
+const page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
   let viewer = null;
@@ -27,6 +27,7 @@
     }
     document.title = data.title[language === "en" ? 0 : 1];
     if (viewer) viewer.label();
+    document.dispatchEvent(new Event("language"));
   }
 
   function remembered() {
@@ -70,4 +71,11 @@
   if (place && data.pictures.length) viewer = new Viewer(place, data, words);
   unfold();
   root.dataset.ready = "true";
+
+  // For pages whose pictures arrive later.
+  function begin() {
+    viewer = new Viewer(place, data, words);
+    return viewer;
+  }
+  return { data, words, begin };
 })();

@@ -13,6 +13,11 @@ class PictureCache {
     this.pictures = new Map();
   }
 
+  put(address, canvas) {
+    // A canvas in place of the picture of that address.
+    this.pictures.set(address, { image: canvas, ready: true, loaded: Promise.resolve() });
+  }
+
   get(address) {
     let found = this.pictures.get(address);
     if (found) {
@@ -246,6 +251,19 @@ class Viewer {
     this.label();
     this.prefetch();
     if (note) this.note();
+    this.root.dispatchEvent(new Event("shown"));
+  }
+
+  renew(index) {
+    // Versions or pictures were added or removed: build their lists anew, and show one.
+    for (const list of [".cards", ".thumbnails"]) this.find(list).replaceChildren();
+    this.order = this.data.pictures.map((_, i) => i);
+    this.root.classList.toggle("single", this.data.pictures.length < 2);
+    this.buildCards();
+    this.buildThumbnails();
+    this.find(".thumbnails").append(...this.thumbnails);
+    this.show(index, false);
+    this.resized();
   }
 
   step(by) {
@@ -582,14 +600,15 @@ class Viewer {
   place(context, width, height, sharp, image) {
     const { rows, cols } = this.frame;
     const scale = this.zoom * sharp;
+    const [across, down] = [image.naturalWidth ?? image.width, image.naturalHeight ?? image.height];
     const left = Math.round(width / 2 - this.centre.col * scale);
     const top = Math.round(height / 2 - this.centre.row * scale);
     // Only the visible part is drawn: at 128 times, a whole picture exceeds a canvas.
-    const [wide, high] = [(cols * scale) / image.naturalWidth, (rows * scale) / image.naturalHeight];
+    const [wide, high] = [(cols * scale) / across, (rows * scale) / down];
     const x0 = Math.max(0, Math.floor(-left / wide));
     const y0 = Math.max(0, Math.floor(-top / high));
-    const x1 = Math.min(image.naturalWidth, Math.ceil((width - left) / wide));
-    const y1 = Math.min(image.naturalHeight, Math.ceil((height - top) / high));
+    const x1 = Math.min(across, Math.ceil((width - left) / wide));
+    const y1 = Math.min(down, Math.ceil((height - top) / high));
     if (x1 <= x0 || y1 <= y0) return;
     context.imageSmoothingEnabled = wide < 1;
     context.imageSmoothingQuality = "high";
