@@ -32,7 +32,8 @@ def shrunk(pixels: Pixels, factor: int) -> Pixels:
     height, width, channels = eight.shape
     padded = np.pad(eight, ((0, -height % factor), (0, -width % factor), (0, 0)), mode="edge")
     squares = padded.reshape(len(padded) // factor, factor, -1, factor, channels)
-    return np.rint(squares.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)
+    means: Pixels = np.rint(squares.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)
+    return means
 
 
 class Bands:

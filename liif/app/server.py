@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from liif.app.limits import Limits
 from liif.app.responses import HANDLERS
 from liif.app.weights import available
 from liif.report.render import TEMPLATES
+from liif.report.translations import PAGE
 from liif.system.errors import UserError
 from liif.system.progress import log
 
@@ -56,7 +57,7 @@ def application(
     if kind == "app":
         app.state.page = page.render(weights, limits)
     else:
-        parts = TEMPLATES.overlay(loader=FileSystemLoader([page.PARTS, page.PAGE]))
+        parts = TEMPLATES.overlay(loader=FileSystemLoader([page.PARTS, PAGE]))
         app.state.documentation = parts.get_template("docs.html")
     return app
 
@@ -72,19 +73,25 @@ def run(kind: Kind, host: str, port: int | None, browser: bool) -> None:
             )
         address = f"http://{_in_url(host)}:{actual}/"
         log(f"liif {kind}: {address} (Ctrl-C stops it)")
-        config = uvicorn.Config(
-            application(kind, Path(folder), (host,)),
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=1,
-            lifespan="on",
-        )
+        server = http_server(application(kind, Path(folder), (host,)))
         if browser:
-            _in_background(lambda: webbrowser.open(address))
-        uvicorn.Server(config).run(sockets=[sock])
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        server.run(sockets=[sock])
+
+
+def http_server(app: Starlette) -> uvicorn.Server:
+    """A server for the application; it is silent, and closes open connections when it stops."""
+    config = uvicorn.Config(
+        app,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=1,
+        lifespan="on",
+    )
+    return uvicorn.Server(config)
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -109,7 +116,3 @@ def is_loopback(host: str) -> bool:
 def _in_url(host: str) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{name}]" if ":" in name else name
-
-
-def _in_background(action: Callable[[], object]) -> None:
-    threading.Thread(target=action, daemon=True).start()

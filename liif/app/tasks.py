@@ -46,7 +46,7 @@ class _Notes(TextIOBase):
 def run(task: str, arguments: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     """The last message about a task: its result, or what went wrong."""
     try:
-        with redirect_stderr(_Notes(send)):  # type: ignore[type-var]
+        with redirect_stderr(_Notes(send)):
             return {"result": pictures.TASKS[task](send, **arguments)}
     except Cancelled:
         return {"cancelled": True}

@@ -53,7 +53,7 @@ class Worker:
             return
         variables = {MAX_PIXELS_VARIABLE: str(self._max_pixels), **os.environ}
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "liif.app.tasks", self._kind),
+            *(sys.executable, "-P", "-m", "liif.app.tasks", self._kind),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,

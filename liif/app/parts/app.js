@@ -140,6 +140,7 @@
     }
     Object.assign(picture, { wrong: false, found });
     if (number === forecasts && picture === viewer.picture) label();
+    if (found.seconds === null) changed(1500);
     const bicubic = `/pictures/${picture.key}/bicubic?scale=${picture.scale}`;
     if (picture.files.bicubic !== bicubic) {
       const loading = viewer.cache.get(bicubic).loaded;
@@ -163,9 +164,9 @@
     label();
     changed();
   }
-  function changed() {
+  function changed(delay = 120) {
     clearTimeout(soon);
-    soon = setTimeout(() => forecast(viewer.picture), 120);
+    soon = setTimeout(() => viewer.picture && forecast(viewer.picture), delay);
   }
 
   function settle() {
