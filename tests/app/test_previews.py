@@ -23,9 +23,7 @@ def test_bands_make_up_the_picture(
     assert limits.preview_factor(50, 41) == factor
     parts = [np.asarray(Image.open(tmp_path / f"band-{i}.png")) for i in range(len(heard))]
     assert np.array_equal(np.concatenate(parts), previews.shrunk(picture, factor))
-    assert [row for row, _ in heard] == [
-        sum(len(p) for p in parts[:i]) for i in range(len(parts))
-    ]
+    assert [row for row, _ in heard] == [sum(len(p) for p in parts[:i]) for i in range(len(parts))]
     assert heard[-1][1] == 1
     assert len(heard) > 3
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import psutil
 import pytest
@@ -79,13 +81,15 @@ def start(server: Served, picture: str, **options: object) -> Any:
     return requests.post(address, params={k: str(v) for k, v in options.items()}, timeout=TIMEOUT)
 
 
-def run_command(folder: Path, command: str) -> Path:
-    """The file that a command line writes there."""
-    before = set(folder.iterdir())
-    words = [sys.executable, "-m", *shlex.split(command)]
-    subprocess.run(words, cwd=folder, check=True, capture_output=True)
-    (made,) = set(folder.iterdir()) - before
-    return made
+def run_commands(folder: Path, *commands: str) -> None:
+    """Run command lines there, in one process."""
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom liif.cli import app\n"
+        "for words in eval(sys.argv[1]):\n"
+        "    assert CliRunner().invoke(app, words).exit_code == 0, words"
+    )
+    words = [shlex.split(command)[1:] for command in commands]
+    subprocess.run([sys.executable, "-c", code, repr(words)], cwd=folder, check=True)
 
 
 def with_metadata(kind: str) -> bytes:
@@ -107,13 +111,14 @@ def test_downloads_are_the_bytes_of_liif_upscale(app_server: Served, tmp_path: P
     assert ended["bands"][0] == 0
     band = requests.get(f"{app_server.address}/jobs/{job['key']}/bands/0", timeout=TIMEOUT)
     assert Image.open(BytesIO(band.content)).width == 30
-    for format_ in ("png", "jpg", "webp", "tif"):
-        result = requests.get(
-            f"{app_server.address}/jobs/{job['key']}/result.{format_}", timeout=TIMEOUT
-        )
-        made = run_command(tmp_path, f"{ended['command']} --format {format_}")
+    formats = ("png", "jpg", "webp", "tif")
+    run_commands(tmp_path, *(f"{ended['command']} --format {f}" for f in formats))
+    for format_ in formats:
+        address = f"{app_server.address}/jobs/{job['key']}/result.{format_}"
+        result = requests.get(address, timeout=TIMEOUT)
+        made = tmp_path / f"my photo_x2.5.{format_}"
         assert result.content == made.read_bytes(), format_
-        assert made.name in requests.utils.unquote(result.headers["Content-Disposition"])
+        assert made.name in unquote(result.headers["Content-Disposition"])
     listener.response.close()
 
 
@@ -125,7 +130,8 @@ def test_the_interface_gives_the_bytes_of_liif_upscale(interface: Served, tmp_pa
     response = requests.post(address, data=data, params=query, timeout=TIMEOUT)
     assert response.headers["Content-Type"] == "image/webp"
     command = "liif upscale photo.png --width 30 --format webp --quality 80 --back-projection false"
-    assert response.content == run_command(tmp_path, command).read_bytes()
+    run_commands(tmp_path, command)
+    assert response.content == (tmp_path / "photo_w30.webp").read_bytes()
     wait_for(lambda: not list(interface.folder.iterdir()))  # nothing is kept
 
 
@@ -170,6 +176,15 @@ def test_mistakes_are_one_line(
     wait_for(lambda: not list(interface.folder.iterdir()))
 
 
+def test_the_documented_command_works(interface: Served) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "app.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"curl --data-binary @photo.png 'http://127.0.0.1:8080(.*?)'", text)
+    data = encoded(9, 12)
+    response = requests.post(interface.address + query, data=data, timeout=TIMEOUT)
+    large = Image.open(BytesIO(response.content))
+    assert (large.format, large.size) == ("WEBP", (30, 23))
+
+
 def test_an_upload_of_unknown_length_is_bounded(interface: Served) -> None:
     blocks = (bytes(100_000) for _ in range(20))
     response = requests.post(f"{interface.address}/upscale", data=blocks, timeout=TIMEOUT)
@@ -196,6 +211,7 @@ def test_requests_of_other_sites_are_refused(app_server: Served) -> None:
         refusal(response, 403)
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_refused_and_waiting_jobs_are_cancelled(app_server: Served) -> None:
     listener = Listener(app_server, "queue")
     picture = upload(app_server, encoded(100, 100), tab="queue").json()["key"]
@@ -244,6 +260,7 @@ def test_the_page_responds_while_a_job_runs(app_server: Served) -> None:
     listener.response.close()
 
 
+@pytest.mark.slow
 def test_a_closed_tab_stops_its_jobs_and_leaves_no_files(app_server: Served) -> None:
     listener = Listener(app_server, "closed")
     picture = upload(app_server, encoded(110, 110), tab="closed").json()["key"]
@@ -256,6 +273,7 @@ def test_a_closed_tab_stops_its_jobs_and_leaves_no_files(app_server: Served) -> 
     wait_for(lambda: not folder.exists(), 30)
 
 
+@pytest.mark.slow
 def test_a_process_that_crashes_is_replaced(app_server: Served) -> None:
     listener = Listener(app_server, "crash")
     picture = upload(app_server, encoded(110, 110), tab="crash").json()["key"]
@@ -368,6 +386,7 @@ def test_a_server_prints_its_address_and_stops_cleanly(kind: str, tmp_path: Path
     assert not any(child.is_running() for child in psutil.wait_procs(children, 5)[1])
 
 
+@pytest.mark.slow
 def test_another_address_than_the_loopback_is_warned_of(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "liif", "serve", "--host", "0.0.0.0", "--port", "0"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
