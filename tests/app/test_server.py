@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -19,13 +20,25 @@ from urllib.parse import unquote
 import psutil
 import pytest
 import requests
-from conftest import Served, encoded
+from app_servers import SMALL_LIMITS, Served, encoded, served
 from PIL import Image
 from test_hostile import bomb
 
 from liif.app.interface import openapi
 
 TIMEOUT = 120
+
+
+@pytest.fixture(scope="module")
+def app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served("app", tmp_path_factory.mktemp("app"), SMALL_LIMITS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def interface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served("serve", tmp_path_factory.mktemp("serve"), SMALL_LIMITS) as server:
+        yield server
 
 
 def upload(server: Served, data: bytes, name: str = "a.png", tab: str = "tab") -> Any:

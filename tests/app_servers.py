@@ -8,7 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
 from PIL import Image
 from samples import photograph
 
@@ -46,20 +45,8 @@ def served(kind: Kind, folder: Path, limits: Limits) -> Iterator[Served]:
         assert not thread.is_alive()
 
 
-@pytest.fixture(scope="module")
-def app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served("app", tmp_path_factory.mktemp("app"), SMALL_LIMITS) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def interface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served("serve", tmp_path_factory.mktemp("serve"), SMALL_LIMITS) as server:
-        yield server
-
-
 def encoded(height: int, width: int, kind: str = "PNG", **options: object) -> bytes:
     """A picture file of that size."""
     file = BytesIO()
     Image.fromarray(photograph(height, width)).save(file, kind, **options)
-    return file.getvalue()
+    return bytes(file.getvalue())
