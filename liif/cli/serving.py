@@ -16,7 +16,12 @@ Host = Annotated[
 ]
 Port = Annotated[
     int | None,
-    Option(min=0, max=65535, help="Port; default 8080, or a free one if it is in use."),
+    Option(
+        min=0,
+        max=65535,
+        help="Port to serve at.",
+        show_default="8080, or a free one if it is in use",
+    ),
 ]
 _LOOPBACK = "127.0.0.1"
 
@@ -29,13 +34,20 @@ def app_(
         bool, Option("--open/--no-open", help="Open the page in the browser.")
     ] = True,
 ) -> None:
-    """Enlarge pictures in the browser, by any scale; nothing leaves this machine."""
+    """Enlarge pictures in the browser, by any scale; nothing leaves this machine.
+
+    liif app  [dim](opens the page)[/dim]
+
+    liif app --no-open --port 8081
+    """
     _serve("app", host, port, browser)
 
 
 @app.command(rich_help_panel=PICTURES)
 def serve(host: Host = _LOOPBACK, port: Port = None) -> None:
     """Serve `POST /upscale` for programs: a picture in, the enlarged one out.
+
+    liif serve --port 8080
 
     curl --data-binary @photo.png 'http://127.0.0.1:8080/upscale?scale=4' -o large.png
     """
