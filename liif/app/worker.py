@@ -51,14 +51,15 @@ class Worker:
         """Start the process, unless it runs."""
         if self._process is not None and self._process.returncode is None:
             return
-        variables = {MAX_PIXELS_VARIABLE: str(self._max_pixels), **os.environ}
+        # Threads that wait must not keep a core busy: the server needs it.
+        defaults = {MAX_PIXELS_VARIABLE: str(self._max_pixels), "OMP_WAIT_POLICY": "passive"}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "liif.app.tasks", self._kind),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
             limit=_LINE,
-            env=variables,
+            env={**defaults, **os.environ},
             start_new_session=True,  # Ctrl-C is for the server, which stops its processes
         )
 
