@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-LARGE = re.compile(r"Downloading (?:\S*/)?(\S+) \((\d{2,}\S* MB|\S+ GB)\)")
+LARGE = re.compile(r"Downloading (?:\S*/)?(\S+) \((\d{3,}\S* MB|\S+ GB)\)")
 STEP = re.compile(r"Collecting|Downloading|Building|Using cached")
 SECONDS = 60
 WIDTH = 100
