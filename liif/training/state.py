@@ -128,8 +128,8 @@ def report_others(states: Path, folder: Path, name: str, origin: Origin) -> None
         except (UserError, KeyError, TypeError):
             continue
         log(
-            f"{name}: an unfinished training is kept in {path.parent} (step {step}); this one is "
-            f"another, by {differences}"
+            f"{name}: an unfinished training is kept in {path.parent} (step {step}); this one "
+            f"differs in {differences}"
         )
 
 

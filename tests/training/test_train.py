@@ -584,8 +584,8 @@ def test_an_unfinished_training_with_other_settings_is_pointed_out(
     (folder,) = (tmp_path / "a" / "state").iterdir()
     run("a", train={**SETTINGS["train"], "batch": 6})
     printed = capsys.readouterr().err
-    assert f"an unfinished training is kept in {folder} (step 6); this one is another" in printed
-    assert "by train.batch (6, there 4)" in printed
+    assert f"an unfinished training is kept in {folder} (step 6); this one differs" in printed
+    assert "in train.batch (6, there 4)" in printed
     run("a")  # the first one resumes unaffected
     assert "resuming after step 6 of 24" in capsys.readouterr().err
 
