@@ -115,5 +115,5 @@ def _convert(path: Path, out: Path, source: str, network: str | None) -> None:
     scale = provenance.get("res_scale")
     folded = f"; residual scaling {scale:g} folded into the weights" if scale else ""
     encoder = architecture.encoder.name.upper()
-    log(f"{out}: {encoder} with {size:,} parameters from {source}{folded}")
+    log(f"{out.name}: {encoder} with {size:,} parameters from {source}{folded}")
     log(f"normalised by {normalisation(architecture)} ({basis})")
