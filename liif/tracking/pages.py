@@ -27,10 +27,10 @@ LOCAL = "http://127.0.0.1:5000"
 _TRAINING = "workflowType=machine_learning"
 """Without it, MLflow opens its pages for generative AI."""
 EXPERIMENT = f"""\
-Super-resolution with LIIF: one run for each model, and one for bicubic.
+Super-resolution with LIIF. `test/x8/gain`: PSNR over bicubic on the test pictures, in dB.
 
-- `test/x8/gain`: PSNR over bicubic on the test pictures, in dB; `test/x8/psnr` and `ssim`
-- `valid/x2/…`, `valid/x4/…`: the same on the validation photographs, by scale
+- one run for each model, and one for bicubic
+- `test/x8/…`, `valid/x2/…`: PSNR, SSIM and gain on a set of pictures, at a scale
 - `train/loss`, `train/lr`, `valid_patches/psnr`: by epoch
 - images: `upscaled/…` are test pictures; `validation/…` show LR, bicubic, model and HR by epoch
 
