@@ -11,7 +11,7 @@ ALL := $(VENV)/.liif-all
 DEV := $(VENV)/.liif-dev
 SNAKEMAKE_FILES := Snakefile workflow/rules
 
-.PHONY: help install demo ui test test-rest test-all test-slurm fuzz audit bench bench-scaling models lint format schema clean-demo
+.PHONY: help install demo ui test test-rest test-all test-slurm fuzz audit bench bench-scaling models lint docs format schema clean-demo
 help:
 	@echo "make demo        train two small networks on the bundled photographs and upscale 6 pictures"
 	@echo "make test        the tests of every unit, a whole workflow, and a kill of each command"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-scaling  the cost of each step, for docs/scaling.md"
 	@echo "make models      PSNR and time of the bundled models, for docs/models.md"
 	@echo "make lint        all checks of style, types, layers and workflow"
+	@echo "make docs        the documentation as a site, in site/index.html"
 	@echo "make format      format all code"
 	@echo "make schema      regenerate the configuration's schema"
 	@echo "make clean-demo  delete the demo's folder, to start over"
@@ -120,6 +121,11 @@ lint: $(DEV)
 	$(BIN)/snakefmt --check $(SNAKEMAKE_FILES)
 	$(BIN)/snakemake --lint
 	$(BIN)/python workflow/schemas/generate.py | cmp - workflow/schemas/config.schema.json
+
+# Strict: a broken link, a missing anchor or an unknown name fails. To see changes while writing:
+# .venv/bin/mkdocs serve
+docs: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .
