@@ -2,7 +2,7 @@
 
     make bench                                     measures all, and prints tables
     python benchmarks/run.py upscaling training    repeats these parts
-    python benchmarks/run.py --readme              writes the last tables into the READMEs
+    python benchmarks/run.py --documents           writes the last tables into README and docs
 
 Ratios are of medians of alternating runs, so that a machine that slows down affects all. Writes the
 numbers with a description of the machine to benchmarks/latest.json.
@@ -25,7 +25,7 @@ import trained
 import upscaled
 from gpu import gpu_rows
 from rates import Rates, best, product_rates
-from tables import Result, show, write_readmes
+from tables import Result, show, write_documents
 from variants import Row
 
 from liif.network import device, precision
@@ -43,8 +43,8 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
 
 def main() -> None:
     last: Result = json.loads(OUT.read_text("utf-8")) if OUT.exists() else {}
-    if "--readme" in sys.argv:
-        write_readmes(last)
+    if "--documents" in sys.argv:
+        write_documents(last)
         return
     device.keep_freed_memory()  # as the commands do
     about = machine()

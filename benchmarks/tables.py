@@ -1,4 +1,4 @@
-"""Tables of the measurements: on the terminal, and in both READMEs between their markers."""
+"""Tables of the measurements: on the terminal, and in the documents between their markers."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ CHINESE = {
     "; ": "；",
     ": ": "：",
 }
+# The documents that show the measurements, with the words of their language.
+DOCUMENTS: dict[str, dict[str, str]] = {
+    "README.md": {},
+    "README.zh-CN.md": CHINESE,
+    "docs/speed.md": {},
+    "docs/zh/speed.md": CHINESE,
+}
 
 
 def show(result: Result) -> None:
@@ -55,15 +62,15 @@ def show(result: Result) -> None:
     console.print(rates_line(result["rates"]), highlight=False)
 
 
-def write_readmes(result: Result) -> None:
-    """Replace what the READMEs show of the last measurements."""
-    for name, words in (("README.md", {}), ("README.zh-CN.md", CHINESE)):
+def write_documents(result: Result) -> None:
+    """Replace what the documents show of the last measurements."""
+    for name, words in DOCUMENTS.items():
         path = ROOT / name
         path.write_text(with_measurements(path.read_text(encoding="utf-8"), result, words), "utf-8")
 
 
 def with_measurements(text: str, result: Result, words: dict[str, str]) -> str:
-    """A README with these measurements, in its language."""
+    """A document with these measurements, in its language."""
     plain = [line[:-1] for line in other_table(result) if line[2]]  # without the notes
     shown = [
         machine_line(result["machine"]),

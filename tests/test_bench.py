@@ -22,10 +22,8 @@ ROOT = Path(__file__).parent.parent
 LATEST = json.loads((ROOT / "benchmarks" / "latest.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("README.md", {}), ("README.zh-CN.md", tables.CHINESE)]
-)
-def test_the_readmes_show_the_last_measurements(name: str, words: dict[str, str]) -> None:
+@pytest.mark.parametrize(("name", "words"), tables.DOCUMENTS.items())
+def test_documents_show_the_last_measurements(name: str, words: dict[str, str]) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert tables.with_measurements(text, LATEST, words) == text
 

@@ -34,11 +34,12 @@ def test_modules_have_40_to_300_lines() -> None:
     assert {m: lines[m] for m in ordinary - SMALL if lines[m] < 40} == {}
 
 
-def test_the_readme_lists_the_packages() -> None:
+def test_documents_list_the_packages() -> None:
     on_disk = {p.name + "/" for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
     on_disk |= {p.name for p in PACKAGE.glob("[!_]*.py")}
-    for readme in ("README.md", "README.zh-CN.md"):
-        text = (ROOT / readme).read_text(encoding="utf-8")
+    documents = ("README.md", "README.zh-CN.md", "docs/internals.md", "docs/zh/internals.md")
+    for document in documents:
+        text = (ROOT / document).read_text(encoding="utf-8")
         assert set(re.findall(r"^[├└]── (\S+)", text, re.MULTILINE)) == on_disk
 
 
@@ -48,7 +49,7 @@ def test_tests_mirror_the_packages() -> None:
 
 
 def test_documents_name_modules_that_exist() -> None:
-    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         text = document.read_text(encoding="utf-8")
         for name in re.findall(r"\bliif/[\w/]+\.py\b", text):
             assert (ROOT / name).is_file(), f"{document.name}: {name}"

@@ -234,7 +234,7 @@ def imresize() -> str:
 def pairs() -> RGBA:
     """Training pairs at three scales: sampled HR pixels above, the LR patch below."""
     settings, columns = Training(), []
-    for name, number in (("bridge", 25), ("parrot", 52), ("wine", 40)):
+    for name, number in (("aitzgorri", 3), ("parrot", 52), ("wine", 11)):
         patch = cut(photograph(name), settings, [0, 0, 0, number], augment=False)
         side = patch.hr.shape[0]
         seen = np.zeros(side * side, dtype=bool)
