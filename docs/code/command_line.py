@@ -76,18 +76,21 @@ def row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         shown = f"`{parameter.name.upper()}`"
     else:
-        value = "" if is_flag(parameter) else f" {parameter.metavar or value_name(parameter)}"
-        shown = ", ".join(f"`{o}{value}`" for o in (*parameter.opts, *parameter.secondary_opts))
-    default = "" if parameter.default in (None, False, "") else f"`{parameter.default}`"
+        what = "" if is_flag(parameter) else f" {parameter.metavar or value_name(parameter)}"
+        shown = ", ".join(f"`{o}{what}`" for o in (*parameter.opts, *parameter.secondary_opts))
+    value = parameter.default
+    if isinstance(parameter.show_default, str):
+        value = parameter.show_default.strip("()")
+    default = "" if value in (None, False, "") or is_flag(parameter) else f"`{value}`"
     required = "required" if parameter.required else default
     text = plain(parameter.help or "").replace("|", "\\|")
     more = f" Environment: `{parameter.envvar}`." if parameter.envvar else ""
     return f"| {shown} | {text}{more} | {required} |"
 
 
-def is_flag(option: Any) -> bool:
+def is_flag(parameter: Any) -> bool:
     """Whether an option has no value."""
-    return bool(option.is_bool_flag or option.is_flag)
+    return bool(getattr(parameter, "is_flag", False))
 
 
 def value_name(option: Any) -> str:

@@ -140,7 +140,8 @@ def figure(page: Page) -> Any:
         # The links of a rendered page are relative to it, and pages lie where their sources do.
         svg = (ROOT / "docs" / path).read_text(encoding="utf-8")
         svg = re.sub(r"<style>.*?</style>", "", svg, flags=re.DOTALL)
-        return svg.replace("<svg ", f'<svg role="img" aria-label="{match[1]}" ', 1)
+        svg = svg.replace("<svg ", f'<svg role="img" aria-label="{match[1]}" ', 1)
+        return f'<span class="drawing">{svg}</span>'
 
     return inlined
 
