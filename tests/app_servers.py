@@ -1,5 +1,8 @@
 """Servers of the page and of the interface, in a thread, with small limits."""
 
+import shlex
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -50,3 +53,14 @@ def encoded(height: int, width: int, kind: str = "PNG", **options: object) -> by
     file = BytesIO()
     Image.fromarray(photograph(height, width)).save(file, kind, **options)
     return bytes(file.getvalue())
+
+
+def run_commands(folder: Path, *commands: str) -> None:
+    """Run command lines there, in one process."""
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom liif.cli import app\n"
+        "for words in eval(sys.argv[1]):\n"
+        "    assert CliRunner().invoke(app, words).exit_code == 0, words"
+    )
+    words = [shlex.split(command)[1:] for command in commands]
+    subprocess.run([sys.executable, "-c", code, repr(words)], cwd=folder, check=True)

@@ -66,10 +66,10 @@ class Engine:
     # --- pictures -----------------------------------------------------------------------------
 
     async def add(self, name: str, tab: str, blocks: AsyncIterator[bytes]) -> Picture:
-        """Take an upload and read it; nothing is kept of one that is refused."""
+        """Take an upload of a plain name and read it; nothing is kept of one that is refused."""
         if len(self.pictures) + self._arriving >= self.limits.pictures:
             raise Refused(f"{self.limits.pictures} pictures are open already; remove some", 429)
-        picture = Picture(plain_name(name), self.folder / token_urlsafe(12), tab)
+        picture = Picture(name, self.folder / token_urlsafe(12), tab)
         self._arriving += 1
         try:
             await self._store(picture, blocks)
@@ -82,7 +82,7 @@ class Engine:
         except BaseException as error:
             await asyncio.to_thread(shutil.rmtree, picture.folder, ignore_errors=True)
             if isinstance(error, UserError) and not isinstance(error, Refused):
-                raise Refused(str(error), 415) from None
+                raise Refused(picture.named(str(error)), 415) from None
             raise
         finally:
             self._arriving -= 1
@@ -98,10 +98,11 @@ class Engine:
                     async for block in blocks:
                         size += len(block)
                         if size > limit:
-                            raise Refused(f"is larger than {megabytes(limit)}", 413)
+                            raise Refused(picture.named(f"is larger than {megabytes(limit)}"), 413)
                         file.write(block)
         except TimeoutError:
-            raise Refused(f"took more than {self.limits.seconds:g} s to arrive", 408) from None
+            slow = f"took more than {self.limits.seconds:g} s to arrive"
+            raise Refused(picture.named(slow), 408) from None
         except OSError as error:
             raise Refused(str(cannot_write(Path(picture.name), error)), 507) from None
         if size == 0:
@@ -170,7 +171,7 @@ class Engine:
             except Stopped:
                 self._end(job, "cancelled")
             except (UserError, OSError) as error:
-                job.error = job.plain(str(error))
+                job.error = job.picture.named(job.plain(str(error)))
                 self._end(job, "failed")
 
     async def _enlarge(self, job: Job) -> None:

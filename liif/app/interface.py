@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from liif import __version__
 from liif.app import options as choices
-from liif.app.engine import Engine
+from liif.app.engine import Engine, plain_name
 from liif.app.jobs import Job
 from liif.app.limits import Refused
 from liif.app.options import LARGEST_SCALE
@@ -29,9 +29,9 @@ async def upscale(request: Request) -> Response:
     """Enlarge the picture of the body by the options of the query."""
     engine = engine_of(request)
     query = dict(request.query_params)
-    name = query.pop("name", "picture.png")
+    name = plain_name(query.pop("name", "picture.png"))
     options = choices.parse(query, engine.weights, engine.default)
-    picture = await engine.add(name, "", body(request))
+    picture = await engine.add(name, "", body(request, name))
     try:
         job = engine.submit(picture, options)
         await _finished(request, engine, job)

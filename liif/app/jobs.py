@@ -36,6 +36,10 @@ class Picture:
         """Size (rows, cols)."""
         return self.info["rows"], self.info["cols"]
 
+    def named(self, message: str) -> str:
+        """A message that begins with the picture's name."""
+        return message if message.startswith(Path(self.name).stem) else f"{self.name}: {message}"
+
     def public(self) -> dict[str, Any]:
         """What the page knows of it."""
         return {"key": self.key, "name": self.name, **self.info}

@@ -24,12 +24,12 @@ def engine_of(request: Request) -> Engine:
     return engine
 
 
-def body(request: Request) -> AsyncIterator[bytes]:
-    """The blocks of a request's body; one that announces too many bytes is refused at once."""
+def body(request: Request, name: str) -> AsyncIterator[bytes]:
+    """The blocks of that picture's file; one that announces too many bytes is refused at once."""
     limit = engine_of(request).limits.upload
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:18]) > limit:
-        raise Refused(f"is larger than {megabytes(limit)}", 413)
+        raise Refused(f"{name}: is larger than {megabytes(limit)}", 413)
     return request.stream()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import TypeVar
 from urllib.parse import quote
@@ -49,7 +50,7 @@ async def events(request: Request) -> Response:
                     yield ":\n\n"
         finally:
             tab.streams -= 1
-            tab.left_at = asyncio.get_running_loop().time()
+            tab.left_at = time.monotonic()
 
     return StreamingResponse(lines(), media_type="text/event-stream")
 
@@ -67,7 +68,8 @@ async def add_picture(request: Request) -> Response:
         blocks = sample(request, name)
         picture = await engine.add(f"{name}.png", key, blocks)
     else:
-        picture = await engine.add(plain_name(query.get("name", "")), key, body(request))
+        name = plain_name(query.get("name", ""))
+        picture = await engine.add(name, key, body(request, name))
     return JSONResponse(picture.public(), status_code=201)
 
 

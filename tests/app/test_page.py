@@ -1,10 +1,7 @@
 """The page of `liif app` in a real browser: Chromium, without a window."""
 
 import os
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from app_servers import Served, encoded, served
+from app_servers import Served, encoded, run_commands, served
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -154,9 +151,7 @@ def test_a_dropped_picture_sharpens_and_downloads_the_bytes_of_liif_upscale(
     one.page.select_option("[name=format]", "webp")
     webp, command = downloaded(one), one.text(".command")
     assert command == "liif upscale photo.png --scale 4 --weights edsr-baseline --format webp"
-    for line in (command, command.replace("webp", "png")):
-        words = [sys.executable, "-m", *shlex.split(line)]
-        subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    run_commands(tmp_path, command, command.replace("webp", "png"))
     assert png == (tmp_path / "photo_x4.png").read_bytes()
     assert webp == (tmp_path / "photo_x4.webp").read_bytes()
     # Nothing leaves the machine, and the browser has nothing to complain of.
@@ -172,7 +167,7 @@ def test_bands_arrive_from_top_to_bottom_and_cancel_stops(
     one.page.evaluate("document.querySelector('[name=scale]').value = 12")
     one.choose(("big.png", encoded(120, 120)))
     one.page.wait_for_function(
-        "[...document.querySelectorAll('progress:not([hidden])')].some(p => p.value > 0.05)"
+        "() => [...document.querySelectorAll('progress:not([hidden])')].some(p => p.value > 0.05)"
     )
     pixels = one.page.evaluate(
         """() => { const c = document.querySelector("canvas.right");

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from urllib.parse import unquote
 import psutil
 import pytest
 import requests
-from app_servers import SMALL_LIMITS, Served, encoded, served
+from app_servers import SMALL_LIMITS, Served, encoded, run_commands, served
 from PIL import Image
 from test_hostile import bomb
 
@@ -92,17 +91,6 @@ class Listener:
 def start(server: Served, picture: str, **options: object) -> Any:
     address = f"{server.address}/pictures/{picture}/jobs"
     return requests.post(address, params={k: str(v) for k, v in options.items()}, timeout=TIMEOUT)
-
-
-def run_commands(folder: Path, *commands: str) -> None:
-    """Run command lines there, in one process."""
-    code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom liif.cli import app\n"
-        "for words in eval(sys.argv[1]):\n"
-        "    assert CliRunner().invoke(app, words).exit_code == 0, words"
-    )
-    words = [shlex.split(command)[1:] for command in commands]
-    subprocess.run([sys.executable, "-c", code, repr(words)], cwd=folder, check=True)
 
 
 def with_metadata(kind: str) -> bytes:

@@ -306,6 +306,10 @@
     if (job?.state === "done") text = words("done", { name, rows: job.size[0], cols: job.size[1] });
     if (job?.state === "cancelled") text = words("cancelled", { name });
     if (find(".state").textContent !== text) find(".state").textContent = text;
+    // A screen reader hears of changes, not of each percent.
+    const heard = `${job?.key} ${job?.state}`;
+    if (find(".announced").dataset.of !== heard) find(".announced").textContent = text;
+    find(".announced").dataset.of = heard;
     find(".status").dataset.state = job?.complete ? "complete" : job?.state ?? "";
     if (job) {
       const ending = find("[name=format]").value;
