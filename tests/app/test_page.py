@@ -12,7 +12,7 @@ import pytest
 from app_servers import Served, encoded, run_commands, served
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
 
 from liif.app.limits import Limits
 from liif.images.imresize import imresize
@@ -47,7 +47,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    limits = Limits(upload=1_000_000, pixels=250_000, output=4_000_000, pictures=30)
+    limits = Limits(upload=1_000_000, pixels=1_000_000, output=4_000_000, pictures=30)
     with served("app", tmp_path_factory.mktemp("app"), limits) as running:
         yield running
 
@@ -69,10 +69,8 @@ class Window:
 
     def choose(self, *files: tuple[str, bytes]) -> None:
         """Choose files in the browser's dialog."""
-        self.page.set_input_files(
-            ".files",
-            [{"name": n, "mimeType": "image/png", "buffer": data} for n, data in files],
-        )
+        payloads = [FilePayload(name=n, mimeType="image/png", buffer=d) for n, d in files]
+        self.page.set_input_files(".files", payloads)
 
     def drop(self, name: str, data: bytes) -> None:
         """Drop a file onto the page."""
@@ -242,7 +240,7 @@ def test_mistakes_are_one_line_on_the_page(window: Callable[..., Window]) -> Non
     one = window()
     one.choose(("a.png", b"no picture"), ("large.png", bytes(1_000_001)))
     messages = one.page.locator(".messages li:not(.quiet) > span")
-    expect(messages).to_have_text(["a.png: is no picture", "large.png: is larger than 1 MB"])
+    expect(messages).to_have_text(["a.png: is not a picture", "large.png: is larger than 1 MB"])
     one.page.locator(".messages button").first.click()
     expect(messages).to_have_count(1)
     assert one.page.is_visible(".welcome")

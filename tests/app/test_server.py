@@ -159,7 +159,7 @@ def test_the_interface_describes_itself(interface: Served) -> None:
     ("query", "data", "status", "about"),
     [
         ("", b"", 400, "no picture in its body"),
-        ("", b"not a picture", 415, "picture.png: is no picture"),
+        ("", b"not a picture", 415, "picture.png: is not a picture"),
         ("?name=../../x.png", encoded(20, 20)[:200], 415, "x.png: is damaged or cut short"),
         ("", bomb(20_000), 415, "has more than 250,000 pixels"),
         ("", bytes(1_000_001), 413, "larger than 1 MB"),
