@@ -162,10 +162,10 @@ def test_bands_arrive_from_top_to_bottom_and_cancel_stops(
     window: Callable[..., Window], server: Served
 ) -> None:
     one = window()
-    one.page.evaluate("document.querySelector('[name=scale]').value = 12")
-    one.choose(("big.png", encoded(120, 120)))
+    one.page.evaluate("document.querySelector('[name=scale]').value = 8")
+    one.choose(("big.png", encoded(100, 100)))
     one.page.wait_for_function(
-        "() => [...document.querySelectorAll('progress:not([hidden])')].some(p => p.value > 0.05)"
+        "() => [...document.querySelectorAll('progress:not([hidden])')].some(p => p.value > 0)"
     )
     pixels = one.page.evaluate(
         """() => { const c = document.querySelector("canvas.right");

@@ -160,7 +160,7 @@ def test_the_interface_describes_itself(interface: Served) -> None:
     [
         ("", b"", 400, "no picture in its body"),
         ("", b"not a picture", 415, "picture.png: is not a picture"),
-        ("?name=../../x.png", encoded(20, 20)[:200], 415, "x.png: is damaged or cut short"),
+        ("?name=../../x.png", encoded(20, 20)[:200], 415, "x.png: is damaged or truncated"),
         ("", bomb(20_000), 415, "has more than 250,000 pixels"),
         ("", bytes(1_000_001), 413, "larger than 1 MB"),
         ("?scale=100", encoded(20, 20), 400, "more than 1 megapixels"),
