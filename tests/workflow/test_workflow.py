@@ -183,8 +183,8 @@ def test_the_whole_workflow(project: Project) -> None:
     assert len([line for line in lines if not line.endswith(" left")]) < 60
     assert max(map(len, lines[:-1])) <= 120
     assert not [line for line in lines if "Select jobs" in line or "rule pack:" in line]
-    (snakemake_log,) = (project.path / ".snakemake" / "log").glob("*.log")
-    assert "rule pack:" in snakemake_log.read_text()
+    logs = (project.path / ".snakemake" / "log").glob("*.log")  # the report's graph adds one
+    assert "rule pack:" in min(logs).read_text()
     table, psnr = [line.split() for line in lines[-6:-1]], r"\d+\.\d{3}"
     assert table[0] == ["test", "×8,", "2", "pictures", "PSNR", "(dB)", "SSIM"]
     assert {row[0] for row in table[1:]} == {"bicubic", "given", "small-edsr", "small-rdn"}
