@@ -41,7 +41,7 @@ def _serving(
         env={**os.environ, **(environment or {})},
     )
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while not responds():
             assert process.poll() is None
             assert time.monotonic() < end
