@@ -3,6 +3,8 @@
 import posixpath
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import hooks
 import numpy as np
 import pytest
 import yaml
+from browsers import launched
 from PIL import Image
 from samples import photograph
 
@@ -207,3 +210,24 @@ def test_every_figure_is_shown_and_drawn() -> None:
     assert made == {path.name for path in (DOCS / "figures").iterdir()}
     shown = {target for n in PAGES for target in re.findall(r"figures/([\w.]+)\)", text_of(n))}
     assert shown == made
+
+
+@pytest.mark.slow
+def test_the_site_opens_without_a_network(tmp_path: Path) -> None:
+    """Built strictly, in a folder, in a browser: no request to a host, equations, search."""
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    subprocess.run([*build, "--site-dir", str(tmp_path / "site")], cwd=ROOT, check=True)
+    with launched() as browser:
+        page = browser.new_page()
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        for name, language in (("how-liif-works", "en"), ("zh/how-liif-works", "zh")):
+            page.goto((tmp_path / "site" / f"{name}.html").as_uri())
+            assert page.get_attribute("html", "lang") == language
+            assert page.locator("math").count() > 30
+            assert page.locator("svg.figure").count() == 6
+            search = page.locator(".md-search__input")
+            search.click()
+            search.press_sequentially("ensemble")
+            page.locator(".md-search-result__item").first.wait_for(timeout=30_000)
+        assert all(url.startswith(("file:", "data:", "blob:")) for url in requests), requests

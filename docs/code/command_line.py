@@ -57,7 +57,7 @@ def described(name: str, command: Any) -> str:
     code = [plain(e, comment=True) for e in examples if e.startswith("liif ")]
     prose = [plain(e) for e in examples if not e.startswith("liif ")]
     text += "".join(f"{p}\n\n" for p in prose)
-    text += "```console\n" + "\n".join(code) + "\n```\n\n" if code else ""
+    text += "```sh\n" + "\n".join(code) + "\n```\n\n" if code else ""
     for panel, rows in tables(arguments, options):
         text += f"| {panel} | | default |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
     return text

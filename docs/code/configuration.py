@@ -93,7 +93,8 @@ def kind(value: dict[str, Any]) -> str:
         inner = value.get("additionalProperties") or next(iter(value["patternProperties"].values()))
         return f"{kind(inner)} by name"
     named = {"null": "null", "string": "text", "boolean": "true or false", "integer": "integer"}
-    return named.get(value.get("type", ""), value.get("type", "any")) + bounds(value)
+    name = str(value.get("type", "any"))
+    return named.get(name, name) + bounds(value)
 
 
 def bounds(value: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from liif.network import coords
 from liif.recipe import Training
 
 FOLDER = Path(__file__).parents[1] / "figures"
-RGB = RGBA = NDArray[np.uint8]
+RGB: TypeAlias = NDArray[np.uint8]
+RGBA: TypeAlias = NDArray[np.uint8]
 
 
 def photograph(name: str) -> RGB:
@@ -96,7 +98,7 @@ def unfolding() -> str:
     d.box(x0 + 2 * side, y0 + side, 3 * side, 3 * side, stroke=TEAL, stroke_width="3")
     d.text(x0 + 3 * side, 222, "*h* × *w*, *C* = 64")
     d.line([(230, 114), (282, 114)], arrow="end")
-    top = 24
+    top = 24.0
     for height, label, colour in (
         (126, "9 · 64 = 576", TEAL),
         (27, "2", ORANGE),
@@ -110,8 +112,8 @@ def unfolding() -> str:
     d.text(345, 222, "580")
     d.line([(406, 87), (446, 87)], arrow="end")
     for i, width in enumerate((256, 256, 256, 256, 3)):
-        x, height = 452 + 62 * i, 20 + width / 4
-        d.box(x, 87 - height / 2, 30, height, stroke=ORANGE, fill=ORANGE + "33", rx="3")
+        x, tall = 452 + 62 * i, 20 + width / 4
+        d.box(x, 87 - tall / 2, 30, tall, stroke=ORANGE, fill=ORANGE + "33", rx="3")
         d.text(x + 15, 146, str(width), font_size="13")
         if i < 4:
             d.line([(x + 33, 87), (x + 59, 87)], arrow="end", width=1.2)

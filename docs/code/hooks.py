@@ -28,6 +28,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 CHINESE = "zh/"
+CJK = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 LANGUAGES = {"en": "English", "zh": "中文"}
 LANGUAGE_OF_SUFFIX = {".py": "python", ".yaml": "yaml", ".smk": "python", ".md": "markdown"}
 
@@ -107,6 +108,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return match[0]
         return f"[{match[1]}]({posixpath.relpath(page_of(path), posixpath.dirname(here) or '.')})"
 
+    # Chinese has no spaces, so the end of a line is none either.
+    markdown = re.sub(rf"(?<={CJK})\n(?={CJK})", "", markdown)
     return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)", rewritten, markdown)
 
 
