@@ -167,11 +167,14 @@ def test_bands_arrive_from_top_to_bottom_and_cancel_stops(
     one.page.wait_for_function(
         "() => [...document.querySelectorAll('progress:not([hidden])')].some(p => p.value > 0)"
     )
-    pixels = one.page.evaluate(
-        """() => { const c = document.querySelector("canvas.right");
-                   return [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]; }"""
+    values = one.page.evaluate(
+        """() => {
+          const canvas = document.querySelector("canvas.right");
+          const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, 300);
+          return new Set(pixels.data).size;
+        }"""
     )
-    assert len(set(pixels)) > 50  # the bicubic picture is below the rows that are missing
+    assert values > 50  # the bicubic picture is below the rows that are missing
     job = next(job for job in server.engine.jobs.values() if job.picture.name == "big.png")
     assert job.bands == sorted(job.bands)
     assert job.state == "running"

@@ -334,7 +334,10 @@ def hostile(number: int) -> bytes:
 
 @pytest.mark.slow
 def test_200_hostile_uploads_and_50_at_once(app_server: Served) -> None:
-    upload(app_server, encoded(9, 9), tab="hostile")  # its processes run
+    listener = Listener(app_server, "hostile")
+    first = upload(app_server, encoded(9, 9), tab="hostile").json()["key"]
+    job = start(app_server, first, scale=1).json()["key"]
+    assert listener.end(job)["state"] == "done"  # both processes have loaded what they need
     engine = app_server.engine
 
     def resident() -> int:
@@ -360,8 +363,9 @@ def test_200_hostile_uploads_and_50_at_once(app_server: Served) -> None:
     assert set(statuses) <= {201, 415, 429}, statuses
     assert statuses[415] > 150
     assert upload(app_server, encoded(9, 9), tab="hostile").status_code == 201
-    wait_for(lambda: resident() < before + 100_000_000, 30)
     assert not engine._arriving
+    listener.response.close()
+    wait_for(lambda: resident() < before + 100_000_000)
     print(f"statuses {statuses}, resident {before / 1e6:.0f} → {resident() / 1e6:.0f} MB")
 
 
