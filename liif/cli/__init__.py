@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from io import TextIOWrapper
 from typing import NoReturn
 
-from liif.cli import pictures, serving, weights, workflow, results  # isort: skip (the help's order)
+from liif.cli import pictures, serving, weights, data, workflow, results  # isort: skip (the help's order)
 from liif.cli.options import app
 from liif.cli.tracking import mark_killed_runs
 from liif.system import processes, progress
@@ -22,7 +22,7 @@ from liif.system.errors import UserError
 from liif.system.progress import log
 from liif.system.signals import Interrupted, Stopped, raise_on_stop
 
-__all__ = ["app", "main", "pictures", "results", "serving", "weights", "workflow"]
+__all__ = ["app", "data", "main", "pictures", "results", "serving", "weights", "workflow"]
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from math import isfinite
 from operator import itemgetter
@@ -247,3 +247,21 @@ def print_table(results: list[Result]) -> None:
             head = ("", "")
         table.add_section()
     Console().print(table)
+
+
+def test_set_table(table: Path) -> str:
+    """PSNR and SSIM on the test pictures, from `metrics.csv`; on all sets if there is no test."""
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    tests = [row for row in rows if row["set"] == "test"]
+    return "\n".join(_summary_lines(tests or rows))
+
+
+def _summary_lines(rows: list[dict[str, str]]) -> Iterator[str]:
+    width = max((len(row["model"]) for row in rows), default=0)
+    width = max(width, 26)
+    for (name, scale), group in groupby(rows, lambda row: (row["set"], row["scale"])):
+        ranked = sorted(group, key=lambda row: float(row["psnr"]))
+        pictures = f"{name} ×{scale}, {ranked[0]['pictures']} pictures"
+        yield f"{pictures:{width}}  PSNR (dB)    SSIM"
+        for row in ranked:
+            yield f"{row['model']:{width}}  {row['psnr']:>9}  {row['ssim']:>6}"

@@ -12,7 +12,6 @@ from liif.data import versions
 from liif.config import experiment
 from liif.config_file import merge, read_yaml
 from liif.data.degrade import parse_set
-from liif.inference.summary import summary
 from liif.system.errors import UserError
 from liif.system.files import file_sha256, require_writable
 from liif.system.processes import (
@@ -341,7 +340,9 @@ def ending(rules):
     """The last lines of a run: the metrics, and where the report is."""
     lines = []
     if "table" in rules:
-        lines.append(summary(Path("results/metrics.csv")))
+        from liif.inference.evaluate import test_set_table
+
+        lines.append(test_set_table(Path("results/metrics.csv")))
     if "report" in rules:
         lines.append(f"report: {Path.cwd() / 'results/report.html'}")
     return "\n".join(lines)
