@@ -160,7 +160,7 @@ class Terminal(logging.Handler):
                     if _PROGRESS.fullmatch(line):
                         job.progress = line
                     elif not line.startswith(_TABLE):
-                        job.held = line
+                        job.held, job.progress = line, ""
 
     def _show_held(self, job: _Job) -> None:
         """Show the line before the present one: a job's last one is shown when it is counted."""

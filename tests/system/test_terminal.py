@@ -111,6 +111,11 @@ def test_progress_is_repeated_ever_more_rarely(
     seconds = [10 * int(found) for found in re.findall(r"step (\d+)/", "\n".join(shown))]
     assert 10 <= len(seconds) <= 16
     assert all(b - a <= 620 for a, b in pairwise(seconds))
+    clock += 700
+    snakemake.log("train", "a: step 360/360, loss 0.1, 0 s left\na: 360 steps in 1 h\n")
+    snakemake.terminal._look()  # what the last line has overtaken is not shown
+    snakemake.say("job_finished", job_id=0)
+    assert capsys.readouterr().err.splitlines() == ["[1/1] a: 360 steps in 1 h"]
 
 
 @pytest.mark.parametrize(
