@@ -1,5 +1,6 @@
 """The report's page in a real browser: Chromium, without a window."""
 
+import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
