@@ -773,7 +773,8 @@ def test_a_server_that_dies_and_comes_back(
         deliver = [sys.executable, "-m", "liif", "deliver"]
         done = subprocess.run(deliver, check=True, capture_output=True, text=True)
         assert "delivered" in done.stdout
-        assert "nothing waits" in subprocess.run(deliver, capture_output=True, text=True).stdout
+        delivered = subprocess.run(deliver, capture_output=True, text=True)
+        assert "no records are queued" in delivered.stdout
         known = MLflow(uri)
         (run,) = known.runs().values()
         assert known.curve(run, "train/loss") == expected_points(outputs, "loss")
@@ -781,7 +782,7 @@ def test_a_server_that_dies_and_comes_back(
         assert run.info.status == "FINISHED"
         assert known.client.search_model_versions("name = 'liif-small'")
     refused = subprocess.run(deliver, capture_output=True, text=True)
-    assert "nothing waits" in refused.stdout  # all was delivered, so nobody is asked
+    assert "no records are queued" in refused.stdout  # all was delivered, so nobody is asked
 
 
 def test_a_server_that_never_answers_holds_nobody_up(
