@@ -121,14 +121,16 @@ def enlarge(
     def only_share(band: Any, shape: Any) -> None:
         send(band=None, share=band[0].stop / shape[0])
 
-    bands = previews.Bands(Path(out).parent, emit, _icc(read_picture(Path(path))))
+    on_band: Callable[[Any, Any], None] = only_share
+    if shown:
+        on_band = previews.Bands(Path(out).parent, emit, _icc(read_picture(Path(path))))
     job = Job(
         upscaler=_opened(weights, self_ensemble, precision, back_projection),
         size=Size(**size),
         suffix=Path(out).suffix,
         quality=quality,
         overwrite=True,
-        on_band=bands if shown else only_share,
+        on_band=on_band,
     )
     upscale([Path(path)], Path(out), job)
     used = {"precision": job.upscaler.precision, "back_projection": job.upscaler.back_projection}

@@ -118,8 +118,10 @@ def report(
     experiment = config.experiment(read_yaml(text)) if text else None
     sources = parse_sources(data or [])
     build.report(results, project(), experiment, sources=sources, snakefile=snakefile, embed=embed)
+    if not (embed and track):
+        return
     verdict = tables.verdict(tables.on_test(collect(results, experiment)))
-    if embed and verdict is not None:
+    if verdict is not None:
         page, models = results / build.EMBEDDED, results / "models"
         with job_tracker(track) as tracker:
             log_report(tracker, page, verdict.best.model, models)

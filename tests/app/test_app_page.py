@@ -1,7 +1,5 @@
 """The page of `liif app` in a real browser: Chromium, without a window."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -11,8 +9,9 @@ import numpy as np
 import pytest
 from app_servers import Served, encoded, run_commands, served
 from axe_playwright_python.sync_playwright import Axe
+from browsers import launched
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from liif.app.limits import Limits
 from liif.images.imresize import imresize
@@ -23,26 +22,10 @@ PATIENCE = 120_000
 """Milliseconds for what a busy machine does."""
 
 
-def chromium() -> str | None:
-    """Path of Chromium, under any of its names."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = chromium()
-    if path is None:
-        reason = "there is no Chromium; on Debian: apt-get install chromium"
-        if os.environ.get("LIIF_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    options = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb", *quiet]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=options)
+    with launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

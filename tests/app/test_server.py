@@ -81,6 +81,9 @@ class Listener:
         except (requests.RequestException, AttributeError):
             pass
 
+    def wait_until_running(self, key: str) -> None:
+        wait_for(lambda: self.jobs.get(key, {}).get("state") == "running")
+
     def end(self, key: str) -> Any:
         """The last state of a job."""
         ends = {"done", "failed", "cancelled"}
@@ -91,6 +94,15 @@ class Listener:
 def start(server: Served, picture: str, **options: object) -> Any:
     address = f"{server.address}/pictures/{picture}/jobs"
     return requests.post(address, params={k: str(v) for k, v in options.items()}, timeout=TIMEOUT)
+
+
+def long_job(server: Served, tab: str) -> tuple[Listener, str, str]:
+    """A tab with a picture and a job that runs for long."""
+    listener = Listener(server, tab)
+    picture = upload(server, encoded(110, 110), tab=tab).json()["key"]
+    job = start(server, picture, scale=9, self_ensemble="true").json()["key"]
+    listener.wait_until_running(job)
+    return listener, picture, job
 
 
 def with_metadata(kind: str) -> bytes:
@@ -217,7 +229,7 @@ def test_a_full_queue_is_refused_and_waiting_jobs_are_cancelled(app_server: Serv
     listener = Listener(app_server, "queue")
     picture = upload(app_server, encoded(100, 100), tab="queue").json()["key"]
     jobs = [start(app_server, picture, scale=9).json()["key"]]
-    wait_for(lambda: listener.jobs.get(jobs[0], {}).get("state") == "running")
+    listener.wait_until_running(jobs[0])
     jobs += [start(app_server, picture, scale=8).json()["key"] for _ in range(3)]
     assert "3 pictures wait already" in refusal(start(app_server, picture), 429)
     before = time.monotonic()
@@ -230,10 +242,7 @@ def test_a_full_queue_is_refused_and_waiting_jobs_are_cancelled(app_server: Serv
 
 
 def test_cancelling_stops_the_work_within_a_second(app_server: Served) -> None:
-    listener = Listener(app_server, "stop")
-    picture = upload(app_server, encoded(110, 110), tab="stop").json()["key"]
-    job = start(app_server, picture, scale=9, self_ensemble="true").json()["key"]
-    wait_for(lambda: listener.jobs.get(job, {}).get("state") == "running")
+    listener, picture, job = long_job(app_server, "stop")
     time.sleep(0.5)
     before = time.monotonic()
     requests.delete(f"{app_server.address}/jobs/{job}", timeout=TIMEOUT)
@@ -246,10 +255,7 @@ def test_cancelling_stops_the_work_within_a_second(app_server: Served) -> None:
 
 
 def test_the_page_responds_while_a_job_runs(app_server: Served) -> None:
-    listener = Listener(app_server, "busy")
-    picture = upload(app_server, encoded(110, 110), tab="busy").json()["key"]
-    job = start(app_server, picture, scale=9, self_ensemble="true").json()["key"]
-    wait_for(lambda: listener.jobs.get(job, {}).get("state") == "running")
+    listener, picture, job = long_job(app_server, "busy")
     seconds = []
     for _ in range(20):
         before = time.monotonic()
@@ -263,10 +269,7 @@ def test_the_page_responds_while_a_job_runs(app_server: Served) -> None:
 
 @pytest.mark.slow
 def test_a_closed_tab_stops_its_jobs_and_leaves_no_files(app_server: Served) -> None:
-    listener = Listener(app_server, "closed")
-    picture = upload(app_server, encoded(110, 110), tab="closed").json()["key"]
-    job = start(app_server, picture, scale=9, self_ensemble="true").json()["key"]
-    wait_for(lambda: listener.jobs.get(job, {}).get("state") == "running")
+    listener, picture, job = long_job(app_server, "closed")
     engine = app_server.engine
     folder = engine.pictures[picture].folder
     listener.response.close()
@@ -276,10 +279,7 @@ def test_a_closed_tab_stops_its_jobs_and_leaves_no_files(app_server: Served) -> 
 
 @pytest.mark.slow
 def test_a_process_that_crashes_is_replaced(app_server: Served) -> None:
-    listener = Listener(app_server, "crash")
-    picture = upload(app_server, encoded(110, 110), tab="crash").json()["key"]
-    job = start(app_server, picture, scale=9, self_ensemble="true").json()["key"]
-    wait_for(lambda: listener.jobs.get(job, {}).get("state") == "running")
+    listener, picture, job = long_job(app_server, "crash")
     worker = app_server.engine.enlarger._process
     assert worker is not None
     os.kill(worker.pid, signal.SIGKILL)
