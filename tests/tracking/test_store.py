@@ -773,8 +773,8 @@ def test_a_server_that_dies_and_comes_back(
         deliver = [sys.executable, "-m", "liif", "deliver"]
         done = subprocess.run(deliver, check=True, capture_output=True, text=True)
         assert "delivered" in done.stdout
-        delivered = subprocess.run(deliver, capture_output=True, text=True)
-        assert "no records are queued" in delivered.stdout
+        again = subprocess.run(deliver, capture_output=True, text=True)
+        assert "no records are queued" in again.stdout
         known = MLflow(uri)
         (run,) = known.runs().values()
         assert known.curve(run, "train/loss") == expected_points(outputs, "loss")
