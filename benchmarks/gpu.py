@@ -108,7 +108,7 @@ def upscaling_row(encoder: str, device: torch.device, lr_side: int) -> Row:
 
 
 def training_row(encoder: str, device: torch.device, settings: Training | None = None) -> Row:
-    """A step of the documented recipe, and patches per second of steps fed by the loader."""
+    """A step of the published recipe, and patches per second of steps fed by the loader."""
     times: dict[Used, float] = {}
     peaks: dict[Used, int] = {}
     rates: dict[Used, int] = {}

@@ -34,7 +34,7 @@ DEGRADED = Training.model_validate(
 
 
 def rows() -> list[Row]:
-    """Patches of the documented recipe from photographs of 2 megapixels."""
+    """Patches of the published recipe from photographs of 2 megapixels."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_photographs(folder)

@@ -75,7 +75,7 @@ def decoder_gflop(pixels: int) -> float:
 
 
 def step_gflop(kind: str) -> float:
-    """GFLOP of a step of the documented recipe: encoder, grid and decoder, both passes."""
+    """GFLOP of a step of the published recipe: encoder, grid and decoder, both passes."""
     with torch.device("meta"):
         encoder = ENCODERS[kind]().build()
     weights: int = sum(p.numel() for p in encoder.parameters() if p.ndim == 4)

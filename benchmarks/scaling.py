@@ -105,7 +105,7 @@ def run(*words: str, cwd: Path | None = None) -> tuple[float, int]:
 
 
 def training(kind: str) -> Numbers:
-    """A step of the documented recipe on all cores, and the size of a training state."""
+    """A step of the published recipe on all cores, and the size of a training state."""
     from trained import bundled
 
     from liif.data.patches import TrainingBatches
@@ -260,7 +260,7 @@ def huge() -> Numbers:
 
 
 def tflop(kind: str) -> float:
-    """TFLOP of a training step of the documented recipe, forward and backward."""
+    """TFLOP of a training step of the published recipe, forward and backward."""
     return step_gflop(kind) / 1e3
 
 

@@ -26,7 +26,7 @@ BATCHES = 4
 
 
 def rows() -> list[Row]:
-    """A step of the documented recipe by the published form and by ours."""
+    """A step of the published recipe by the published form and by ours."""
     ours = precisions(torch.device("cpu"))
     edsr = compare("trained", ["published", *ours], "edsr")
     # The published form takes long, and all three at once would need much memory.
@@ -43,7 +43,7 @@ def row(kind: str, results: dict[str, Numbers]) -> Row:
 
 
 def prepare(who: str, kind: str) -> Callable[[], Numbers]:
-    """A step of the documented recipe, by the published form or by ours in a precision."""
+    """A step of the published recipe, by the published form or by ours in a precision."""
     if who != "published":
         device.keep_freed_memory()  # as the commands do
     recipe = Recipe(encoder=ENCODERS[kind]())

@@ -1,4 +1,4 @@
-"""LIIF super-resolution that just works: exact resizing, networks, training, evaluation.
+"""LIIF super-resolution: exact resizing, networks, training, evaluation.
 
 The public names are loaded when first used, so that ``import liif`` costs nothing.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["LIIF", "UserError", "__version__", "imresize", "load", "read_picture"]
 __version__ = "0.1.0"
 RESULTS_VERSION = 1
-"""Raised by hand whenever equal inputs and settings come to other weights or pictures."""
+"""Version raised manually whenever equal inputs and settings give other weights or pictures."""
 
 _HOMES = {
     "LIIF": "liif.network.model",

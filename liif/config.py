@@ -1,6 +1,6 @@
 """The typed, checked configuration: the single definition of what can be set.
 
-``config/config.yaml`` is the documented experiment written out; every default here equals it.
+``config/config.yaml`` is the full experiment written out; every default here equals it.
 The schema that serves editors is generated from these classes (``make schema``).
 """
 
@@ -50,18 +50,18 @@ class TrainedModel(Architecture):
     """A model of the experiment that is trained."""
 
     start: Annotated[Weights, AfterValidator(_require_place)] | None = None
-    """Weights to start from: all tensors of an equal network, or the encoder of one with another
-    decoder. Settings of the network that are not set are theirs."""
+    """Initial weights: all tensors of the same network, or the encoder of a network with another
+    decoder. Settings of the network that are left out are taken from them."""
     teacher: Annotated[Teacher, AfterValidator(_require_place)] | None = None
     """A network to learn from besides the photographs (distillation)."""
     train: Training = Training()
-    """This model's differences from the experiment's `train`."""
+    """Settings that differ from the experiment's `train`."""
     scales: tuple[Scale, ...] | None = None
     """Scales to evaluate on the validation set, in place of the experiment's."""
 
 
 class GivenModel(Settings):
-    """A model of the experiment that is only evaluated and used."""
+    """A model with existing weights, which is only evaluated and used."""
 
     weights: Annotated[Weights, AfterValidator(_require_place)]
     """`bundled`, a name of `liif weights list`, a file, or `url` and `sha256`."""
@@ -70,16 +70,16 @@ class GivenModel(Settings):
 
 
 class TestPictures(Settings):
-    """The test pictures: just one of these keys."""
+    """The test pictures: exactly one of these keys."""
 
     __test__ = False  # not a test case, although pytest would collect it by its name
 
     from_: Literal["valid"] | None = Field(default=None, alias="from")
-    """Cut them from the validation photographs."""
+    """Crop them from the validation photographs."""
     hr: Path | None = None
-    """A folder or an archive of HR photographs to make them from."""
+    """Folder or archive of HR photographs, from which the LR test pictures are made."""
     lr: Path | None = None
-    """A folder or an archive of LR pictures; without a reference nothing is measured on them."""
+    """Folder or archive of LR pictures; without HR, they are upscaled but not evaluated."""
 
     @model_validator(mode="after")
     def _check(self) -> TestPictures:
@@ -89,27 +89,27 @@ class TestPictures(Settings):
 
 
 class Data(Settings):
-    """The photographs: folders or archives (zip, tar) of pictures."""
+    """The photographs: folders or archives (zip, tar)."""
 
     train: Path = Path("data/DIV2K_train_HR.zip")
-    """To train on. DIV2K's own two archives are downloaded when missing."""
+    """Photographs to train on. DIV2K's two archives are downloaded if missing."""
     valid: Path = Path("data/DIV2K_valid_HR.zip")
-    """To validate and evaluate on."""
+    """Photographs to validate and evaluate on."""
     test: TestPictures = TestPictures.model_validate({"from": "valid"})
-    """To upscale: {from: valid}, {hr: DIR} or {lr: DIR}."""
+    """The test pictures: {from: valid}, {hr: DIR} or {lr: DIR}."""
     crop: PositiveInt | None = 800
-    """HR test pictures are cut to this centred square; null takes them whole."""
+    """Side of the centred square to which HR test pictures are cropped; null keeps them whole."""
 
 
 class Case(Settings):
-    """A degradation of fixed strength, of every LR picture of a set."""
+    """A degradation of fixed strength, applied to every LR picture of a set."""
 
     blur: BlurSigma | None = None
-    """σ of Gaussian blur before shrinking, in LR pixels."""
+    """σ of Gaussian blur before downscaling, in LR pixels."""
     noise: NoiseSigma | None = None
-    """σ of Gaussian noise after shrinking, in grey levels."""
+    """σ of Gaussian noise after downscaling, in grey levels."""
     jpeg: Quality | None = None
-    """Quality of JPEG compression, which comes last."""
+    """Quality of JPEG compression, the last step."""
 
     @model_validator(mode="after")
     def _check(self) -> Case:
@@ -128,16 +128,16 @@ CASES = {
 
 
 class Evaluation(Settings):
-    """The measurements on the validation set, and on degraded sets."""
+    """How models are evaluated."""
 
     scales: tuple[Scale, ...] = (2, 3, 4, 6, 8, 12, 18, 24, 30)
-    """On the validation set."""
+    """Scales at which the validation set is evaluated."""
     channel: Channel = "rgb"
-    """PSNR and SSIM on RGB (DIV2K's convention) or on luma (the benchmarks')."""
+    """Channel of PSNR and SSIM: rgb (DIV2K's convention), or y for luma (the benchmarks')."""
     border: Border = "scale+6"
-    """Pixels left out at each side: a number, `scale` (benchmarks) or `scale+6` (DIV2K)."""
+    """Excluded border in pixels: a number, `scale` (the benchmarks') or `scale+6` (DIV2K's)."""
     degradations: dict[Name, Case] = Field(default={})
-    """Degradations by name, with which the validation and test sets are measured, too."""
+    """Degraded validation and test sets to evaluate besides the clean ones, by name."""
 
 
 def _not_bicubic(name: str) -> str:
@@ -168,24 +168,24 @@ class Experiment(Settings):
         },
         min_length=1,
     )
-    """Each by name, either trained or given."""
+    """The models by name, each either trained or with existing weights."""
     train: Training = Training()
-    """For all models that are trained."""
+    """Settings of all trainings."""
     scale: Scale = 8
-    """Scale factor of the test pictures."""
+    """Scale at which the test pictures are upscaled."""
     precision: Precision = "auto"
-    """Of the networks' products when test pictures are upscaled and when models are evaluated:
-    float32, bf16, or auto, which is bf16 where it is faster on the device, else float32. That of
-    trainings is `train.precision`."""
+    """Precision of the networks' matrix products when test pictures are upscaled and models are
+    evaluated: float32, bf16, or auto, which is bf16 where it is faster on the device, else float32.
+    Trainings have `train.precision`."""
     back_projection: Literal["auto"] | bool = "auto"
-    """Whether pictures are corrected so that, shrunk, they are closer to their input, when test
-    pictures are upscaled and when models are evaluated: true, false, or auto, which is true unless
-    the model was trained on degraded pictures."""
+    """Whether upscaled pictures are corrected so that, downscaled, they are closer to their input,
+    on the test pictures and in evaluation: true, false, or auto, which is true unless the model was
+    trained on degraded pictures."""
     evaluate: Evaluation = Evaluation()
     tracking: bool = True
-    """Whether every run is recorded in MLflow."""
+    """Whether runs are tracked in MLflow."""
     buckets: PositiveInt = 1
-    """Number of jobs that work over many pictures is split into."""
+    """Number of jobs into which work on many pictures is split."""
 
     def recipe(self, name: str) -> Recipe:
         """The resolved settings of a trained model: the experiment's `train`, then its own."""
@@ -212,7 +212,7 @@ class Experiment(Settings):
 
     @property
     def given(self) -> list[str]:
-        """Names of the models whose weights are given."""
+        """Names of the models with existing weights."""
         return [n for n, m in self.models.items() if isinstance(m, GivenModel)]
 
 

@@ -1,4 +1,4 @@
-"""How YAML becomes checked settings, or one line that says what is wrong."""
+"""Reading YAML as checked settings, with errors of one line."""
 
 from __future__ import annotations
 
@@ -142,5 +142,5 @@ def read_yaml(text: str) -> dict[Any, Any]:
         line = re.sub(r"\s+", " ", str(error))
         raise UserError(f"settings: {source} is not YAML: {line}") from None
     if not isinstance(values, dict | None):
-        raise UserError(f"settings: {source} must hold a mapping, not {type(values).__name__}")
+        raise UserError(f"settings: {source} must contain a mapping, not {type(values).__name__}")
     return values or {}

@@ -28,20 +28,20 @@ from liif.network.precision import Precision
 Scale = Annotated[float, Field(ge=1, le=64)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 BlurSigma = Annotated[float, Field(gt=0, le=8)]
-"""σ of a Gaussian blur before shrinking, in LR pixels."""
+"""σ of a Gaussian blur before downscaling, in LR pixels."""
 NoiseSigma = Annotated[float, Field(ge=0, le=100)]
-"""σ of Gaussian noise after shrinking, in grey levels."""
+"""σ of Gaussian noise after downscaling, in grey levels."""
 Quality = Annotated[int, Field(ge=1, le=100)]
-"""JPEG's quality; compression comes last."""
+"""Quality of JPEG compression, the last step."""
 
 
 class Weights(Settings):
-    """Existing weights in liif's, the authors' or mmagic's format: `weights` or `url`."""
+    """Existing weights in liif's, the authors' or mmagic's format, by `weights` or `url`."""
 
     weights: str | None = Field(default=None, min_length=1)
     """`bundled`, a name of `liif weights list`, or a file."""
     url: str | None = Field(default=None, pattern=r"^https?://")
-    """Address to download a file from; needs `sha256`."""
+    """URL to download the file from; needs `sha256`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """The file's checksum."""
 
@@ -53,13 +53,13 @@ class Weights(Settings):
     @model_validator(mode="after")
     def _check(self) -> Weights:
         if self.weights is not None and self.url is not None:
-            raise ValueError("give `weights` or `url`, not both")
+            raise ValueError("takes `weights` or `url`, not both")
         if self.weights is not None and "://" in self.weights:
-            raise ValueError("give an address as `url`, with the `sha256` of its file")
+            raise ValueError("put a URL under `url`, with the `sha256` of its file")
         if self.sha256 is None and self.url is not None:
             raise ValueError("`url` needs `sha256`, the checksum of its file")
         if self.sha256 is None and self.weights is None:
-            raise ValueError("give a name, a file, or `url` with `sha256`")
+            raise ValueError("needs a name, a file, or `url` with `sha256`")
         return self
 
     @field_validator("url")
@@ -67,7 +67,7 @@ class Weights(Settings):
     def _without_password(cls, url: str | None) -> str | None:
         # Logs, reports and MLflow's tags show the configuration.
         if url is not None and "@" in urlsplit(url).netloc:
-            raise ValueError("no name and password in an address: put them into ~/.netrc")
+            raise ValueError("must not contain a name or password; put them into ~/.netrc")
         return url
 
     @model_serializer(mode="wrap")
@@ -84,16 +84,16 @@ class Teacher(Weights):
     """A network to learn from besides the photographs (distillation)."""
 
     weight: PositiveFloat = 1
-    """Weight of the L1 distance to its output; the distance to the truth has weight 1."""
+    """Weight of the L1 distance to its output; the distance to the HR pixels has weight 1."""
 
 
 class _Range(Settings):
-    """Drawn uniformly from `range`, for a share `probability` of the patches."""
+    """A degradation whose strength is drawn uniformly from `range` for each patch."""
 
     range: tuple[float, float]
-    """Smallest and largest value."""
+    """Smallest and largest strength."""
     probability: Probability = 1
-    """Share of the patches."""
+    """Probability with which a patch is degraded."""
 
     @model_validator(mode="after")
     def _check(self) -> _Range:
@@ -103,7 +103,7 @@ class _Range(Settings):
 
 
 class Blur(_Range):
-    """Gaussian blur of the HR patch before it is shrunk; σ in pixels of the LR patch."""
+    """Gaussian blur of the HR patch before it is downscaled; σ in LR pixels."""
 
     range: tuple[BlurSigma, BlurSigma]
 
@@ -115,34 +115,34 @@ class Noise(_Range):
 
 
 class Jpeg(_Range):
-    """JPEG compression of the LR patch after noise was added; quality of 1..100."""
+    """JPEG compression of the LR patch, after noise; quality from 1 to 100."""
 
     range: tuple[Quality, Quality]
 
 
 class Degrade(Settings):
-    """Degradations of training and validation patches besides bicubic shrinking."""
+    """Degradations of training and validation patches besides bicubic downscaling."""
 
     blur: Blur | None = None
-    """Before shrinking."""
+    """Gaussian blur before downscaling."""
     noise: Noise | None = None
-    """After shrinking."""
+    """Gaussian noise after downscaling."""
     jpeg: Jpeg | None = None
-    """Last."""
+    """JPEG compression, the last step."""
 
 
 class StepSchedule(Settings):
-    """Learning rate × factor after every so many epochs."""
+    """Learning rate multiplied by `factor` every `every` epochs."""
 
     name: Literal["step"] = "step"
     every: PositiveInt = 200
-    """Epochs."""
+    """Number of epochs with the same learning rate."""
     factor: PositiveFloat = 0.5
-    """Multiplies the rate."""
+    """Factor by which the learning rate changes."""
 
 
 class CosineSchedule(Settings):
-    """Learning rate falls to zero along half a cosine, step by step."""
+    """Learning rate that falls to zero along half a cosine, step by step."""
 
     name: Literal["cosine"] = "cosine"
 
@@ -165,45 +165,45 @@ class _Extended(Settings):
 
 
 class Training(_Extended):
-    """A training; the defaults are the documented recipe."""
+    """Settings of a training; the defaults are the published recipe."""
 
     epochs: PositiveInt = 1000
-    """An epoch ends with validation and a saved state."""
+    """Number of epochs; each ends with validation and a saved state."""
     visits: PositiveInt = 20
-    """Patches cut from each photograph in an epoch."""
+    """Patches per photograph and epoch."""
     batch: PositiveInt = 16
-    """Patches in a step."""
+    """Patches per step."""
     patch: PositiveInt = 48
     """Side of the LR patch, in pixels."""
     scales: tuple[Scale, Scale] = (1, 4)
     """Each patch's scale is drawn uniformly from this range."""
     queries: PositiveInt = 2304
-    """HR pixels sampled from each patch, without replacement."""
+    """HR pixels sampled per patch, without replacement."""
     augment: bool = True
     """Random horizontal and vertical flips and transposition."""
     degrade: Degrade | None = None
     """Blur, noise and JPEG in the LR patches; the published recipe has none."""
     loss: Literal["l1", "l2"] = "l1"
-    """Mean absolute or squared error of normalised RGB."""
+    """l1 or l2: mean absolute or squared error of normalised RGB."""
     optimizer: Literal["adam", "adamw"] = "adam"
-    """With PyTorch's defaults, except for the learning rate."""
+    """adam or adamw, with PyTorch's defaults except the learning rate."""
     learning_rate: PositiveFloat = 1e-4
-    """The optimizer's, before the schedule."""
+    """Initial learning rate."""
     encoder_learning_rate: NonNegativeFloat | None = None
-    """Another one for the encoder, such as a lower one for weights to start from; 0 keeps it."""
+    """Initial learning rate of the encoder, if another one; with 0 the encoder does not change."""
     warmup: NonNegativeInt = 0
-    """Steps in which the learning rate rises linearly from zero."""
+    """Number of first steps in which the learning rate rises linearly from zero."""
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="name")] = StepSchedule()
     """How the learning rate falls."""
     precision: Precision = "float32"
-    """Of matrix products and convolutions: float32, bf16, or auto, which is bf16 where it is faster
-    on the device on which the training starts, else float32."""
+    """Precision of matrix products and convolutions: float32, bf16, or auto, which is bf16 where it
+    is faster on the device on which the training starts, else float32."""
     init: Literal["default", "he"] = "default"
-    """PyTorch's initialisation, or He's with damped outputs (better for short trainings)."""
+    """Initialisation: default (PyTorch's), or he with damped outputs (for short trainings)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of initial weights and of all samples."""
+    """Seed of the initial weights and of all sampling."""
     validation_patches: PositiveInt = 160
-    """Fixed patches of the validation photographs, evaluated after every epoch."""
+    """Number of fixed validation patches, evaluated after every epoch."""
 
     @property
     def largest_side(self) -> int:
@@ -228,12 +228,12 @@ class Recipe(Architecture, _Extended):
     """Everything except the data that determines the trained weights: a network, its training."""
 
     start: Weights | None = None
-    """Weights to start from: all tensors of an equal network, or the encoder of one with another
-    decoder. Settings of the network that are not set are theirs."""
+    """Initial weights: all tensors of the same network, or the encoder of a network with another
+    decoder. Settings of the network that are left out are taken from them."""
     teacher: Teacher | None = None
     """A network to learn from besides the photographs (distillation)."""
     train: Training = Training()
-    """How it is trained."""
+    """Settings of the training."""
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
@@ -259,7 +259,7 @@ class Recipe(Architecture, _Extended):
 
     @property
     def given(self) -> dict[str, Weights]:
-        """The weights that it starts from (`start`) or learns from (`teacher`)."""
+        """The initial weights (`start`) and those of the `teacher`, where they are set."""
         named = {"start": self.start, "teacher": self.teacher}
         return {name: weights for name, weights in named.items() if weights is not None}
 

@@ -283,7 +283,7 @@ def test_settings_from_text_or_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not YAML"):
         config.recipe("{a: [}")
     (tmp_path / "list.yaml").write_text("- 1\n")
-    with pytest.raises(UserError, match="must hold a mapping, not list"):
+    with pytest.raises(UserError, match="must contain a mapping, not list"):
         config.recipe(str(tmp_path / "list.yaml"))
 
 

@@ -87,7 +87,7 @@ def test_paths_that_leave_the_archive(make: Archive, tmp_path: Path, name: str) 
 def test_a_duplicate_member_is_refused(make: Archive, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate") if make is zipped else nullcontext():
         archive = make(tmp_path, [("a.png", png()), ("a.png", png(photograph(5, 5)))])
-    with pytest.raises(UserError, match=r"holds a\.png twice"):
+    with pytest.raises(UserError, match=r"contains a\.png twice"):
         open_collection(archive)
 
 
@@ -107,7 +107,7 @@ def test_links_in_archives_are_skipped(tmp_path: Path) -> None:
         info.external_attr = 0o120777 << 16
         zip_archive.writestr(info, str(secret))
     for name in ("links.tar", "links.zip"):
-        with pytest.raises(UserError, match="has no pictures"):
+        with pytest.raises(UserError, match="contains no pictures"):
             open_collection(tmp_path / name)
 
 
@@ -273,6 +273,6 @@ def test_control_characters_in_names_are_escaped(make: Archive, tmp_path: Path) 
 def test_gather_never_replaces_another_folder(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("x")
-    with pytest.raises(UserError, match=r"would be replaced, but holds .*letter\.txt"):
+    with pytest.raises(UserError, match=r"would be replaced, but contains .*letter\.txt"):
         gather({}, tmp_path, tmp_path / "mine")
     assert (tmp_path / "mine" / "letter.txt").exists()

@@ -13,9 +13,10 @@ from liif.cli import app
 
 INTRODUCTION = """# Command line
 
-`liif COMMAND --help` shows the same on the terminal. `liif --install-completion` installs shell
-completion of commands, options and names. An error is one line, and `liif --debug COMMAND …` shows
-its traceback; the exit code is then 1, or 128 + the number of the signal that stopped the command.
+`liif COMMAND --help` shows the same in the terminal. `liif --install-completion` installs shell
+completion of commands, options and names. An error is one line, and the exit code is then 1, or
+128 + the number of the signal that stopped the command; `liif --debug COMMAND …` shows the
+traceback.
 """
 OPTIONS = "Options"
 
@@ -54,8 +55,8 @@ def described(name: str, command: Any) -> str:
     words = [p.name.upper() + ("…" if p.nargs != 1 else "") for p in arguments]
     usage = " ".join(["liif", name, *words, *(["[OPTIONS]"] if options else [])])
     text = f"### liif {name}\n\n{plain(purpose)}\n\n```text\n{usage}\n```\n\n"
-    code = [plain(e, comment=True) for e in examples if e.startswith("liif ")]
-    prose = [plain(e) for e in examples if not e.startswith("liif ")]
+    code = [plain(e, comment=True) for e in examples if e.startswith(("liif ", "curl "))]
+    prose = [plain(e) for e in examples if not e.startswith(("liif ", "curl "))]
     text += "".join(f"{p}\n\n" for p in prose)
     text += "```sh\n" + "\n".join(code) + "\n```\n\n" if code else ""
     for panel, rows in tables(arguments, options):

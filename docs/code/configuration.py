@@ -9,7 +9,7 @@ from liif.config import Experiment
 
 INTRODUCTION = """# Configuration
 
-[`config/config.yaml`](../../config/config.yaml) is the documented experiment written out, with a
+[`config/config.yaml`](../../config/config.yaml) is the full experiment written out, with a
 comment above every key; every value in it is the default. A configuration of your own sets only
 what differs:
 

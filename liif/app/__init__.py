@@ -1,1 +1,1 @@
-"""Enlarging pictures in a browser, and over HTTP for programs."""
+"""Upscaling pictures in a browser, and over HTTP for programs."""

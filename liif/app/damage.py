@@ -1,4 +1,4 @@
-"""Whether a picture looks like a JPEG or noisy, which a model for clean pictures enlarges too."""
+"""Detection of JPEG artefacts and noise, which a model for clean pictures would sharpen."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from scipy import ndimage
 from liif.images.pixels import RGB8
 
 _SIDE = 1024
-"""Only the middle of a larger picture is looked at."""
+"""Side of the central square that is examined, in pixels."""
 _BLOCK = 8
 """Side of JPEG's blocks in pixels."""
 _BLOCKINESS = 1.15
-"""Least ratio of steps at the borders of JPEG's blocks to those within."""
+"""Smallest ratio of steps at the borders of JPEG's blocks to those within."""
 _NOISE = 2.5
-"""Least standard deviation of noise, in grey levels."""
+"""Smallest standard deviation that counts as noise, in grey levels."""
 _LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
-"""Blind to edges, and 6 times the standard deviation for noise (Immerkær, CVIU 1996)."""
+"""Kernel blind to edges, with 6 times noise's standard deviation (Immerkær, CVIU 1996)."""
 
 
 def found(rgb: RGB8) -> list[str]:

@@ -26,7 +26,7 @@ _AWAY = 5.0
 
 
 class Engine:
-    """Enlarges pictures one after the other; one picture is read meanwhile.
+    """Upscales pictures one after the other; one picture is read meanwhile.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Engine:
         self.enlarger = Worker("enlarge", limits.pixels)
         self.estimates = Estimates(weights)
         self.drawing = asyncio.Lock()
-        """Held while the one file of a bicubic picture is written and read."""
+        """Lock held while the one file of a bicubic picture is written and read."""
         self._queue: list[Job] = []
         self._arrived = asyncio.Event()
         self._arriving = 0
@@ -134,7 +134,7 @@ class Engine:
     def submit(self, picture: Picture, options: Options) -> Job:
         """Put a picture into the queue."""
         if len(self._queue) >= self.limits.waiting:
-            raise Refused(f"{len(self._queue)} pictures wait already; try again later", 429)
+            raise Refused(f"{len(self._queue)} pictures are waiting already; try again later", 429)
         size = self.size(picture, options)
         job = Job(picture, options, size, self.estimates.seconds(picture.shape, size, options))
         self.jobs[job.key] = job
@@ -153,7 +153,7 @@ class Engine:
             self._end(job, "cancelled")
 
     async def _work(self) -> None:
-        """Enlarge the pictures of the queue, for ever."""
+        """Upscale the pictures of the queue, forever."""
         with suppress(UserError):
             await self.enlarger.wait_until_ready()
         while True:
@@ -230,7 +230,7 @@ class Engine:
 
 
 def plain_name(name: str) -> str:
-    """A file name from what a browser says, with an ending of pictures."""
+    """A file name from what a browser says, with a picture's suffix."""
     last = re.split(r"[/\\]", name)[-1]
     kept = "".join(c for c in last if c.isprintable() and c not in '<>:"|?*').strip(". ")
     path = Path(kept or "picture")

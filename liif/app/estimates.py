@@ -1,4 +1,4 @@
-"""Estimates of the time and memory that enlarging a picture takes."""
+"""Estimates of the time and memory that upscaling a picture takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from liif.app.weights import Weights
 from liif.images.write import needed_memory
 
 _TURNS = 8
-"""Times the work with self-ensemble."""
+"""Factor of the work with self-ensemble."""
 _ENCODING = 2048
 """Bytes that encoding takes for a pixel of a tile."""
 _TILE = 350**2
@@ -28,18 +28,18 @@ class Estimates:
         self._corrections: dict[tuple[str, str], float] = {}
 
     def learn(self, measured: dict[str, float]) -> None:
-        """Seconds for each pixel of a picture (`lr`) and an enlarged one (`sr`), and memory."""
+        """Learn seconds per pixel of a picture (`lr`) and an upscaled one (`sr`), and memory."""
         self._measured = measured or self._measured
 
     def seconds(self, lr: tuple[int, int], sr: tuple[int, int], options: Options) -> float | None:
-        """Time for enlarging between these sizes; None before anything was measured."""
+        """Time for upscaling between these sizes; None before anything was measured."""
         if not self._measured:
             return None
         plain = self._plain(lr, sr, options)
         return plain * self._corrections.get((options.weights, options.precision), 1.0)
 
     def memory(self, lr: tuple[int, int], sr: tuple[int, int], channels: int, bits: int) -> int:
-        """Bytes for enlarging between these sizes, the program's own included."""
+        """Memory in bytes for upscaling between these sizes, including the program's own."""
         dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
         encoding = _ENCODING * min(lr[0] * lr[1], _TILE)
         program = int(self._measured.get("memory", 400_000_000))

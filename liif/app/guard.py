@@ -19,7 +19,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
-"""Of every response."""
+"""Headers of every response."""
 
 
 class Guard:

@@ -1,4 +1,4 @@
-"""The HTTP interface of `liif serve`: a picture in the body, the enlarged one out."""
+"""The HTTP interface of `liif serve`: a picture in the body, the upscaled one out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _POLL = 0.5
 
 
 async def upscale(request: Request) -> Response:
-    """Enlarge the picture of the body by the options of the query."""
+    """Upscale the picture in the body with the options in the query."""
     engine = engine_of(request)
     query = dict(request.query_params)
     name = plain_name(query.pop("name", "picture.png"))
@@ -79,7 +79,7 @@ async def documentation(request: Request) -> Response:
 
 
 async def home(_: Request) -> Response:
-    """To the documentation."""
+    """Redirect to the documentation."""
     return RedirectResponse("/docs")
 
 
@@ -101,7 +101,7 @@ def openapi(engine: Engine) -> dict[str, Any]:
         ("self_ensemble", "Mean over 8 flips and rotations.", switch),
         (
             "back_projection",
-            "Correct the result so that, shrunk, it is closer to the input.",
+            "Correct the result so that, downscaled, it is closer to the input.",
             _one_of(["auto", "true", "false"], "auto"),
         ),
         ("name", "Name of the picture, for messages and the output's name.", {"type": "string"}),
@@ -112,20 +112,20 @@ def openapi(engine: Engine) -> dict[str, Any]:
         "400": "A wrong option, a size that is too large, or an empty body.",
         "413": "The file is too large.",
         "415": "The body is no picture, or a damaged one.",
-        "422": "The picture could not be enlarged.",
+        "422": "The picture could not be upscaled.",
         "429": "Too many pictures wait; try again later.",
         "507": "The disk is full.",
     }
     images = {choices.media_type(suffix): binary for suffix in FORMATS}
     operation = {
-        "summary": "Enlarge a picture",
+        "summary": "Upscale a picture",
         "parameters": [
             {"name": name, "in": "query", "description": about, "schema": schema}
             for name, about, schema in parameters
         ],
         "requestBody": {"required": True, "content": {"image/*": binary}},
         "responses": {
-            "200": {"description": "The enlarged picture.", "content": images},
+            "200": {"description": "The upscaled picture.", "content": images},
             **{s: {"description": text, "content": error} for s, text in statuses.items()},
         },
     }

@@ -1,4 +1,4 @@
-"""Uploaded pictures, jobs that enlarge them, and the tabs that wait for these."""
+"""Uploaded pictures, jobs that upscale them, and the tabs that wait for the jobs."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ class Picture:
         return message if message.startswith(Path(self.name).stem) else f"{self.name}: {message}"
 
     def public(self) -> dict[str, Any]:
-        """What the page knows of it."""
+        """Facts about it for the page."""
         return {"key": self.key, "name": self.name, **self.info}
 
 
 @dataclass(eq=False)
 class Job:
-    """A picture to enlarge."""
+    """A picture to upscale."""
 
     picture: Picture
     options: Options
     size: tuple[int, int]
-    """Of the output (rows, cols)."""
+    """Size of the output (rows, cols)."""
     seconds: float | None
-    """Estimate of the time that it takes."""
+    """Estimated time in seconds."""
     state: State = "waiting"
     share: float = 0
-    """Of its rows that exist."""
+    """Share of its rows that exist."""
     bands: list[int] = field(default_factory=list)
     """First row of each band that the page can show."""
     notes: list[str] = field(default_factory=list)
@@ -70,16 +70,16 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return self.picture.folder / self.key
 
     @property
     def file(self) -> Path:
-        """The enlarged picture."""
+        """The upscaled picture."""
         return self.folder / output_name(self.picture.name, self.options)
 
     def hear(self, message: dict[str, Any]) -> None:
-        """Take a message of the process that enlarges."""
+        """Handle a message of the process that upscales."""
         if "band" in message:
             self.share = message["share"]
             if message["band"] is not None:

@@ -1,4 +1,4 @@
-"""Bounds of what the server accepts, so that no request fills the disk or the memory."""
+"""Limits of what the server accepts, so that no request fills the disk or the memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Limits:
     upload: int = 128 << 20
     """Bytes of an uploaded file."""
     pixels: int = 50_000_000
-    """Of an uploaded picture."""
+    """Pixels of an uploaded picture."""
     output: int = 200_000_000
-    """Pixels of an enlarged picture."""
+    """Pixels of an upscaled picture."""
     pictures: int = 60
-    """Kept at a time, of all tabs and requests."""
+    """Pictures kept at a time, of all tabs and requests."""
     waiting: int = 20
     """Jobs in the queue."""
     seconds: float = 120
-    """For an upload to arrive, and for a picture to be read."""
+    """Seconds for an upload to arrive, and for a picture to be read."""
 
 
 class Refused(UserError):
@@ -37,7 +37,7 @@ class Refused(UserError):
 
 
 def preview_factor(rows: int, cols: int) -> int:
-    """The factor by which a picture of that size is shrunk to be shown."""
+    """The factor by which a picture of that size is downscaled for the page."""
     factor = 1
     while -(-rows // factor) * -(-cols // factor) > PREVIEW_PIXELS:
         factor += 1
@@ -45,7 +45,7 @@ def preview_factor(rows: int, cols: int) -> int:
 
 
 def preview_size(rows: int, cols: int) -> tuple[int, int]:
-    """The size (rows, cols) in which a picture of that size is shown."""
+    """The size (rows, cols) at which the page shows a picture of that size."""
     factor = preview_factor(rows, cols)
     return -(-rows // factor), -(-cols // factor)
 

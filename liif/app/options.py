@@ -1,4 +1,4 @@
-"""Options of a request to enlarge a picture, and the command with the same result."""
+"""Options of a request to upscale a picture, and the command with the same result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SWITCHES: dict[str, Literal["auto"] | bool] = {"auto": "auto", "true": True, "f
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to enlarge a picture: the options of `liif upscale`."""
+    """The options of `liif upscale` for one picture."""
 
     size: Size
     weights: str
@@ -61,7 +61,7 @@ class Options:
         return shlex.join(words)
 
     def arguments(self, weights: Path | str) -> dict[str, Any]:
-        """The settings as JSON, for the process that enlarges."""
+        """The settings as JSON, for the process that upscales."""
         return {
             "size": vars(self.size),
             "weights": str(weights),
@@ -75,10 +75,10 @@ class Options:
 def parse(values: Mapping[str, str], weights: Mapping[str, Weights], default: str) -> Options:
     """The options of a request; unknown names and values are refused in one line."""
     if unknown := sorted(set(values) - _NAMES):
-        raise Refused(f"`{unknown[0]}` is none of {', '.join(sorted(_NAMES))}", 400)
+        raise Refused(f"`{unknown[0]}` is not one of {', '.join(sorted(_NAMES))}", 400)
     name = values.get("weights", default)
     if name not in weights:
-        raise Refused(f"weights `{name}` are none of {', '.join(weights)}", 400)
+        raise Refused(f"weights `{name}` are not one of {', '.join(weights)}", 400)
     try:
         size = parse_size(
             _scale(values.get("scale")),
@@ -105,7 +105,7 @@ def output_name(name: str, options: Options, suffix: str | None = None) -> str:
 
 
 def media_type(suffix: str) -> str:
-    """The MIME type of pictures with that ending."""
+    """The MIME type of pictures with that suffix."""
     return f"image/{FORMATS[suffix].lower()}"
 
 
@@ -133,5 +133,5 @@ def _whole(values: Mapping[str, str], name: str, most: int) -> int | None:
 def _switch(values: Mapping[str, str], name: str, default: str) -> Literal["auto"] | bool:
     text = values.get(name, default)
     if text not in _SWITCHES:
-        raise UserError(f"{name} `{text}` is none of {', '.join(_SWITCHES)}")
+        raise UserError(f"{name} `{text}` is not one of {', '.join(_SWITCHES)}")
     return _SWITCHES[text]

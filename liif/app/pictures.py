@@ -1,4 +1,4 @@
-"""Tasks on pictures: read, enlarge by bicubic and by a model, write in another format."""
+"""Tasks on pictures: read, upscale by bicubic and by a model, write in another format."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def prepare() -> dict[str, float]:
 
 
 def measure(upscaler: Upscaler) -> dict[str, float]:
-    """Seconds for each pixel of a picture and of an enlarged one, and memory of the process."""
+    """Seconds per pixel of a picture and of an upscaled one, and memory of the process."""
     picture = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     seconds = []
     for side in (24, 24, 96):  # the first only prepares
@@ -93,7 +93,7 @@ def _icc(picture: Picture) -> bytes | None:
 
 
 def bicubic(send: Send, path: str, size: tuple[int, int], out: str) -> None:
-    """Write the picture enlarged by bicubic to that size (rows, cols), as it is shown."""
+    """Write the picture upscaled by bicubic to that size (rows, cols), as the page shows it."""
     picture = read_picture(Path(path), Path(path).name)
     shape = (*preview_size(*size), picture.pixels.shape[2])
     bands = upscale_bands(picture.pixels, shape[:2], open_upscaler("bicubic").bands)
@@ -112,7 +112,7 @@ def enlarge(
     back_projection: bool | Literal["auto"],
     shown: bool = True,
 ) -> dict[str, Any]:
-    """Enlarge a picture as `liif upscale` does, and report each band."""
+    """Upscale a picture as `liif upscale` does, and report each band."""
     start, number = time.monotonic(), count()
 
     def emit(row: int, share: float) -> None:
@@ -138,7 +138,7 @@ def enlarge(
 
 
 def convert(send: Send, path: str, enlarged: str, out: str, quality: int) -> list[str]:
-    """Write an enlarged picture in another format, with the metadata of the picture itself.
+    """Write an upscaled picture in another format, with the metadata of its input.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def convert(send: Send, path: str, enlarged: str, out: str, quality: int) -> lis
 
 
 def sample(send: Send, source: str, out: str) -> None:
-    """Write a bundled photograph, shrunk, as a picture to enlarge."""
+    """Write a bundled photograph, downscaled, as a picture to upscale."""
     rgb = read_picture(Path(source)).rgb
     small = imresize(rgb, _SAMPLE / min(rgb.shape[:2]))
     to_image(small).save(out, format="PNG")
@@ -168,4 +168,4 @@ TASKS: dict[str, Callable[..., Any]] = {
     "convert": convert,
     "sample": sample,
 }
-"""By the name that the server calls them."""
+"""Tasks by the names that the server uses."""

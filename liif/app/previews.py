@@ -15,7 +15,7 @@ from liif.images.pixels import Pixels, eight_bits, to_image
 from liif.inference.plan import Shape
 
 _SECONDS = 0.25
-"""Between two bands, so that a fast computation makes few files."""
+"""Seconds between two bands, so that a fast computation makes few files."""
 
 
 def save(path: Path, pixels: Pixels, icc: bytes | None = None) -> None:
@@ -75,7 +75,7 @@ class Bands:
 
 
 def thumbnail_size(image: Image.Image, side: int = 128) -> Image.Image:
-    """The picture shrunk to at most so many pixels a side."""
+    """The size of a picture downscaled to at most that many pixels a side."""
     small = image.copy()
     small.thumbnail((side, side), Image.Resampling.BOX)
     return small

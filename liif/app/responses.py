@@ -1,4 +1,4 @@
-"""What the routes of the page and of the HTTP interface have in common."""
+"""Shared parts of the routes of the page and of the HTTP interface."""
 
 from __future__ import annotations
 
@@ -72,4 +72,4 @@ HANDLERS = {
     ClientDisconnect: on_disconnect,
     Exception: on_error,
 }
-"""By the kind of error."""
+"""Responses by kind of error."""

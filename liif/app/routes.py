@@ -74,7 +74,7 @@ async def add_picture(request: Request) -> Response:
 
 
 async def sample(request: Request, name: str) -> AsyncIterator[bytes]:
-    """A bundled photograph, shrunk."""
+    """A bundled photograph, downscaled."""
     engine = engine_of(request)
     made = engine.folder / f"{name}.png"
     if not made.is_file():
@@ -102,7 +102,7 @@ async def shown(request: Request) -> Response:
 
 
 async def bicubic(request: Request) -> Response:
-    """The picture enlarged by bicubic."""
+    """The picture upscaled by bicubic."""
     engine, picture = engine_of(request), _picture(request)
     options = choices.parse(request.query_params, engine.weights, engine.default)
     rows, cols = engine.size(picture, options)
@@ -130,7 +130,7 @@ async def estimate(request: Request) -> Response:
 
 
 async def add_job(request: Request) -> Response:
-    """Enlarge a picture with these options."""
+    """Upscale a picture with these options."""
     engine, picture = engine_of(request), _picture(request)
     options = choices.parse(request.query_params, engine.weights, engine.default)
     if options.suffix != ".png":
@@ -147,7 +147,7 @@ async def cancel(request: Request) -> Response:
 
 
 async def band(request: Request) -> Response:
-    """A band of a picture that is being enlarged, as it is shown."""
+    """A band of a picture that is being upscaled, as the page shows it."""
     job, number = _job(request), request.path_params["number"]
     if number >= len(job.bands):
         raise Refused("there is no such band", 404)
@@ -155,7 +155,7 @@ async def band(request: Request) -> Response:
 
 
 async def result(request: Request) -> Response:
-    """The enlarged picture as a file: the bytes that `liif upscale` writes."""
+    """The upscaled picture as a file: the bytes that `liif upscale` writes."""
     engine, job = engine_of(request), _job(request)
     suffix = f".{request.path_params['suffix'].lower()}"
     if job.state != "done" or suffix not in FORMATS:

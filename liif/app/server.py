@@ -102,7 +102,7 @@ def listen(host: str, port: int | None) -> socket.socket:
             return socket.create_server((host, choice), family=family)
         except OSError as error:
             reason = error.strerror or str(error)
-    raise UserError(f"{host}:{choice}: cannot be listened on: {reason}; give another --port")
+    raise UserError(f"{host}:{choice}: cannot listen there: {reason}; choose another --port")
 
 
 def is_loopback(host: str) -> bool:

@@ -16,9 +16,9 @@ class Weights(NamedTuple):
 
     path: Path
     purpose: str
-    """What they are for; empty if unknown."""
+    """Purpose of the weights; empty if unknown."""
     time: float = 1.0
-    """Relative to the bundled ones, as measured by `make models`."""
+    """Time relative to the bundled weights, as measured by `make models`."""
 
 
 def available() -> dict[str, Weights]:

@@ -1,6 +1,6 @@
 """A process that does one task at a time for the server, and is replaced when it ends.
 
-Pictures from elsewhere are read, and enlarged, in such processes: a picture that crashes one does
+Pictures from elsewhere are read and upscaled in such processes: a picture that crashes one does
 not end the server, a task can be stopped at any moment, and its memory becomes free.
 """
 
@@ -34,7 +34,7 @@ class Worker:
     Parameters
     ----------
     kind
-        A process to `enlarge` loads the network before its first task.
+        A process of kind `enlarge` loads the network before its first task.
     max_pixels
         Of pictures that it reads.
     """
@@ -140,7 +140,7 @@ class Worker:
                     process.kill()
 
     async def wait_until_ready(self) -> None:
-        """Wait for what a process to enlarge measures when it starts."""
+        """Wait until the process has started and measured itself."""
         async with self._turn:
             await self.start()
             while not self.ready and (message := await self._message()):

@@ -34,8 +34,8 @@ def load_checkpoint(path: Path) -> Contents:
         keys = list(map(str, state)) if isinstance(state, Mapping) else [type(state).__name__]
         shown = ", ".join(map(printable, keys[:4])) + (" …" if len(keys) > 4 else "")
         raise UserError(
-            f"{path}: is a checkpoint, but not in the layout of LIIF's authors or of mmagic; "
-            f"it holds {shown}"
+            f"{path}: is a checkpoint, but not in a layout of LIIF's authors or of mmagic; "
+            f"it contains {shown}"
         ) from None
 
 

@@ -19,7 +19,7 @@ WEIGHTS = Path(__file__).parents[1] / "assets" / "weights"
 BUNDLED = WEIGHTS / "edsr-baseline-liif.safetensors"
 """The EDSR-baseline weights that the authors of LIIF released."""
 MEASURED = WEIGHTS / "models.json"
-"""What `make models` measured."""
+"""Measurements by `make models`."""
 CACHE = "LIIF_CACHE"
 """Environment variable that sets another cache folder."""
 
@@ -41,12 +41,12 @@ def published_network(architecture: Architecture) -> str | None:
 
 
 class Entry(NamedTuple):
-    """Weights with a name: published ones, or ours."""
+    """Weights with a name: published ones, or liif's own."""
 
     network: str
     origin: str
     purpose: str
-    """What they are for."""
+    """Purpose of the weights."""
     url: str = ""
     sha256: str = ""
     """Checksum of the file at the URL, or as many leading digits as were published."""
@@ -92,7 +92,7 @@ CATALOG = {
         "22d6fdc8",
     ),
 }
-"""By the name that `--weights` takes."""
+"""Weights by the names that `--weights` takes."""
 
 
 def folder() -> Path:

@@ -50,12 +50,12 @@ def convert_weights(
     if not source.startswith(("http://", "https://")):
         path = _checked(locate(source), sha256)
         if out.exists() and out.samefile(path):
-            raise UserError(f"{out}: is the file to convert; give another output name")
+            raise UserError(f"{out}: is the file to convert; choose another output name")
         _convert(path, out, source, network)
         return
     shown = redact(source)
     if sha256 is None:
-        raise UserError(f"{shown}: give its --sha256, so that it can be checked")
+        raise UserError(f"{shown}: pass its --sha256, so that it can be verified")
     downloaded = partial / f"{name_of(out)}.weights"
     if not (downloaded.is_file() and file_sha256(downloaded).startswith(sha256 or "-")):
         download_weights(source, downloaded, sha256, partial)

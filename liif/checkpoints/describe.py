@@ -96,7 +96,7 @@ def _training(recipe: Recipe, provenance: dict[str, Any]) -> Facts:
 
 
 def _degradations(degrade: Degrade) -> str:
-    """The damage of training patches: `noise 1 to 20 (40%), jpeg 25 to 95 (60%)`."""
+    """Degradations of training patches: `noise 1 to 20 (40%), jpeg 25 to 95 (60%)`."""
     return ", ".join(
         f"{name} {drawn.range[0]:g} to {drawn.range[1]:g} ({drawn.probability:.0%})"
         for name, drawn in degrade

@@ -61,7 +61,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Architecture, dict[s
     tensors, metadata = load_tensors(path)
     if "architecture" not in metadata:
         raise UserError(
-            f"{path}: holds no network; is it a pack of photographs or a training's state?"
+            f"{path}: contains no network; is it a pack of photographs or a training's state?"
         )
     if metadata.get("format") != _FORMAT:
         raise UserError(

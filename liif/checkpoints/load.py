@@ -44,7 +44,7 @@ def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") ->
         where = named(device)
     except UserError:
         raise ValueError(
-            f"`device` (={device}) is not available here; give cpu, cuda, mps or xpu"
+            f"`device` (={device}) is not available here; use cpu, cuda, mps or xpu"
         ) from None
     model, _, provenance = read_checkpoint(path)
     model.back_projection = not trained_on_degraded(provenance)
@@ -79,7 +79,7 @@ def _require_match(path: Path, architecture: Architecture, tensors: Mapping[str,
     count = architecture.tensor_count
     if count > 10 * len(tensors) + 1000:
         raise UserError(
-            f"{path}: does not match its architecture, which has {count} tensors; it holds "
+            f"{path}: does not match its architecture, which has {count} tensors; it contains "
             f"{len(tensors)}"
         )
     try:

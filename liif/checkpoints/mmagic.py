@@ -47,7 +47,9 @@ def contents_of(path: Path, state: Mapping[str, Tensor], meta: object) -> Conten
     read = contents(path, tensors, provenance, _residual_scaling(path, text))
     mean, std = stated or _NORMALISATION[read.architecture.encoder.name]
     if min(std) <= 0:
-        raise UserError(f"{path}: its configuration divides by {min(std):g} (std)")
+        raise UserError(
+            f"{path}: its configuration has a `std` of {min(std):g}; it must be positive"
+        )
     normalised = read.architecture.model_copy(update={"mean": mean, "std": std})
     return read._replace(architecture=normalised)
 
@@ -71,7 +73,7 @@ def _renamed(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise KeyError("no tensor of a LIIF network")
     if unknown:
         count = f"{len(unknown)} unknown tensor{'s' if len(unknown) > 1 else ''}"
-        raise UserError(f"{path}: holds {count}: {', '.join(map(printable, unknown))}")
+        raise UserError(f"{path}: contains {count}: {', '.join(map(printable, unknown))}")
     return tensors
 
 

@@ -66,7 +66,7 @@ class _Decoder(_Part):
 def export_onnx(weights: str, out: Path | None = None) -> Exported:
     """Write `OUT.encoder.onnx` and `OUT.decoder.onnx`, checked against the original.
 
-    `weights` are as for `load`. `out` is the files' name without ending, or an existing folder;
+    `weights` are as for `load`. `out` is the files' name without suffix, or an existing folder;
     the default is the weights' name, in that folder or the current one.
     """
     path = locate(weights)

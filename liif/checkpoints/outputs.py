@@ -12,7 +12,7 @@ from liif.system.files import atomic_write
 
 
 def name_of(weights: Path) -> str:
-    """The name of a weights file without its ending; rdn.v1 has none."""
+    """The name of a weights file without its suffix; rdn.v1 has none."""
     known = weights.suffix in (".safetensors", ".pth", ".pt")
     return weights.stem if known else weights.name
 
@@ -21,7 +21,7 @@ _COLUMNS = (
     *("epoch", "step", "loss", "valid_psnr", "learning_rate", "patches_per_second"),
     "timestamp",
 )
-"""Of the history, whichever order its rows were saved in."""
+"""Columns of the history, in whichever order its rows were saved."""
 
 
 @dataclass(frozen=True, kw_only=True)

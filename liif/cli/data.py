@@ -52,8 +52,8 @@ def collect(
 ) -> None:
     """Prepare photographs for training, from your own folder or from Debian packages.
 
-    JPEGs are halved, other pictures above 4 megapixels shrunk to 4; the bundled test pictures are
-    left out. If SOURCE is an empty folder, the packages to download are named.
+    JPEGs are halved, and pictures above 4 megapixels downscaled to at most 4; the bundled test
+    pictures are left out. If SOURCE is an empty folder, the packages to download are named.
 
     liif collect holiday photos/train
     """

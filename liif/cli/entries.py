@@ -1,4 +1,4 @@
-"""What commands log of models whose weights were given, evaluated or used."""
+"""Records that commands log of models with existing weights, of evaluations and of upscaling."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _log_given(run: Run, weights: Path) -> None:
 
 
 def _describe(run: Run, weights: Path) -> None:
-    """Log what the weights file tells of the model."""
+    """Log what the weights file says about the model."""
     metadata = load_metadata(weights)
     recipe = metadata.get("provenance", {}).get("recipe") or metadata.get("architecture", {})
     log_settings(run, recipe, parameters=parameter_count(weights))

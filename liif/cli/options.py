@@ -37,14 +37,14 @@ PICTURES = "Your pictures"
 EXPERIMENT = "An experiment"
 WEIGHTS = "Weights"
 STEPS = "Single steps, which the Snakemake workflow runs for you"
-"""Where `liif --help` lists a command."""
+"""Panel of `liif --help` that lists a command."""
 
 
 @app.callback(invoke_without_command=True)
 def _liif(
     version: Annotated[bool, Option("--version", help="Print the version.")] = False,
     debug: Annotated[  # read by `main`, which shows errors
-        bool, Option("--debug", help="Show the traceback of an error.")
+        bool, Option("--debug", help="Show the traceback of any error.")
     ] = False,
 ) -> None:
     if version:
@@ -53,8 +53,8 @@ def _liif(
 
 
 MACHINE = "Machine"
-JOBS = "A job in parts"
-"""Where the help of a command lists an option."""
+JOBS = "Splitting work into jobs"
+"""Panel of a command's help that lists an option."""
 
 Device = Annotated[
     str,
@@ -84,7 +84,7 @@ Precision = Annotated[
 BackProjection = Annotated[
     str,
     Option(
-        help="Correct the result so that it matches the input when downscaled: true, false, or "
+        help="Correct the result so that, downscaled, it is closer to the input: true, false, or "
         "auto, which is true unless the model was trained on degraded pictures."
     ),
 ]
@@ -109,7 +109,7 @@ Manifests = Annotated[
 Track = Annotated[
     bool, Option("--track/--no-track", envvar=TRACKING, help="Record the job in MLflow.")
 ]
-Scale = Annotated[float, Option(min=1, max=100, help="Scale factor from LR to HR.")]
+Scale = Annotated[float, Option(min=1, max=100, help="Scale factor between LR and HR.")]
 Partial = Annotated[
     Path | None,
     Option(help="Folder for unfinished files.", show_default=".partial beside the output"),
@@ -149,9 +149,9 @@ def parse_back_projection(text: str) -> bool | Literal["auto"]:
 
 
 def a_path(word: str) -> Path:
-    """A path; an empty word, which Python takes for the current folder, is refused."""
+    """A path; an empty one, which Python takes for the current folder, is refused."""
     if not word:
-        raise UserError("an empty word is given for a path (a variable that is not set?)")
+        raise UserError("a path is empty (is a variable not set?)")
     return Path(word)
 
 
@@ -163,7 +163,7 @@ def require_extra(extra: str, *modules: str) -> None:
 
 
 def known_weights(incomplete: str) -> list[str]:
-    """Weights for the completion of a shell."""
+    """Names of weights, for shell completion."""
     from liif.checkpoints.catalog import CATALOG
 
     return [name for name in ("bundled", *CATALOG) if name.startswith(incomplete)]
@@ -172,7 +172,8 @@ def known_weights(incomplete: str) -> list[str]:
 WeightsArgument = Annotated[
     str,
     Argument(
-        help="`bundled`, a name of `liif weights list`, or a file of liif, its authors or mmagic.",
+        help="`bundled`, a name of `liif weights list`, or a file in liif's, the authors' or "
+        "mmagic's format.",
         autocompletion=known_weights,
     ),
 ]

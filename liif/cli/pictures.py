@@ -51,7 +51,7 @@ def upscale(
             *("--scale", "-s"),
             min=1,
             max=100,
-            help="Scale factor, not only whole numbers.",
+            help="Scale factor; any number, such as 2.5.",
             show_default="8",
         ),
     ] = None,
@@ -73,7 +73,8 @@ def upscale(
         str | None,
         Option(
             "--format",
-            help="png, jpg, webp, tif or bmp; the ending of a single output file decides, too.",
+            help="Format: png, jpg, webp, tif or bmp. The suffix of a single output file also "
+            "sets it.",
             show_default="png",
         ),
     ] = None,
@@ -84,7 +85,10 @@ def upscale(
     overwrite: Annotated[bool, Option("--overwrite", help="Replace existing output.")] = False,
     self_ensemble: Annotated[
         bool,
-        Option("--self-ensemble", help="Average 8 flips and rotations: slower, slightly better."),
+        Option(
+            "--self-ensemble",
+            help="Average over 8 flips and rotations: 8 times the work, slightly better.",
+        ),
     ] = False,
     back_projection: BackProjection = "auto",
     name: Annotated[str, Option(help="Name of the job.", hidden=True)] = "upscaling",
@@ -96,7 +100,7 @@ def upscale(
     threads: Threads = None,
     max_memory: Memory = None,
 ) -> None:
-    """Upscale pictures of any format and size; existing output is kept.
+    """Upscale pictures of any format to any size; existing output is kept.
 
     liif upscale photo.jpg  [dim](writes photo_x8.png beside it)[/dim]
 

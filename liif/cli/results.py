@@ -129,7 +129,7 @@ def report(
 
 @app.command(rich_help_panel=EXPERIMENT)
 def deliver() -> None:
-    """Send the queued records to MLflow, after its server was unreachable."""
+    """Send queued records to MLflow, once its server is reachable again."""
     from liif.tracking.tracker import Tracker, installed
 
     if not installed():

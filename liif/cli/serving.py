@@ -12,14 +12,14 @@ from liif.system.progress import log
 from liif.system.signals import Stopped
 
 Host = Annotated[
-    str, Option(help="Address to serve at; any but the loopback is open to other machines.")
+    str, Option(help="Address to listen on; other machines reach all but the loopback.")
 ]
 Port = Annotated[
     int | None,
     Option(
         min=0,
         max=65535,
-        help="Port to serve at.",
+        help="Port to listen on.",
         show_default="8080, or a free one if it is in use",
     ),
 ]
@@ -34,7 +34,7 @@ def app_(
         bool, Option("--open/--no-open", help="Open the page in the browser.")
     ] = True,
 ) -> None:
-    """Enlarge pictures in the browser, by any scale; nothing leaves this machine.
+    """Upscale pictures in the browser; nothing leaves this machine.
 
     liif app  [dim](opens the page)[/dim]
 
@@ -45,7 +45,7 @@ def app_(
 
 @app.command(rich_help_panel=PICTURES)
 def serve(host: Host = _LOOPBACK, port: Port = None) -> None:
-    """Serve `POST /upscale` for programs: a picture in, the enlarged one out.
+    """Serve `POST /upscale` for programs: a picture in, the upscaled one out.
 
     liif serve --port 8080
 

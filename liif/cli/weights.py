@@ -89,14 +89,14 @@ def list_() -> None:
         aligned = (f"{v:{'<' if i < 3 else '>'}{widths[i]}}" for i, v in enumerate(row))
         typer.echo("  ".join(aligned))
     typer.echo(
-        "\n`bundled` is edsr-baseline. Time: of enlarging by 8 in float32, relative to "
-        "edsr-baseline's.\ndB: PSNR on the bundled test pictures, clean; `docs/models.md` has more."
+        "\n`bundled` is edsr-baseline. Time: of upscaling by 8 in float32, relative to "
+        "edsr-baseline.\ndB: PSNR on the bundled test pictures, clean; `docs/models.md` has more."
         f"\nFetched weights are kept in {folder()} ({CACHE} sets another folder)."
     )
 
 
 def _row(name: str, measured: dict[str, Any]) -> tuple[str, ...]:
-    """What the list shows of weights; a dash where nothing was measured."""
+    """A row of the list; a dash where nothing was measured."""
     from liif.checkpoints.catalog import CATALOG, as_used, local_path
 
     entry, path = CATALOG[name], local_path(name)
@@ -127,7 +127,7 @@ def fetch(
     ] = None,
     partial: Partial = None,
 ) -> None:
-    """Download weights once, check and convert them; `--weights NAME` uses them afterwards.
+    """Download, verify and convert weights, once; `--weights NAME` uses them afterwards.
 
     liif weights fetch rdn
     """
@@ -153,17 +153,17 @@ def export(
         Path | None,
         Option(
             *("--out", "-o"),
-            help="Output name without ending, or a folder.",
+            help="Output name without suffix, or a folder.",
             show_default="the weights' name",
         ),
     ] = None,
 ) -> None:
-    """Export to ONNX: OUT.encoder.onnx and OUT.decoder.onnx, for any picture size, checked.
+    """Export to ONNX, for pictures of any size: OUT.encoder.onnx and OUT.decoder.onnx, verified.
 
     liif export bundled --onnx -o edsr
     """
     if not onnx:
-        raise UserError("give the format: --onnx")
+        raise UserError("choose a format: --onnx")
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript")
     from liif.checkpoints.onnx import export_onnx
 

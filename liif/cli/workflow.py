@@ -37,15 +37,15 @@ def train(
     settings: Annotated[
         str,
         Option(
-            help="Settings as YAML or JSON, or a file of them.", show_default="the published recipe"
+            help="Settings as YAML or JSON, or a file of it.", show_default="the published recipe"
         ),
     ] = "{}",
     start: Annotated[
         str | None,
         Option(
             metavar="WEIGHTS",
-            help="Weights to start from: `bundled`, a name of `liif weights list`, or a file. The "
-            "network is theirs, except for what --settings sets.",
+            help="Initial weights: `bundled`, a name of `liif weights list`, or a file. Settings "
+            "of the network that --settings leaves out are taken from them.",
             autocompletion=known_weights,
         ),
     ] = None,
@@ -53,7 +53,7 @@ def train(
         str | None,
         Option(
             metavar="WEIGHTS",
-            help="Weights of a network to learn from as well (distillation).",
+            help="Weights of a network to learn from in addition (distillation).",
             autocompletion=known_weights,
         ),
     ] = None,
@@ -76,8 +76,8 @@ def train(
         int,
         Option(
             min=0,
-            help="Processes that share each step, each with a GPU of its own if there are any; for "
-            "several machines use torchrun.",
+            help="Processes that share each step, each on its own GPU if there are GPUs; for "
+            "several machines, use torchrun.",
             rich_help_panel=MACHINE,
         ),
     ] = 1,
@@ -154,7 +154,8 @@ def evaluate(
         ),
     ] = None,
     lr: Annotated[
-        Path | None, Option(help="Folder or archive of LR pictures, named like HR or NAMExSCALE.")
+        Path | None,
+        Option(help="Folder or archive of LR pictures, named like those of HR or NAMExSCALE."),
     ] = None,
     sr: Annotated[
         Path | None,
@@ -190,7 +191,7 @@ def evaluate(
     from liif.system.files import write_json
 
     if (sr is None) == (weights is None) or (lr is None) != (weights is None):
-        raise UserError("give either --weights with --lr, or --sr")
+        raise UserError("pass either --weights with --lr, or --sr")
     require_writable(json)
     memory, asked = to_bytes(max_memory), parse(precision)
     correct, upscaler = parse_back_projection(back_projection), None

@@ -1,6 +1,6 @@
 """Collect: Debian packages, or photographs of one's own → clean photographs to train on.
 
-Every photograph is shrunk so that no compression blocks are left and its size suits training; the
+Every photograph is downscaled so that no compression blocks remain and its size suits training; the
 bundled test and validation pictures are left out.
 """
 
@@ -25,13 +25,13 @@ from liif.system.files import remove_stale_lock, write_text
 from liif.system.progress import Progress, log
 
 MAX_PIXELS = 4_000_000
-"""Larger photographs are shrunk to as many."""
+"""Pixels to which larger photographs are downscaled."""
 MIN_SIDE = 384
-"""Photographs with a smaller side are left out: a patch of 48×48 at ×8 needs as many pixels."""
+"""Smallest side, in pixels; smaller photographs are left out: 48×48 at ×8 needs as many."""
 _CREDITS = """# Photographs
 
-Shrunk by MATLAB's imresize to half their size, or to 4 megapixels. The changes are released under
-the licence of each original.
+Downscaled by MATLAB's imresize to half their size, or to 4 megapixels. The changes are released
+under the licence of each original.
 
 """
 
@@ -50,7 +50,7 @@ def collect(source: Path, out: Path) -> None:
     ------
     UserError
         A package is missing, damaged or another version; pictures cannot be read, after all others
-        are written; or no photograph is left.
+        are written; or no photograph remains.
     """
     if source.is_dir() and (any(source.glob("*.deb")) or not any(source.iterdir())):
         _from_packages(source, out)
@@ -73,7 +73,7 @@ def _from_packages(folder: Path, out: Path) -> None:
             name, label = entries[file].name, f"{deb}: {file}"
             if sha256(data).hexdigest() != entries[file].sha256:
                 raise UserError(
-                    f"{label}: differs from the catalogue; download the package of Debian 12"
+                    f"{label}: differs from the catalogue; download Debian 12's package"
                 )
             _write(out, name, data, label)
             progress.advance()
@@ -96,17 +96,17 @@ def _from_pictures(source: Path, out: Path) -> None:
             failed += not isinstance(error, LeftOut)
         progress.advance()
     if left_out == len(pictures.names):
-        raise UserError(f"{source}: no photograph is left")
+        raise UserError(f"{source}: no photograph remains")
     _report(out, len(pictures.names) - left_out, left_out)
     if failed:
         raise UserError(f"{failed} of {len(pictures.names)} pictures failed")
 
 
 def prepare(data: bytes, label: str) -> RGB8:
-    """The photograph (H, W, 3) in a picture's file, shrunk to be clean.
+    """The photograph (H, W, 3) in a picture's file, downscaled to be clean.
 
-    A JPEG, or a lossy WebP, is shrunk by 2; anything above 4 megapixels to at most 4; the larger
-    factor counts, both sides are rounded down. Transparency is dropped.
+    A JPEG, or a lossy WebP, is downscaled by 2; anything above 4 megapixels to at most 4; the
+    larger factor counts, and both sides are rounded down. Transparency is dropped.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def prepare(data: bytes, label: str) -> RGB8:
     factor = max(2.0 if lossy else 1.0, sqrt(rows * cols / MAX_PIXELS))
     size = int(rows / factor), int(cols / factor)
     if min(size) < MIN_SIDE:
-        shrunk = f", {size[1]}x{size[0]} when shrunk" if factor > 1 else ""
+        shrunk = f", {size[1]}x{size[0]} when downscaled" if factor > 1 else ""
         raise LeftOut(f"{label}: has {cols}x{rows} pixels{shrunk}, less than {MIN_SIDE} on a side")
     if factor > 1:
         rgb = imresize(rgb, size)
@@ -132,7 +132,7 @@ def _write(out: Path, name: str, data: bytes, label: str) -> None:
     path = out / f"{name}.png"
     if path.exists() and TAG not in png_text(path):
         raise UserError(
-            f"{path}: exists and was not made by this command; give another folder, or remove it"
+            f"{path}: exists and was not made by this command; choose another folder, or remove it"
         )
     write_png(path, prepare(data, label), text={TAG: _tag(sha256(data).hexdigest())})
 

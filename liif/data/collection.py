@@ -25,7 +25,7 @@ from liif.system.errors import PictureError, UserError, printable
 
 Kind = Literal["folder", "picture", "zip", "tar"]
 _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError)
-"""What reading a damaged archive raises."""
+"""Errors that reading a damaged archive raises."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Collection:
     sizes: dict[str, int]
     """Unpacked bytes of all files, by path within the collection."""
     members: dict[str, str] = field(default_factory=dict)
-    """Those of the pictures, by name."""
+    """Paths of the pictures within the collection, by name."""
     unusable: list[PictureError] = field(default_factory=list)
     """Files whose names are not UTF-8."""
 
@@ -74,7 +74,7 @@ class Collection:
         size, limit = self.sizes[member], max_bytes()
         if size > limit:
             raise PictureError(
-                f"{self.label(name)}: is {size / 1e9:.1f} GB large, too much for a picture of "
+                f"{self.label(name)}: is {size / 1e9:.1f} GB large, too large for a picture of "
                 f"at most {max_pixels():,} pixels; if intended, set {MAX_PIXELS_VARIABLE}"
             )
         try:
@@ -104,7 +104,7 @@ def open_collection(
     pictures = Collection(path, kind, dict(files))
     for member, count in sorted(Counter(name for name, _ in files).items()):
         if count > 1:  # readers do not agree which one counts
-            raise UserError(f"{path}: holds {printable(member)} twice; rebuild it")
+            raise UserError(f"{path}: contains {printable(member)} twice; rebuild it")
         parts = PurePosixPath(member)
         if parts.is_absolute() or ".." in parts.parts:
             raise UserError(f"{path}: {printable(member)} points outside the archive; rebuild it")
@@ -126,7 +126,9 @@ def open_collection(
         pictures.members[name] = member
     if not pictures.members and not pictures.unusable:
         hint = "" if recursive or kind != "folder" else "; --recursive looks into subfolders"
-        raise UserError(f"{path}: has no pictures ({' '.join(sorted(PICTURE_SUFFIXES))}){hint}")
+        raise UserError(
+            f"{path}: contains no pictures ({' '.join(sorted(PICTURE_SUFFIXES))}){hint}"
+        )
     return pictures
 
 

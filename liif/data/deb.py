@@ -15,7 +15,7 @@ _MAGIC = b"!<arch>\n"
 _HEAD = 60
 """Bytes of the header before each member of an ar archive."""
 _DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError)
-"""What a damaged archive raises."""
+"""Errors that a damaged archive raises."""
 
 
 def read_deb(path: Path, files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -38,7 +38,7 @@ def read_deb(path: Path, files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
                     return
     except _DAMAGE as error:
         raise UserError(f"{path}: is damaged or truncated ({error}); download it again") from None
-    raise UserError(f"{path}: has no {min(missing)}; download the package of Debian 12")
+    raise UserError(f"{path}: has no {min(missing)}; download Debian 12's package")
 
 
 def _data(deb: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Degrade: HR photographs → LR pictures by MATLAB's bicubic imresize, and further damage."""
+"""Degrade: HR photographs → LR pictures by MATLAB's bicubic imresize, and further degradations."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def degrade(
     truth
         Folder for the HR pictures from which LR was made.
     case
-        Degradations besides shrinking.
+        Degradations besides downscaling.
     """
     pictures = open_collection(source)
 

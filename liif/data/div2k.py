@@ -16,10 +16,10 @@ class Archive(NamedTuple):
     urls: tuple[str, ...]
     """Its mirrors, in order of preference."""
     size: int
-    """In bytes."""
+    """Size in bytes."""
     sha256: str
     md5: str = ""
-    """As DVC records it."""
+    """The md5 that DVC records."""
 
 
 def _archive(name: str, size: int, sha256: str, md5: str) -> Archive:

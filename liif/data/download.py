@@ -46,7 +46,7 @@ def download(name: str, archive: Archive, out: Path, partial: Path) -> None:
         fetch(archive.urls, out, partial, digest=archive.sha256, size=archive.size)
     except DownloadFailed as error:
         raise UserError(
-            f"{error}. Put the file at {out} by hand if you have it, "
+            f"{error}. Put the file at {out} yourself if you have it, "
             "use photographs of your own (`data:` in the configuration), or try `make demo`"
         ) from None
 

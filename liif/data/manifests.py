@@ -115,7 +115,7 @@ def back_projection_of(paths: Iterable[Path]) -> bool | None:
 
 
 def agreed(used: Iterable[bool | None]) -> bool | None:
-    """What several jobs have in common; None if they differ or it is unknown."""
+    """The value on which several jobs agree; None if they differ or it is unknown."""
     found = set(used)
     return found.pop() if len(found) == 1 else None
 

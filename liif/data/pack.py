@@ -32,7 +32,7 @@ class Entry(NamedTuple):
     height: int
     width: int
     offset: int
-    """Of its first byte in the file."""
+    """Offset of its first byte in the file."""
 
 
 class Pack:
@@ -52,7 +52,7 @@ class Pack:
             self.fingerprint: str = metadata["pack"]
             """Hash of all names and pixels."""
             self.data_version: str | None = metadata.get("data_version")
-            """Of the project's data when it was packed, if DVC versions it."""
+            """Version of the project's data when it was packed, if DVC versions it."""
             if not all(e.height and e.width for e in self.entries) or not self.entries:
                 raise ValueError("no pixels")
         except FileNotFoundError:
@@ -123,6 +123,6 @@ def pack(source: Path, out: Path, *, data_version: str | None = None) -> Pack:
     if archive and fingerprint(source, project() / CACHE, store=False) != archive.sha256:
         log(
             f"{source}: is not the archive that DIV2K publishes (its checksum differs); "
-            "it counts as a version of your own"
+            "it is recorded as a version of your own"
         )
     return Pack(out)

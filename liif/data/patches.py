@@ -26,7 +26,7 @@ from liif.recipe import Blur, Degrade, Jpeg, Noise, Training
 from liif.system.signals import STOP_SIGNALS
 
 LARGEST = "the largest HR patch, patch × scale"
-"""What a photograph must not be smaller than."""
+"""Description of the smallest allowed photograph, for messages."""
 _TRAIN, _VALID, _ORDER, _DEGRADE = 0, 1, 2, 3
 """Separate streams of random numbers."""
 _NONE = Degrade()
@@ -66,9 +66,9 @@ def _drawn(settings: Blur | Noise | Jpeg | None, rng: np.random.Generator) -> fl
 
 
 def cut(photograph: RGB8, settings: Training, stream: Sequence[int], *, augment: bool) -> Patch:
-    """Cut an HR patch at a random scale and place, and shrink it by MATLAB's rule.
+    """Cut an HR patch at a random scale and position, and downscale it by MATLAB's rule.
 
-    Blur comes before shrinking; noise and JPEG come after it and after augmentation. They have a
+    Blur comes before downscaling; noise and JPEG come after it and after augmentation. They have a
     stream of random numbers of their own, so that they change nothing else.
     """
     rng, degrade = np.random.default_rng(stream), settings.degrade or _NONE
@@ -78,7 +78,7 @@ def cut(photograph: RGB8, settings: Training, stream: Sequence[int], *, augment:
     row = rng.integers(photograph.shape[0] - side + 1)
     col = rng.integers(photograph.shape[1] - side + 1)
     hr = np.ascontiguousarray(photograph[row : row + side, col : col + side])
-    # Before augmentation: imresize shrinks rows first, and the order shows in its rounding.
+    # Before augmentation: imresize resizes rows first, and the order shows in its rounding.
     sigma = _drawn(degrade.blur, own)
     lr = imresize(hr if sigma is None else blur(hr, sigma * scale), (settings.patch,) * 2)
     if augment:

@@ -75,7 +75,7 @@ def held_out(rgb: RGB8) -> str | None:
 
 
 def thumbnail(rgb: RGB8) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) in grey, shrunk to 16×16 whatever its aspect."""
+    """The picture (H, W, 3) in grey, downscaled to 16×16 whatever its aspect."""
     grey: NDArray[np.uint8] = np.rint(imresize(rgb, (_SIDE, _SIDE)).mean(axis=2)).astype(np.uint8)
     return grey
 

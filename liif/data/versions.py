@@ -26,9 +26,9 @@ class DataVersion(NamedTuple):
     """The version of a project's data folder, as DVC computes it; `unknown` without DVC."""
 
     actual: str
-    """Of the files that exist."""
+    """Version of the files that exist."""
     recorded: str
-    """In `data.dvc`."""
+    """Version in `data.dvc`."""
 
     @property
     def matches(self) -> bool:

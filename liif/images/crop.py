@@ -26,7 +26,7 @@ def crop_to_multiple(picture: RGB8, scale: float) -> RGB8:
     """Crop to a multiple of an integer scale, keeping the top left; other scales crop nothing."""
     height, width = picture.shape[:2]
     if min(height, width) < scale:
-        raise ValueError(f"is {height}×{width}, too small to be reduced by {scale:g}")
+        raise ValueError(f"is {height}×{width}, too small to be downscaled by {scale:g}")
     if not float(scale).is_integer():
         return picture
     factor = int(scale)

@@ -1,6 +1,6 @@
 """MATLAB's ``imresize`` with the bicubic kernel, to the last grey level.
 
-Breaking any of these rules changes pixels: the kernel is widened when shrinking (antialiasing);
+Breaking any of these rules changes pixels: the kernel is widened when downscaling (antialiasing);
 the border is symmetric with the edge pixel repeated; the axis with the smaller scale comes first,
 rows before columns when equal; uint8 is rounded half away from zero and clipped between the two
 passes as well as after them; all sums are in float64.
@@ -70,7 +70,7 @@ def imresize(
         A scale for both axes, for an output of ceil(scale · size); or the output's size, for
         which each axis has its own scale, out / in.
     antialiasing : bool
-        Widen the kernel when shrinking (MATLAB's default).
+        Widen the kernel when downscaling (MATLAB's default).
 
     Returns
     -------
@@ -117,17 +117,17 @@ def target_size(
     picture's size is a ValueError.
     """
     if (scale is None) == (size is None):
-        raise ValueError("give either `scale` or `size`")
+        raise ValueError("pass either `scale` or `size`")
     if size is None:
         factor = arguments.number("scale", scale)
         if factor < 1:
-            raise ValueError(f"`scale` (={scale}) must be 1 or more; liif.imresize shrinks")
+            raise ValueError(f"`scale` (={scale}) must be 1 or more; liif.imresize downscales")
         return ceil(round(factor * shape[0], 6)), ceil(round(factor * shape[1], 6))
     rows, cols = arguments.size("size", size)
     if rows < shape[0] or cols < shape[1]:
         raise ValueError(
             f"size {cols}x{rows} is less than the picture's {shape[1]}x{shape[0]} pixels (width x "
-            "height); liif.imresize shrinks"
+            "height); liif.imresize downscales"
         )
     return rows, cols
 

@@ -27,7 +27,7 @@ _OF_THE_FILE = {
 }
 """TIFF's tags of the pixels' layout, and of what is kept outside EXIF (700 and on)."""
 _BROKEN = (SyntaxError, ValueError, KeyError, TypeError, OSError, OverflowError, struct.error)
-"""What Pillow raises for damaged EXIF."""
+"""Errors that Pillow raises for damaged EXIF."""
 _TEXTS = 1 << 20
 """Characters of a text; longer ones are left out."""
 
@@ -39,7 +39,7 @@ class Metadata:
     icc: bytes | None = None
     """The colour profile of the pixels."""
     exif: bytes | None = None
-    """With its prefix; without orientation and preview."""
+    """EXIF with its prefix, without orientation and preview."""
     xmp: bytes | None = None
     iptc: bytes | None = None
     """Content of JPEG's segment APP13."""

@@ -29,9 +29,9 @@ class Quality(NamedTuple):
     """Similarity of a picture to its reference."""
 
     psnr: float
-    """In dB; infinite for equal pictures."""
+    """PSNR in dB; infinite for equal pictures."""
     ssim: float | None
-    """At most 1; None for pictures smaller than its window."""
+    """SSIM, at most 1; None for pictures smaller than its window."""
 
 
 def parse_channel(text: str) -> Channel:
@@ -81,11 +81,11 @@ def quality(truth: Pixels, picture: Pixels, *, channel: Channel, border: int) ->
 def measured(
     truth: Pixels, picture: Pixels, channel: Channel, border: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What is measured of both, in 0..1: (h, w, 3) or, of luma, (h, w), without the border."""
+    """The compared part of both, in 0..1: (h, w, 3) or, of luma, (h, w), without the border."""
     if truth.shape != picture.shape:
         raise ValueError(f"sizes differ: truth {truth.shape}, picture {picture.shape}")
     if min(truth.shape[:2]) <= 2 * border:
-        raise ValueError(f"a border of {border} pixels leaves nothing of {truth.shape[:2]}")
+        raise ValueError(f"a border of {border} pixels leaves no pixels of {truth.shape[:2]}")
     inside = (slice(border, truth.shape[0] - border), slice(border, truth.shape[1] - border))
     return _channel(truth[inside], channel), _channel(picture[inside], channel)
 

@@ -22,18 +22,18 @@ from liif.images.png import png_colours
 from liif.system.errors import PictureError, UserError
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
-"""File endings of pictures."""
+"""File suffixes of pictures."""
 
 MAX_PIXELS = 250_000_000
-"""Larger pictures are refused as decompression bombs: small files that fill all memory."""
+"""Pixels above which a picture is refused as a decompression bomb, which would fill the memory."""
 MAX_PIXELS_VARIABLE = "LIIF_MAX_PIXELS"
-"""The environment variable that sets another number."""
+"""Environment variable that sets another limit."""
 
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError),
     *(AttributeError, RuntimeError, struct.error, zlib.error),
 )
-"""What Pillow, its plugins, tifffile and imagecodecs raise for damaged files."""
+"""Errors that Pillow, its plugins, tifffile and imagecodecs raise for damaged files."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def max_pixels() -> int:
 
 
 def _open(data: bytes, limit: int) -> Image.Image:
-    """Open a picture with our limit in place of Pillow's own, which is the process's."""
+    """Open a picture with liif's limit in place of Pillow's, which holds for the whole process."""
     with _OPENING:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limit
         try:
@@ -130,7 +130,7 @@ def _open(data: bytes, limit: int) -> Image.Image:
 
 
 _OPENING = Lock()
-"""Held while Pillow's limit is ours."""
+"""Lock held while liif's limit replaces Pillow's."""
 
 
 def _convert(image: Image.Image, data: bytes) -> Picture:

@@ -28,10 +28,10 @@ FORMATS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-"""Formats that can be written, by file ending."""
+"""Formats that can be written, by file suffix."""
 
 _LONGEST = {"JPEG": 65535, "WebP": 16383}
-"""Pixels a side."""
+"""Largest side in pixels."""
 _DEEP = {"PNG", "TIFF"}
 """Formats of 16 bits."""
 _TRANSPARENT = {"PNG", "WebP", "TIFF"}
@@ -43,7 +43,7 @@ def format_of(path: Path) -> str:
         return FORMATS[path.suffix.lower()]
     except KeyError:
         raise PictureError(
-            f"{path}: cannot be written; the ending must be one of {' '.join(FORMATS)}"
+            f"{path}: cannot be written; the suffix must be one of {' '.join(FORMATS)}"
         ) from None
 
 
@@ -69,7 +69,7 @@ def check(path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> list
         )
     lost = []
     if channels in (2, 4) and kind not in _TRANSPARENT:
-        lost.append(f"{kind} has no transparency; the picture is laid on white")
+        lost.append(f"{kind} has no transparency; the picture is put on white")
     if dtype == np.uint16 and kind not in _DEEP:
         lost.append(f"{kind} has 8 bits; the picture's 16 are reduced")
     return lost
@@ -85,7 +85,7 @@ def needed_memory(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> int:
 def write(
     path: Path, picture: Upscaled, *, quality: int = 95, text: dict[str, str] | None = None
 ) -> None:
-    """Write a picture atomically, in the format of the path's ending.
+    """Write a picture atomically, in the format of the path's suffix.
 
     Metadata that the format cannot hold is left out, with a line in the log.
 
@@ -114,7 +114,7 @@ def write(
 
 
 _UNFIT = (ValueError, TypeError, KeyError, OverflowError, struct.error)
-"""What the writers raise for what their format cannot hold."""
+"""Errors that writers raise for content that their format cannot hold."""
 
 
 def _fitting_metadata(picture: Upscaled, kind: str) -> tuple[Metadata, list[str]]:

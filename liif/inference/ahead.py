@@ -12,7 +12,7 @@ from liif.images.channels import Band
 from liif.system.signals import postponed
 
 MAX_BYTES = 256 << 20
-"""Above this size of bands that wait to be written, a picture's computation pauses."""
+"""Size of bands waiting to be written above which a picture's computation pauses."""
 
 
 class Ahead:

@@ -84,7 +84,7 @@ def evaluate(
         return head | _average({})
     truths = open_collection(hr)
     if (other := sr or lr) is None or (sr is None and upscaler is None):
-        raise ValueError("give either `lr` with an upscaler, or `sr`")
+        raise ValueError("pass either `lr` with an upscaler, or `sr`")
     others = open_collection(other)
     chosen = chosen or truths.names
     progress = Progress(

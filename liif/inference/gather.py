@@ -44,7 +44,9 @@ def gather(models: dict[str, Manifest], upscaled: Path, out: Path) -> None:
     """Link `upscaled/<model>/<name>.png` as `out/<model>/<name>.png`; `out` is replaced whole."""
     foreign = [p for p in out.rglob("*") if p.is_file() and p.suffix != ".png"]
     if foreign:
-        raise UserError(f"{out}: would be replaced, but holds {foreign[0]}; give another folder")
+        raise UserError(
+            f"{out}: would be replaced, but contains {foreign[0]}; choose another folder"
+        )
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:

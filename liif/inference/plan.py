@@ -23,9 +23,9 @@ from liif.system.files import require_writable
 from liif.system.progress import log
 
 _NO_FOLDERS = {".heic", ".heif", ".avif", ".jxl", ".dng", ".jp2"}
-"""Endings of files that neither Python nor Pillow knows."""
+"""Suffixes of files that neither Python nor Pillow knows."""
 _KNOWN = MimeTypes()
-"""Python's own endings, whatever the machine adds to them."""
+"""Python's own suffixes, whatever the machine adds to them."""
 Shape = tuple[int, int, int]
 """(H, W, C)."""
 
@@ -37,9 +37,9 @@ class Job:
     upscaler: Upscaler
     size: Size
     suffix: str = ".png"
-    """Ending, and so format, of output files that are not named in full."""
+    """Suffix, and so format, of output files that are not named in full."""
     quality: int = 95
-    """Of JPEG and WebP, 1 to 100."""
+    """Quality of JPEG and WebP, 1 to 100."""
     recursive: bool = False
     """Include subfolders."""
     flat: bool = False
@@ -50,7 +50,7 @@ class Job:
     title: str = "upscaling"
     bucket: Bucket = EVERYTHING
     names: Iterable[str] | None = None
-    """Only these pictures."""
+    """Names of the pictures to upscale; None for all."""
     on_band: Callable[[Band, Shape], None] | None = None
     """Called with each band of a picture of that shape before it is written."""
 
@@ -73,13 +73,13 @@ _Identity = tuple[int, int]
 
 @dataclass
 class Plan:
-    """What to upscale, and what cannot be."""
+    """The pictures to upscale, and those that cannot be."""
 
     tasks: list[Task] = field(default_factory=list)
     problems: list[UserError] = field(default_factory=list)
     """Unusable inputs and pictures."""
     _inputs: dict[_Identity, Path] = field(default_factory=dict)
-    """Pictures without our mark: never written over."""
+    """Pictures without liif's mark: never overwritten."""
     _results: dict[_Identity, Path] = field(default_factory=dict)
     """Results of an earlier call: never upscaled."""
 
@@ -92,7 +92,7 @@ class Plan:
         pictures = open_collection(source, flat=job.flat, recursive=recursive, lenient=True)
         self.problems += pictures.unusable
         if out is not None and source.is_dir() and out.resolve() == source.resolve():
-            raise UserError(f"{out}: is the folder of the input pictures; give another")
+            raise UserError(f"{out}: is the folder of the input pictures; choose another")
         inner = out if out is not None and source.is_dir() and _within(out, source) else None
         for file in filter(None, map(pictures.file, pictures.names)):
             if (identity := _identity(file)) is None:
@@ -128,14 +128,14 @@ class Plan:
                 continue
             seen.add(key)
             if there in self._inputs and there == identity:
-                problem = f"{task.target}: is the picture itself; give another name or folder"
+                problem = f"{task.target}: is the picture itself; choose another name or folder"
             elif there in self._inputs and (overwrite or there not in self._results):
                 problem = (
                     f"{task.label}: would replace {task.target}, which may be an original; "
-                    "give another folder"
+                    "choose another folder"
                 )
             elif task.target == out and tasks:
-                raise UserError(f"{out}: cannot hold several pictures; give a folder")
+                raise UserError(f"{out}: cannot hold several pictures; choose a folder")
             elif task.target in tasks:
                 other = f"already the output of {tasks[task.target].label}"
                 problem = f"{task.label}: {task.target} is {other}; rename one"
@@ -149,7 +149,9 @@ class Plan:
             more = f" and {number - 1} more" if number > 1 else ""
             png = first.suffix.lower() == ".png"
             unmarked = "" if png else " (only PNG can be marked as liif's)"
-            log(f"skipped, taken for results of an earlier call: {first}{more}{unmarked}")
+            log(
+                f"skipped, since they look like results of an earlier call: {first}{more}{unmarked}"
+            )
 
 
 def plan(inputs: Iterable[Path], out: Path | None, job: Job) -> Plan:
@@ -227,24 +229,24 @@ def require_place(out: Path) -> None:
         return
     endings, suffix = " ".join(FORMATS), out.suffix.lower()
     if str(out) == "-":
-        raise UserError("-: pictures are not written to the standard output; give a file or folder")
+        raise UserError("-: pictures are not written to standard output; choose a file or folder")
     if suffix in PICTURE_SUFFIXES or suffix in Image.registered_extensions():
         format_of(out)
     elif out.exists() and not out.is_dir():  # another process may just have made it
-        raise UserError(f"{out}: is a file; give a folder, or a picture's name ({endings})")
+        raise UserError(f"{out}: is a file; choose a folder, or a picture's name ({endings})")
     elif suffix in _NO_FOLDERS or any(_KNOWN.guess_type(out.name)):
         raise UserError(
-            f"{out}: no picture of that name can be written ({endings}); to use it as a folder, "
-            "create it first"
+            f"{out}: is neither a folder nor a picture that can be written ({endings}); to use "
+            "it as a folder, create it first"
         )
 
 
 def parse_format(text: str, out: Path | None = None) -> str:
-    """The file ending of a format by name."""
+    """The file suffix of a format by name."""
     suffix = f".{text.lower().lstrip('.')}"
     if suffix not in FORMATS:
         raise UserError(f"format `{text}` is not one of {', '.join(s[1:] for s in FORMATS)}")
     named = FORMATS.get(out.suffix.lower()) if out is not None and is_picture(out) else None
     if named is not None and named != FORMATS[suffix]:
-        raise UserError(f"{out}: its ending says {named}, --format says {text}")
+        raise UserError(f"{out}: its suffix says {named}, --format says {text}")
     return suffix

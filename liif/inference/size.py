@@ -41,7 +41,7 @@ def parse_size(
 ) -> Size:
     """The size from the options of the command line; by default 8 times."""
     if (scale is not None) + (size is not None) + (width is not None or height is not None) > 1:
-        raise UserError("give one of --scale, --size, and --width or --height")
+        raise UserError("pass only one of --scale, --size, and --width or --height")
     if size is not None:
         across, _, down = size.lower().replace("×", "x").partition("x")
         if not (across.isdecimal() and down.isdecimal() and int(across) and int(down)):

@@ -30,7 +30,7 @@ class _Outcome:
     existing: int = 0
     """Output files that existed before."""
     stale: int = 0
-    """Of these, those not known to be what would be made now."""
+    """Number of these that may differ from what would be made now."""
     failed: list[UserError] = field(default_factory=list)
 
 
@@ -43,7 +43,7 @@ def upscale(inputs: Iterable[Path], out: Path | None, job: Job) -> Manifest:
     Parameters
     ----------
     out
-        A folder; or, for a single picture, a file whose ending says the format. None puts
+        A folder; or, for a single picture, a file whose suffix says the format. None puts
         `photo_x8.png` beside `photo.jpg`, and the pictures of `folder` into `folder_x8`.
 
     Returns
@@ -92,7 +92,7 @@ def _report(outcome: _Outcome, count: int, job: Job, place: Path | str, seconds:
     how = "made in bf16" if job.upscaler.precision == "bf16" else "made"
     if outcome.stale:
         log(
-            f"{outcome.stale} of {count} existed already, made from another input or with other "
+            f"{outcome.stale} of {count} existed, but were made from another input or with other "
             "settings; --overwrite replaces such files"
         )
     counts = ((made, how), (outcome.existing, "existing"), (len(outcome.failed), "failed"))
@@ -131,7 +131,7 @@ def _begin(task: Task, job: Job, ahead: Ahead, outcome: _Outcome) -> _Begun | Ex
     out = task.target
     try:
         if out.is_dir():
-            raise PictureError(f"{out}: is a folder; remove it, or give another name")
+            raise PictureError(f"{out}: is a folder; remove it, or choose another name")
         wanted = job.size.scale if job.size.scale is not None else job.size.label
         tag = tag_of("upscale", task.pictures.digest(task.name), job.upscaler.identity, wanted)
         current = is_current(out, tag)

@@ -18,7 +18,7 @@ from liif.system.files import file_sha256
 from liif.system.progress import log
 
 BICUBIC = "bicubic"
-"""In place of weights: MATLAB's bicubic imresize, the baseline."""
+"""Name in place of weights: MATLAB's bicubic imresize, the baseline."""
 
 Unit = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ def open_upscaler(
             "--back-projection": back_projection is True,
         }
         if without := [option for option, given in options.items() if given]:
-            log(f"{BICUBIC} is not a network; without effect: {', '.join(without)}")
+            log(f"{BICUBIC} is not a network; these options have no effect: {', '.join(without)}")
         return Upscaler(BICUBIC, _bicubic, whole=True)
 
     from liif.checkpoints.catalog import locate

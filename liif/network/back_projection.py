@@ -1,11 +1,11 @@
-"""Back-projection: a correction after which an upscaled picture, shrunk, is closer to its input.
+"""Back-projection: corrects an upscaled picture so that, downscaled, it is closer to its input.
 
 One step of the iteration of Irani and Peleg, "Improving resolution by image registration", CVGIP
 1991: SR + imresize(LR − imresize(SR, size of LR), size of SR), with MATLAB's imresize. SR is
-clipped before, and the result after.
+clipped beforehand, and the result afterwards.
 
-The picture streams through in bands of rows. A row of SR is complete once the LR rows around it are
-shrunk, which takes about five LR pixels of SR below it: so many rows are held, and no more.
+The picture streams through in bands of rows. A row of SR can be corrected once the rows of SR below
+it, as many as about five LR pixels cover, are known: only these are held.
 """
 
 from __future__ import annotations

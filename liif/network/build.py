@@ -145,9 +145,9 @@ class Architecture(Settings):
     skip: Literal["none", "bilinear", "bicubic"] = "none"
     """Interpolation of the LR input that is added to the prediction; the paper adds none."""
     mean: RGB = (0.5, 0.5, 0.5)
-    """Subtracted from RGB in 0..1 before the encoder, added after the decoder."""
+    """Mean that is subtracted from RGB in 0..1 before the encoder, and added after the decoder."""
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
-    """Divided by before the encoder, multiplied by after the decoder."""
+    """Standard deviation by which RGB is divided, and multiplied after the decoder."""
 
     @property
     def tensor_count(self) -> int:

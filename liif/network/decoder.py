@@ -85,7 +85,7 @@ class Decoder(nn.Module):
         size: tuple[int, int],
         dtype: torch.dtype = torch.float32,
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
-        """A whole picture of that size (rows, cols), band by band of rows; for inference.
+        """Decode a whole picture of that size (rows, cols), band by band of rows; for inference.
 
         Only some rows of the grid are held at a time; products are of numbers of that type. Yields
         (output rows, normalised RGB).

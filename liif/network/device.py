@@ -139,6 +139,6 @@ def keep_freed_memory() -> None:
 def loader_workers(device: torch.device) -> int:
     """Data-loader workers: none on a CPU, where they would compete with training.
 
-    One makes 1600 patches of the documented recipe per second; more of them hide a slow disk.
+    One makes 1600 patches of the published recipe per second; more of them hide a slow disk.
     """
     return 0 if device.type == "cpu" else min(8, torch.get_num_threads())

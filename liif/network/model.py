@@ -68,8 +68,8 @@ class LIIF(nn.Module):
     mean: Tensor
     std: Tensor
     back_projection: bool = True
-    """What `upscale` does by default; `liif.load` sets it to False for a model that was trained on
-    degraded pictures, since then the input is not to be matched."""
+    """Default of `upscale`; `liif.load` sets it to False for a model trained on degraded pictures,
+    whose results should not match the degraded input."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class LIIF(nn.Module):
         precision: Precision = "auto",
         back_projection: bool | Literal["auto"] = "auto",
     ) -> PictureLike:
-        """Upscale a picture; give either `scale` or `size`.
+        """Upscale a picture; pass either `scale` or `size`.
 
         Parameters
         ----------
@@ -251,8 +251,8 @@ class LIIF(nn.Module):
             `float32`, `bf16` (at most two grey levels from float32), or `auto`: bf16 where the
             device is faster with it.
         back_projection
-            Correct the picture so that, shrunk by `imresize`, it is closer to `image`. `auto`: yes,
-            unless the model was trained on degraded pictures.
+            Correct the result so that, downscaled by `imresize`, it is closer to `image`. `auto`:
+            yes, unless the model was trained on degraded pictures.
 
         Returns
         -------

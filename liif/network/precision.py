@@ -12,9 +12,9 @@ if TYPE_CHECKING:  # settings are read without PyTorch and NumPy
     import torch
 
 Precision = Literal["auto", "float32", "bf16"]
-"""What may be asked for; `auto` is bf16 where it is faster on the device, else float32."""
+"""Names of the settings; `auto` is bf16 where it is faster on the device, else float32."""
 Used = Literal["float32", "bf16"]
-"""What a network computes with."""
+"""Precision in which a network computes."""
 NAMES: tuple[str, ...] = get_args(Precision)
 
 
@@ -40,7 +40,7 @@ def choose(precision: Precision, device: torch.device) -> Used:
     if precision == "auto":
         return "bf16" if fast else "float32"
     if precision == "bf16" and not fast:
-        log(f"{device} has no fast bf16 products: precision float32 is faster and more exact")
+        log(f"{device} computes bf16 slowly: precision float32 is faster and more exact")
     return precision
 
 

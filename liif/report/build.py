@@ -113,7 +113,7 @@ def _chosen(results: Results) -> list[str]:
 
 
 def _gains(results: Results) -> dict[str, float]:
-    """Of the first model, by picture."""
+    """Gains of the first model, by picture."""
     return results.gains(results.models[0]) if results.models else {}
 
 

@@ -20,7 +20,7 @@ from liif.report.translations import both
 from liif.system.errors import UserError
 
 MOST_BYTES = 100_000_000
-"""Of all pictures together; browsers become slow above."""
+"""Size of all pictures together, above which browsers become slow."""
 _SHOWN_BY_BROWSERS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
 
@@ -33,11 +33,11 @@ def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Pat
     """
     paths = [*inputs] if truth is None or truth in inputs else [*inputs, truth]
     if len(paths) < 2:
-        raise UserError("give at least two pictures, or two folders of them, to compare")
+        raise UserError("pass at least two pictures, or two folders of them, to compare")
     sets = dict(zip(_labels(paths), map(open_collection, paths), strict=True))
     single = {s.kind == "picture" for s in sets.values()}
     if len(single) > 1:
-        raise UserError("give either pictures or folders of them, not both")
+        raise UserError("pass either pictures or folders of them, not both")
     reference = None if truth is None else list(sets)[paths.index(truth)]
     if single == {True}:
         title = " / ".join(dict.fromkeys(s.names[0] for s in sets.values()))
@@ -45,7 +45,7 @@ def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Pat
     else:
         names = sorted(set.intersection(*(set(s.names) for s in sets.values())))
         if not names:
-            raise UserError(f"{', '.join(map(str, paths))}: have no picture's name in common")
+            raise UserError(f"{', '.join(map(str, paths))}: have no picture name in common")
         pictures = {name: {key: (s, name) for key, s in sets.items()} for name in names}
     shown, total = [], 0
     for name, files in pictures.items():
@@ -54,7 +54,7 @@ def compare(inputs: Iterable[Path], out: Path, truth: Path | None = None) -> Pat
         if total > MOST_BYTES:
             raise UserError(
                 f"the first {len(shown)} pictures alone take {total / 1e6:.0f} MB, more than the "
-                f"{MOST_BYTES / 1e6:.0f} MB that a page can hold; give fewer or smaller ones"
+                f"{MOST_BYTES / 1e6:.0f} MB that a page can hold; pass fewer or smaller ones"
             )
     render.write(
         out,
@@ -74,7 +74,7 @@ def _labels(paths: list[Path]) -> list[str]:
         labels = ["/".join(p.absolute().parts[-depth:]) for p in paths]
         if max(Counter(labels).values()) == 1:
             return labels
-    raise UserError(f"{paths[0]}: is given twice")
+    raise UserError(f"{paths[0]}: is passed twice")
 
 
 def _picture(files: dict[str, tuple[Collection, str]], name: str, truth: str | None) -> Shown:

@@ -12,7 +12,7 @@ from liif.report.render import Shown, data_url
 from liif.system.progress import Progress
 
 MOST_BYTES = 24_000_000
-"""Of the pictures together, as text; the page's other parts take less than 1 MB."""
+"""Size of the pictures together, as text; the page's other parts take less than 1 MB."""
 
 
 def embedded(

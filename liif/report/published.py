@@ -28,14 +28,14 @@ _DIV2K = _by_scale(
         RDN_LIIF: (34.99, 31.26, 29.27, 26.99, 23.89, 22.34, 21.31, 20.59),
     },
 )
-"""Of RGB, without scale + 6 pixels at each side."""
+"""PSNR on DIV2K: RGB, excluding a border of scale + 6 pixels."""
 _BENCHMARKS = {
     "set5": (38.17, 34.68, 32.50, 29.15, 27.14),
     "set14": (33.97, 30.53, 28.80, 26.64, 25.15),
     "b100": (32.32, 29.26, 27.74, 25.98, 24.91),
     "urban100": (32.87, 28.82, 26.68, 24.20, 22.79),
 }
-"""Of RDN-LIIF on luma, without `scale` pixels at each side."""
+"""PSNR of RDN-LIIF on the benchmarks: luma, excluding a border of `scale` pixels."""
 
 
 def scores(set_name: str, channel: Channel) -> Scores:

@@ -42,7 +42,7 @@ class Shown(TypedDict):
     files: dict[str, str]
     """Version → URL."""
     quality: dict[str, Score]
-    """By version."""
+    """Quality by version."""
 
 
 def write(

@@ -32,13 +32,13 @@ class Results:
 
     folder: Path
     scale: float
-    """Of the upscaled test pictures."""
+    """Scale of the upscaled test pictures."""
     models: list[str]
-    """In the order of the configuration, without bicubic."""
+    """Names of the models in the order of the configuration, without bicubic."""
     names: list[str]
-    """Of the test pictures."""
+    """Names of the test pictures."""
     evaluations: list[Result]
-    """One for each model, set and scale."""
+    """Evaluations, one for each model, set and scale."""
     truth: Path | None
     """Folder of the HR test pictures, as PNG."""
     lr: Path
@@ -117,7 +117,7 @@ def collect(folder: Path, settings: Experiment | None = None) -> Results:
         upscaled = {path.stem for f in folders for path in f.glob("[!.]*.png")}
         names = sorted({n for r in test for n in r["pictures"]} or upscaled)
     if not names and not evaluations:
-        raise UserError(f"{folder}: holds no upscaled pictures and no metrics; run the workflow")
+        raise UserError(f"{folder}: contains no upscaled pictures and no metrics; run the workflow")
     return Results(
         folder=folder,
         scale=scale,
@@ -140,7 +140,7 @@ def _evaluations(folder: Path, model: str) -> list[Result]:
         results: list[Result] = json.loads(path.read_text(encoding="utf-8"))["results"]
         return [r for r in results if [r[key] for key in _NEEDED]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: holds no metrics; delete it and rerun the command") from None
+        raise UserError(f"{path}: contains no metrics; delete it and rerun the command") from None
 
 
 def _scale(folder: Path, test: list[Result]) -> float:
@@ -167,10 +167,10 @@ class Step(NamedTuple):
     """Time and memory of a step's jobs, of the last time each ran."""
 
     name: str
-    """Such as `train rdn`."""
+    """Name such as `train rdn`."""
     jobs: int
     seconds: float
-    """Of all jobs together."""
+    """Time of all jobs together."""
     processor_seconds: float
     memory: float
     """Largest resident set of a job, in MB."""

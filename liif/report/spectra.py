@@ -30,7 +30,7 @@ _BINS = 64
 _SAMPLES = 16
 """Number of pictures that averages are taken over, at most."""
 _SIDE = 200
-"""Of a detail, in pixels."""
+"""Side of a detail, in pixels."""
 _NOTHING = 1e-12
 """Smallest power, so that its logarithm is finite."""
 
@@ -60,7 +60,7 @@ class Blur(NamedTuple):
 
     lr: RGB8
     side: int
-    """Of the crops, in pixels."""
+    """Side of the crops, in pixels."""
     parts: dict[str, RGB8]
     """A crop of the original and of each plain upscaling."""
     spectra: dict[str, RGB8]

@@ -1,4 +1,4 @@
-"""What a result was made with: the code's commit and the versions of libraries."""
+"""Environment of a result: the code's commit and the versions of libraries."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def require_writable(*places: Path | None) -> None:
             within = "" if folder == place.absolute() else f" in {folder}"
             raise UserError(
                 f"{place}: cannot be written{within}: {error.strerror}; "
-                "give another place, or make that one writable"
+                "choose another place, or make this one writable"
             ) from None
 
 

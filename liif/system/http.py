@@ -27,11 +27,11 @@ RETRY = Retry(
     raise_on_status=False,
     respect_retry_after_header=False,  # the next mirror may answer sooner
 )
-"""For requests that fail before any data arrives."""
+"""Retries of requests that fail before any data arrives."""
 _TRIES = 4
 """Interruptions in a row without new data before the next mirror is tried."""
 _LARGEST = 16 << 30
-"""Most bytes of a file, so that no server fills the disk."""
+"""Largest size of a file in bytes, so that no server fills the disk."""
 _REASONS = {
     requests.Timeout: "no answer in time",
     requests.exceptions.ChunkedEncodingError: "the connection was cut",
@@ -105,7 +105,7 @@ def _request(session: requests.Session, url: str, part: Path, size: int | None) 
         resumed = given.get("Content-Range", "").startswith(f"bytes {have}-")
         if status == 416 or (status == 206 and not resumed):
             part.unlink(missing_ok=True)
-            raise requests.RequestException("the server's file is another; starting over")
+            raise requests.RequestException("the server's file has changed; starting over")
         if status not in (200, 206):
             raise _Unusable(f"answered {status} {response.reason}")
         if "text/html" in given.get("Content-Type", ""):

@@ -94,7 +94,7 @@ def hold(path: Path, purpose: str) -> None:
 def lock_path(path: Path) -> Path:
     """The lock file for a job that writes `path`; refused where that names no file or folder."""
     if not path.name:
-        raise UserError(f"`{path}`: has no name of its own; give another place")
+        raise UserError(f"`{path}`: is no file name; choose another")
     return path.with_name(f".{path.name}.lock")
 
 

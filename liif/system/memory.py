@@ -17,7 +17,7 @@ _OUT_OF_MEMORY = re.compile(
     "|DataLoader worker .* killed by signal: Killed",
     re.IGNORECASE,
 )
-"""In the messages of PyTorch's errors, on GPUs and on the CPU."""
+"""Parts of PyTorch's messages about lack of memory, on GPUs and on the CPU."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -56,7 +56,7 @@ def used() -> int:
 
 
 def _left_in_cgroups(root: Path) -> Iterator[int]:
-    """What each cgroup that limits this process leaves, from its own up to the root."""
+    """Memory that each cgroup of this process leaves, from its own up to the root."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
@@ -89,7 +89,7 @@ def _file_cache(group: Path) -> int:
 
 
 def _left_by_limits() -> Iterator[int]:
-    """What `ulimit -v` and `ulimit -d` leave."""
+    """Memory that `ulimit -v` and `ulimit -d` leave."""
     try:
         import resource
     except ImportError:  # Windows

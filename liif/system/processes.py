@@ -41,7 +41,7 @@ def is_dead(workflow: str) -> bool:
 
 
 def start_time(pid: int) -> float:
-    """When a process of this machine started, in seconds since the epoch; 0 when it is gone."""
+    """Start time of a process of this machine, in seconds since the epoch; 0 if it has ended."""
     with suppress(psutil.Error, ValueError, OverflowError):
         return psutil.Process(pid).create_time()
     return 0

@@ -1,4 +1,4 @@
-"""What a workflow shows: a line for each job, and the progress of those that run.
+"""Terminal output of a workflow: a line for each job, and the progress of running jobs.
 
 The jobs write everything to their logs, and Snakemake to its own, `.snakemake/log`.
 """

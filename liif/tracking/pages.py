@@ -1,4 +1,4 @@
-"""What MLflow's pages show of a run: names, parameters, descriptions, and links to the pages."""
+"""Content of MLflow's pages about a run: names, parameters, descriptions, links to pages."""
 
 from __future__ import annotations
 

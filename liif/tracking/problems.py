@@ -33,7 +33,7 @@ def report(error: Exception) -> None:
 
 
 def sentence(error: Exception) -> str:
-    """What is wrong, and what becomes of the records."""
+    """One sentence: what is wrong, and what happens to the records."""
     lines = redact(str(error)).strip().splitlines() or [type(error).__name__]
     text = lines[0] if len(lines[0]) <= 200 else f"{lines[0][:200]} …"
     where = redact(os.environ.get("MLFLOW_TRACKING_URI", "")) or "the project's database"

@@ -27,7 +27,7 @@ from liif.tracking.run import Event, Known, Run
 
 
 class Address(BaseModel, frozen=True):
-    """Where a record is delivered to."""
+    """The place to which a record is delivered."""
 
     id: str
     """Identifies the record among all others there."""
@@ -71,7 +71,7 @@ class Record(Run):
 
     @property
     def address(self) -> Address | None:
-        """Where it is delivered to, if that was set."""
+        """The place to which it is delivered, if that was set."""
         return _read(self.folder / "record.json", Address)
 
     def send_to(self, store: str | None, experiment: str) -> Address:

@@ -28,7 +28,7 @@ class DataSet:
     context: str
     """Training, validation or test."""
     source: str
-    """Where they came from."""
+    """Source of the pictures."""
     digest: str
     """The version of the data."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class DataSet:
 
 @dataclass
 class Known:
-    """What a run's events so far amount to."""
+    """State of a run according to its events so far."""
 
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Run:
 
     @property
     def known(self) -> Known:
-        """What was logged so far, by whichever process."""
+        """State of the run as logged so far, by any process."""
         return Known()
 
     def append(self, event: Event) -> None:

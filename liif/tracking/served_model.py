@@ -130,7 +130,7 @@ def _log_model(client: Any, model: Any, run: str, step: int, weights: Path) -> N
 
 
 def _requirements() -> list[str]:
-    """What the served code needs, in the installed versions."""
+    """Requirements of the served code, in the installed versions."""
     from packaging.requirements import Requirement
 
     needed = [Requirement(text) for text in requires("liif") or []]

@@ -101,7 +101,7 @@ class Tracker(NoTracker):
         except Exception as error:
             raise UserError(problems.sentence(error)) from None
         if any(record.is_pending() for record in self.records.all()):
-            raise UserError(f"{self.records.folder}: another job is delivering at this moment")
+            raise UserError(f"{self.records.folder}: another job is delivering records right now")
         return count
 
     def _round(self) -> int:
@@ -181,6 +181,6 @@ class Tracker(NoTracker):
 def make_tracker(wanted: bool | None, project: Path) -> NoTracker:
     """A tracker if it is wanted; None means if MLflow is installed."""
     if wanted and not installed():
-        raise UserError("tracking needs MLflow: pip install mlflow, or give --no-track")
+        raise UserError("tracking needs MLflow: pip install mlflow, or pass --no-track")
     wanted = installed() if wanted is None else wanted
     return Tracker(project) if wanted else NoTracker()

@@ -1,4 +1,4 @@
-"""What a training logs to its run."""
+"""Records that a training logs to its run."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ class Group:
     rank: int = 0
     size: int = 1
     device: torch.device = _CPU
-    """Where this rank computes."""
+    """Device of this rank."""
     gradients: distributed.ProcessGroup | None = None
-    """Sums gradients; None for the default group."""
+    """Process group that sums gradients; None for the default group."""
 
     @property
     def is_rank0(self) -> bool:
@@ -65,7 +65,7 @@ class Group:
         return self.rank == 0
 
     def sum(self, *values: float) -> list[float]:
-        """Each value summed over all ranks."""
+        """Sum each value over all ranks."""
         return self.all_reduce(torch.tensor(values, dtype=torch.float64)).tolist()
 
     def all_reduce(self, values: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class Group:
     def require_equal(self, value: object, what: str) -> None:
         """Refuse a value that differs from rank 0's."""
         if value != self.on_rank0(lambda: value):
-            raise UserError(f"{what} here and in the first process are not the same")
+            raise UserError(f"{what} differ from those of the first process")
 
     @torch.no_grad()
     def broadcast(self, tensors: dict[str, Tensor]) -> None:
@@ -197,7 +197,7 @@ def require_shares(processes: int, batch: int, device: str) -> None:
         )
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(
-            f"{processes} processes cannot compute on `{device}` alone; give --device auto, and "
+            f"{processes} processes cannot compute on `{device}` alone; use --device auto, and "
             "choose GPUs by CUDA_VISIBLE_DEVICES"
         )
     gpus = torch.cuda.device_count() if device != "cpu" else 0
@@ -205,4 +205,6 @@ def require_shares(processes: int, batch: int, device: str) -> None:
         raise UserError("device `cuda` is not available here; try auto or cpu")
     here = local_world_size() if is_rank() else processes
     if 0 < gpus < here:
-        raise UserError(f"{here} processes need a GPU each, and there are {gpus} here; use fewer")
+        raise UserError(
+            f"{here} processes need a GPU each, but there are only {gpus} here; use fewer"
+        )

@@ -12,7 +12,7 @@ from torch import Tensor
 from liif.training.group import Group
 
 EXPLODED = 1000.0
-"""Above this loss a training has failed: RGB lies in −1..1, so a useful loss is below 1."""
+"""Loss above which a training has failed: RGB lies in −1..1, so a useful loss is below 1."""
 UNREAD = 16
 """Number of steps whose losses are read together on a GPU."""
 

@@ -1,4 +1,4 @@
-"""The network as a training starts, and the one that it learns from."""
+"""Initial weights of a training, and the network that it learns from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Given(NamedTuple):
     """A recipe with the contents of the weights it names."""
 
     recipe: Recipe
-    """With the weights' checksums in place of their names, and every setting of the network."""
+    """The recipe with the weights' checksums for names, and every setting of the network."""
     start: dict[str, Tensor]
     """The initial tensors, by name; the other ones are initialised by the recipe."""
     teacher: LIIF | None
@@ -42,7 +42,7 @@ def read_given(recipe: Recipe) -> Given:
         if wrong := _differences(theirs, recipe.architecture, "mean", "std"):
             raise UserError(
                 f"teacher: {_name(recipe.teacher)} has another normalisation: {wrong}; set its "
-                "`mean` and `std`, or take another teacher"
+                "`mean` and `std`, or choose another teacher"
             )
     return Given(recipe.model_copy(update=found), start, teacher)
 
@@ -100,8 +100,8 @@ def _initial(recipe: Recipe, model: LIIF, theirs: Architecture) -> dict[str, Ten
     if wrong := _differences(theirs, ours, "encoder", "mean", "std"):
         assert recipe.start is not None
         raise UserError(
-            f"start: {_name(recipe.start)} is another network: {wrong}; leave these settings out "
-            "to take the start's"
+            f"start: {_name(recipe.start)} is another network: {wrong}; leave out these settings "
+            "to use those of the initial weights"
         )
     tensors: dict[str, Tensor] = model.state_dict()
     if theirs == ours:

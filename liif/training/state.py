@@ -37,7 +37,7 @@ class State:
     step: int = 0
     """Number of steps taken."""
     loss_sum: float = 0.0
-    """Over the steps of the current epoch."""
+    """Sum of the losses of the current epoch's steps."""
     seconds: float = 0.0
     """Duration so far, over all runs."""
     best: float = -math.inf

@@ -22,7 +22,7 @@ class Teaching(NamedTuple):
 
     model: LIIF
     weight: float
-    """Of the distance to its output; that of the distance to the truth is 1."""
+    """Weight of the L1 distance to its output; the distance to the HR pixels has weight 1."""
     same_features: bool = False
     """Whether its encoder is, and remains, that of the model that learns."""
 

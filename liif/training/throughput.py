@@ -43,10 +43,10 @@ class Throughput:
         if self._announce and self._step - self._first == 5 and self._seconds_left > 12 * 3600:
             log(
                 f"{self._name}: without a GPU this training takes about "
-                f"{duration(self._seconds_left)}, judging by its first steps. Alternatives: run it "
-                "on a machine with a GPU; give weights instead (`models: NAME: {weights: "
-                "bundled}`); or see the small experiment, `make demo`. It can be stopped and "
-                "resumed at any time."
+                f"{duration(self._seconds_left)}, judging from its first steps. Alternatives: run "
+                "it on a machine with a GPU; use existing weights instead (`models: NAME: "
+                "{weights: bundled}`); or try the small experiment, `make demo`. It can be stopped "
+                "and resumed at any time."
             )
 
     def lap(self) -> float:

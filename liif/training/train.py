@@ -77,7 +77,7 @@ def train(
             group.on_rank0(lambda: stack.enter_context(one_writer))
         # Without the lock it was unfinished; another process may have finished it just now.
         if found or group.on_rank0(is_finished):
-            log(f"{name}: these settings and data are trained already; no step is needed")
+            log(f"{name}: already trained with these settings and data; no step is needed")
             run = tracked_run()
             log_data(run, sets)
             log_training_end(run, recipe, finished)

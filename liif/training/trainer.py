@@ -220,7 +220,7 @@ class Trainer:
             self._fail("weights are not finite", self.state.step - 1)
 
     def _fail(self, wrong: str, step: int) -> NoReturn:
-        """Report what a step has ruined."""
+        """Report a step after which the training has failed."""
         rate = self.settings.rate(step, self.per_epoch)
         error = UserError(
             f"{self.name}: {wrong} at step {step} with learning rate {rate:g}, in the batch of "

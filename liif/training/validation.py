@@ -22,7 +22,7 @@ from liif.system.progress import log
 from liif.training.group import ALONE, Group
 
 _TOLERANCE = 0.005
-"""Within so many dB a PSNR measured again, maybe on another device, is the same."""
+"""Difference in dB up to which a PSNR that is measured again, on any device, counts as the same."""
 
 
 def patches_at_once(lr: Tensor) -> int:
@@ -84,7 +84,7 @@ def revalidate(
     else:
         log(
             f"{name}: the validation photographs differ from those of the finished training; its "
-            f"weights reach {psnr:.2f} dB on them, and the history has its last epoch alone"
+            f"weights reach {psnr:.2f} dB on them; the history now has only its last epoch"
         )
         history = [{**history[-1], "valid_psnr": psnr}]
         provenance["valid_psnr"] = round(psnr, 4)

@@ -291,7 +291,7 @@ def test_both_languages(window: Callable[..., Window]) -> None:
     one.choose(("a.png", encoded(20, 20)))
     one.wait("complete")
     assert one.text(".enlarge") == "Enlarge"
-    assert one.text(".state") == "a.png is 80 × 80 pixels large"
+    assert one.text(".state") == "a.png: done, 80 × 80 pixels"
     one.page.click("button[lang=zh-CN]")
     assert one.text(".enlarge") == "放大"
     assert one.text(".state") == "a.png 已放大为 80 × 80 像素"

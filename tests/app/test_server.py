@@ -231,7 +231,7 @@ def test_a_full_queue_is_refused_and_waiting_jobs_are_cancelled(app_server: Serv
     jobs = [start(app_server, picture, scale=9).json()["key"]]
     listener.wait_until_running(jobs[0])
     jobs += [start(app_server, picture, scale=8).json()["key"] for _ in range(3)]
-    assert "3 pictures wait already" in refusal(start(app_server, picture), 429)
+    assert "3 pictures are waiting already" in refusal(start(app_server, picture), 429)
     before = time.monotonic()
     for job in reversed(jobs):
         requests.delete(f"{app_server.address}/jobs/{job}", timeout=TIMEOUT)

@@ -284,7 +284,7 @@ def test_a_file_is_not_converted_onto_itself(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     as_the_authors_save(build(SMALL["edsr"]), path)
     before = file_sha256(path)
-    with pytest.raises(UserError, match="is the file to convert; give another output name"):
+    with pytest.raises(UserError, match="is the file to convert; choose another output name"):
         convert_weights(str(path), path, sha256=None, partial=tmp_path)
     assert file_sha256(path) == before
 

@@ -191,12 +191,12 @@ def test_mistakes_are_one_line(
     empty.mkdir()
     cases = {
         "no such folder": ["degrade", tmp_path / "none", "-o", out, "--scale", 2],
-        "too small to be reduced": ["degrade", hr, "-o", out, "--scale", 30],
+        "too small to be downscaled": ["degrade", hr, "-o", out, "--scale", 30],
         "`jpeg` (=0): input should be greater than or equal to 1": [
             *["degrade", hr, "-o", out, "--scale", 2, "--jpeg", 0]
         ],
         "bucket `9/3`": ["degrade", hr, "-o", out, "--scale", 2, "--bucket", "9/3"],
-        "give either --weights with --lr, or --sr": ["evaluate", "--hr", hr, "--scale", 2],
+        "pass either --weights with --lr, or --sr": ["evaluate", "--hr", hr, "--scale", 2],
         "precision `fp16` is not one of auto, float32, bf16": [
             *["evaluate", "--hr", hr, "--lr", hr, "--scale", 2, "--weights", "bicubic"],
             *["--precision", "fp16"],
@@ -210,7 +210,7 @@ def test_mistakes_are_one_line(
             *["collect", empty, out]
         ],
         "`DIV8K` is not one of": ["download", "DIV8K", "--to", out],
-        "give its --sha256": ["import", "https://example.org/a.pth", out],
+        "pass its --sha256": ["import", "https://example.org/a.pth", out],
         "device `tpu` is not available": ["upscale", hr, "--device", "tpu"],
         "cannot be written: Not a directory": [
             "train",
@@ -317,7 +317,7 @@ def test_completion_in_a_shell(typed: str, offered: list[str]) -> None:
 
 def test_options_that_exclude_each_other(capsys: Capture, monkeypatch: Patch) -> None:
     words = ["upscale", "a.png", "--scale", 2, "--width", 100]
-    assert "give one of --scale, --size" in mistake(capsys, monkeypatch, *words)
+    assert "pass only one of --scale, --size" in mistake(capsys, monkeypatch, *words)
     words = ["upscale", "a.png", "--size", "big"]
     assert "must look like 1920x1080" in mistake(capsys, monkeypatch, *words)
     words = ["upscale", "a.png", "--format", "gif"]
@@ -329,12 +329,12 @@ def test_invalid_arguments_of_upscale(
 ) -> None:
     a = folder("lr", a=(4, 4)) / "a.png"
     cases: dict[str, list[object]] = {
-        "an empty word is given": ["", "-o", tmp_path / "x"],
-        "an empty word": [a, "-o", ""],
+        "a path is empty": ["", "-o", tmp_path / "x"],
+        "is a variable not set?": [a, "-o", ""],
         "--max-memory (=inf) must be a number": [a, "--max-memory", "inf"],
         "device `meta` is not available": [a, "--device", "meta"],
         "precision `half` is not one of auto, float32, bf16": [a, "--precision", "half"],
-        "its ending says JPEG": [a, "-o", tmp_path / "x.jpg", "--format", "webp"],
+        "its suffix says JPEG": [a, "-o", tmp_path / "x.jpg", "--format", "webp"],
     }
     for message, words in cases.items():
         assert message in mistake(capsys, monkeypatch, "upscale", *words), words

@@ -143,7 +143,9 @@ def test_small_pictures_are_left_out() -> None:
     assert prepare(encoded(photograph(384, 400), "PNG"), "a").shape == (384, 400, 3)
     with pytest.raises(LeftOut, match=r"^a: has 400x383 pixels, less than 384 on a side$"):
         prepare(encoded(photograph(383, 400), "PNG"), "a")
-    with pytest.raises(LeftOut, match=r"^a: has 900x767 pixels, 450x383 when shrunk, less than"):
+    with pytest.raises(
+        LeftOut, match=r"^a: has 900x767 pixels, 450x383 when downscaled, less than"
+    ):
         prepare(encoded(photograph(767, 900), "JPEG"), "a")
     with pytest.raises(PictureError, match=r"^a: is not a picture$"):
         prepare(b"text", "a")
@@ -203,7 +205,7 @@ def test_unreadable_pictures_are_reported_and_skipped(
 def test_when_no_photograph_is_left(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "icon.png").write_bytes(encoded(photograph(48, 48), "PNG"))
-    with pytest.raises(UserError, match=r"own: no photograph is left$"):
+    with pytest.raises(UserError, match=r"own: no photograph remains$"):
         collect(tmp_path / "own", tmp_path / "out")
 
 

@@ -42,7 +42,7 @@ def test_mistakes_are_named(folder: Folder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such folder"):
         open_collection(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: has no pictures"):
+    with pytest.raises(UserError, match=r"empty: contains no pictures"):
         open_collection(tmp_path / "empty")
     path = folder("set", a=(4, 4))
     (path / "a.jpg").write_bytes(b"")

@@ -75,7 +75,7 @@ def test_small_photographs_are_named(folder: Folder, tmp_path: Path) -> None:
     source = folder("hr", a=(30, 9))
     with pytest.raises(UserError, match=r"a\.png: is 30×9, smaller than the crop of 16×16"):
         degrade(source, tmp_path / "lr", scale=8, crop=16)
-    with pytest.raises(UserError, match=r"a\.png: is 30×9, too small to be reduced by 12"):
+    with pytest.raises(UserError, match=r"a\.png: is 30×9, too small to be downscaled by 12"):
         degrade(source, tmp_path / "lr", scale=12)
 
 

@@ -173,7 +173,7 @@ def test_without_a_network_the_message_says_what_to_do(
 
     monkeypatch.setattr(requests.Session, "get", unreachable)
     archive = Archive(("http://a/x.zip", "http://b/x.zip"), 10**9, DIGEST)
-    with pytest.raises(UserError, match=r"no connection.*Put the file at .*x\.zip by hand"):
+    with pytest.raises(UserError, match=r"no connection.*Put the file at .*x\.zip yourself"):
         download("x", archive, tmp_path / "x.zip", tmp_path / "partial")
     printed = capsys.readouterr().err
     assert "academic research only" in printed

@@ -131,7 +131,7 @@ def test_scale_rounds_the_size_up() -> None:
 def test_target_size_ignores_the_last_bit_of_a_scale() -> None:
     assert target_size((100, 10), 1.1) == (110, 11)
     assert target_size((9, 6), 2.5) == (23, 15)
-    with pytest.raises(ValueError, match=r"scale.*0\.1.*imresize shrinks"):
+    with pytest.raises(ValueError, match=r"scale.*0\.1.*imresize downscales"):
         target_size((1, 1), 0.1)
 
 

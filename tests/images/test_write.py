@@ -302,7 +302,7 @@ def test_limits_of_formats(
     white = read_picture(enlarged(tmp_path / "clear.png", tmp_path / "white.jpg")).rgb
     assert (white >= 254).all()
     assert (
-        "white.jpg: JPEG has no transparency; the picture is laid on white"
+        "white.jpg: JPEG has no transparency; the picture is put on white"
         in capsys.readouterr().err
     )
     monkeypatch.setattr(memory, "available", lambda: 1000)

@@ -61,10 +61,13 @@ def test_formats_without_a_mark_are_not_replaced_there(
     before = contents(source)
     job = replace(JOB, recursive=True, suffix=".jpg")
     upscale([source], source / "sub", job)
-    assert f"taken for results of an earlier call: {source}/sub/x.jpg" in capsys.readouterr().err
+    assert (
+        f"since they look like results of an earlier call: {source}/sub/x.jpg"
+        in capsys.readouterr().err
+    )
     with pytest.raises(
         UserError,
-        match=r"would replace .*sub/x\.jpg, which may be .*give another",
+        match=r"would replace .*sub/x\.jpg, which may be .*choose another",
     ):
         upscale([source], source / "sub", replace(job, overwrite=True))
     assert contents(source) == before
@@ -147,12 +150,14 @@ def test_a_folder_that_another_process_makes_meanwhile(
 def test_invalid_output_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("out.txt", "out.heic", "a.tar.gz", "a.json"):
-        with pytest.raises(UserError, match=rf"{name}: no picture of that name can .*create it"):
+        with pytest.raises(
+            UserError, match=rf"{name}: is neither a folder nor a picture .*create it"
+        ):
             require_place(Path(name))
-    with pytest.raises(UserError, match="not written to the standard output"):
+    with pytest.raises(UserError, match="not written to standard output"):
         require_place(Path("-"))
     Path("file").touch()
-    with pytest.raises(UserError, match="file: is a file; give a folder"):
+    with pytest.raises(UserError, match="file: is a file; choose a folder"):
         require_place(Path("file"))
     for name in ("trip.2023", "v1.5", "out", "a.png", "out.d"):
         require_place(Path(name))

@@ -175,11 +175,11 @@ def test_lines_are_labelled_at_their_ends() -> None:
         (lambda folder: folder.rename(folder.with_name("moved")), "results: no such folder"),
         (
             lambda folder: [f.unlink() for f in folder.rglob("*.*")],
-            "holds no upscaled pictures and no metrics; run the workflow",
+            "contains no upscaled pictures and no metrics; run the workflow",
         ),
         (
             lambda folder: (folder / "metrics" / "good.json").write_text('{"results": [{}]}'),
-            "good.json: holds no metrics; delete it and rerun the command",
+            "good.json: contains no metrics; delete it and rerun the command",
         ),
         (
             lambda folder: (folder / "models" / "good.safetensors").write_text("nothing"),
@@ -587,7 +587,7 @@ def test_compare_reports_mistakes(
         ([a], "at least two"),
         ([a, b / "q.png"], "either pictures or folders"),
         ([a, b], "no picture's name in common"),
-        ([a / "p.png", a / "p.png"], "is given twice"),
+        ([a / "p.png", a / "p.png"], "is passed twice"),
         ([a / "p.png", tmp_path / "bad.png"], "bad.png: is not a picture"),
         ([a / "p.png", tmp_path / "none.png"], "none.png: no such"),
     ):

@@ -292,7 +292,10 @@ def test_photographs_are_packed_once(training: Training) -> None:
 def test_torchrun_by_hand_and_finished_trainings(training: Training) -> None:
     """As on several machines: the ranks meet at the address that torchrun gives them."""
     command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "liif"]
-    for expected in ("m: 20 steps in", "trained already; no step is needed"):
+    for expected in (
+        "m: 20 steps in",
+        "already trained with these settings and data; no step is needed",
+    ):
         process = training.start(training.words("torchrun"), command)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
@@ -338,7 +341,7 @@ def test_machines_with_other_photographs_are_refused(training: Training) -> None
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "liif (process 2 of 2): the settings or the photographs (" in output
-    assert "here and in the first process are not the same" in output
+    assert "differ from those of the first process" in output
     assert not (training.base / "other" / "m.safetensors").exists()
 
 

@@ -341,7 +341,7 @@ def test_provenance_that_names_weights_has_the_same_identity() -> None:
 
 CLAIMS: dict[str, Callable[[Path], dict[str, Any]]] = {
     r"start: .*weights\.safetensors is another network: encoder EDSR, 1 blocks, 8 channels instead "
-    r"of EDSR, 2 blocks, 8 channels; leave these settings out": lambda path: {
+    r"of EDSR, 2 blocks, 8 channels; leave out these settings": lambda path: {
         "start": str(path),
         "encoder": {"name": "edsr", "blocks": 2, "channels": 8},
     },
@@ -364,7 +364,7 @@ CLAIMS: dict[str, Callable[[Path], dict[str, Any]]] = {
     r"start: `sha256` alone does not say where the file is; add `weights` or `url`": (
         lambda _: {"start": {"sha256": "0" * 64}}
     ),
-    r"train\.pack: holds no network; is it a pack of photographs or a training's state\?": (
+    r"train\.pack: contains no network; is it a pack of photographs or a training's state\?": (
         lambda path: {"teacher": str(path.with_name("train.pack"))}
     ),
     r"test_start\.py: is neither a liif safetensors file nor a checkpoint": (
@@ -496,10 +496,10 @@ def test_ranks_share_the_start_and_the_teacher(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("{start: {weights: x, url: 'http://y'}}", r"`start`: give `weights` or `url`, not both"),
+        ("{start: {weights: x, url: 'http://y'}}", r"`start`: takes `weights` or `url`, not both"),
         ("{start: {url: 'http://y'}}", r"`start`: `url` needs `sha256`, the checksum of its file"),
-        ("{start: 'http://y'}", r"`start` .*: give an address as `url`, with the `sha256`"),
-        ("{start: {}}", r"`start`: give a name, a file, or `url` with `sha256`"),
+        ("{start: 'http://y'}", r"`start` .*: put a URL under `url`, with the `sha256`"),
+        ("{start: {}}", r"`start`: needs a name, a file, or `url` with `sha256`"),
         ("{teacher: {weights: x, weight: 0}}", r"`teacher\.weight` \(=0\): .*greater than 0"),
         ("{teacher: {weights: x, weight: -1}}", r"`teacher\.weight` \(=-1\)"),
         ("{teacher: {wieght: 2}}", r"unknown key `teacher\.wieght`; did you mean `weight`\?"),

@@ -46,4 +46,4 @@ def test_long_trainings_are_announced_once(
         clock[0] = 0
         printed = list(lines(capsys))
         assert len(printed) == on_cpu
-        assert not on_cpu or "takes about 5 d 18 h, judging by its first steps" in printed[0]
+        assert not on_cpu or "takes about 5 d 18 h, judging from its first steps" in printed[0]

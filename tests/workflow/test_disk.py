@@ -148,4 +148,4 @@ def test_a_folder_of_another_user() -> None:
             words = [sys.executable, "-c", code, f"{theirs}/{place}"]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             assert f"{theirs}/{place}: cannot be written" in done.stdout, done.stderr
-            assert "Permission denied; give another place" in done.stdout
+            assert "Permission denied; choose another place" in done.stdout

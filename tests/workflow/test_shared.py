@@ -136,6 +136,6 @@ def test_a_finished_training_travels_by_s3(
     assert git(other, "status", "--porcelain") == ""
     assert not (other / "results" / "models").exists()
     output = Versioned(other).repro()
-    assert "trained already; no step is needed" in output
+    assert "already trained with these settings and data; no step is needed" in output
     name = "results/models/small-edsr.safetensors"
     assert (other / name).read_bytes() == (versioned.path / name).read_bytes()

@@ -143,7 +143,7 @@ def test_a_password_in_the_configuration_is_refused(project: Project) -> None:
     model = {"given": {"weights": {"url": url, "sha256": "0" * 64}}}
     project.configure(models=model)
     output = project.run("--dry-run", "results/sr_800", fails=True)
-    assert "no name and password in an address: put them into ~/.netrc" in output
+    assert "must not contain a name or password; put them into ~/.netrc" in output
     assert PASSWORD not in output
 
 

@@ -283,7 +283,7 @@ def test_only_dependent_jobs_are_rerun(project: Project) -> None:
     content = weights.read_bytes()
     weights.unlink()
     output = project.run("results/models/small-rdn.safetensors")
-    assert "trained already; no step is needed" in output
+    assert "already trained with these settings and data; no step is needed" in output
     assert weights.read_bytes() == content
 
 
