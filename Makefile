@@ -11,7 +11,7 @@ ALL := $(VENV)/.liif-all
 DEV := $(VENV)/.liif-dev
 SNAKEMAKE_FILES := Snakefile workflow/rules
 
-.PHONY: help install demo ui test test-rest test-all test-slurm fuzz audit bench bench-scaling models lint docs format schema clean-demo
+.PHONY: help install demo ui test test-rest test-all test-slurm fuzz audit bench bench-scaling models lint docs dist format schema clean-demo
 help:
 	@echo "make demo        train two small networks on the bundled photographs and upscale 6 pictures"
 	@echo "make test        the tests of every unit, a whole workflow, and a kill of each command"
@@ -25,6 +25,7 @@ help:
 	@echo "make models      PSNR and time of the bundled models, for docs/models.md"
 	@echo "make lint        all checks of style, types, layers and workflow"
 	@echo "make docs        the documentation as a site, in site/index.html"
+	@echo "make dist        source archive and wheel for a release, checked, in dist"
 	@echo "make format      format all code"
 	@echo "make schema      regenerate the configuration's schema"
 	@echo "make clean-demo  delete the demo's folder, to start over"
@@ -126,6 +127,12 @@ lint: $(DEV)
 # .venv/bin/mkdocs serve
 docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# From a clean state: what an earlier build left would be in the new archives.
+dist: $(DEV)
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
 
 format: $(DEV)
 	$(BIN)/ruff check --fix .

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from liif.system.errors import UserError as UserError
 
 __all__ = ["LIIF", "UserError", "__version__", "imresize", "load", "read_picture"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 RESULTS_VERSION = 1
 """Version raised manually whenever equal inputs and settings give other weights or pictures."""
 
