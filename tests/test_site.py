@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import command_line
 import configuration
@@ -16,36 +15,17 @@ import numpy as np
 import pytest
 import yaml
 from browsers import launched
+from documents import DOCS, PAGES, blocks, commands, text_of
 from PIL import Image
-from samples import photograph
+from projects import ROOT
 
 from liif import config
 from liif.config import Experiment
 from liif.report import published
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
-PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 CHINESE = [name for name in PAGES if name.startswith("zh/")]
 SLOW = {"continuity.svg", "scales.webp"}
 """Figures that a network computes."""
-
-
-def text_of(name: str) -> str:
-    return (DOCS / name).read_text(encoding="utf-8")
-
-
-def blocks(name: str, language: str) -> list[str]:
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text_of(name), re.DOTALL | re.MULTILINE)
-    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
-
-
-def commands(name: str) -> list[str]:
-    """Lines of indented code, without comments, and with continuations joined."""
-    text = re.sub(r"^ *```.*?^ *```", "", text_of(name), flags=re.DOTALL | re.MULTILINE)
-    text = text.replace("\\\n", " ")
-    lines = re.findall(r"^ {4,}(\S.*)$", text, re.MULTILINE)
-    return [line for raw in lines if (line := re.sub(r"(^|\s+)#.*", "", raw))]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -94,18 +74,6 @@ def test_the_configuration_of_the_how_to_means_what_it_says() -> None:
 def test_python_examples_are_python(name: str) -> None:
     for block in blocks(name, "python"):
         compile(block, name, "exec")
-
-
-def test_the_python_example_of_the_how_to_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (block,) = blocks("how-to/upscale.md", "python")
-    Image.fromarray(photograph(12, 9)).save(tmp_path / "photo.png")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(block, names)
-    assert names["big"].size == (72, 96)
-    assert names["small"].shape == (12, 9, 3)
 
 
 @pytest.mark.parametrize("name", PAGES)
