@@ -129,7 +129,7 @@ def test_a_password_in_an_address_that_works_is_not_shown(
     """With a missing checksum, and with a file that is not a checkpoint."""
     url = address.replace("http://", f"http://me:{PASSWORD}@") + f"?key={PASSWORD}"
     digest = sha256(bytes(range(250)) * 4000).hexdigest()
-    for more, printed in (([], "give its --sha256"), (["--sha256", digest], "is neither")):
+    for more, printed in (([], "pass its --sha256"), (["--sha256", digest], "is neither")):
         words = [sys.executable, "-m", "liif", "import", url, "x.safetensors", *more]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 1
