@@ -1,4 +1,4 @@
-# The whole pipeline: photographs → LR sets → training → evaluation → 8× enlargements.
+# The whole pipeline: photographs → LR sets → training → evaluation → 8× upscaling.
 #   snakemake --cores all results/sr_800
 from snakemake.utils import min_version
 

@@ -155,6 +155,7 @@ class Experiment(Settings):
     """The whole configuration file."""
 
     data: Data = Data()
+    """The photographs for training, validation and testing."""
     models: dict[
         Annotated[Name, AfterValidator(_not_bicubic)],
         Annotated[
@@ -182,6 +183,7 @@ class Experiment(Settings):
     on the test pictures and in evaluation: true, false, or auto, which is true unless the model was
     trained on degraded pictures."""
     evaluate: Evaluation = Evaluation()
+    """How models are evaluated."""
     tracking: bool = True
     """Whether runs are tracked in MLflow."""
     buckets: PositiveInt = 1

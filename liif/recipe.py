@@ -211,7 +211,7 @@ class Training(_Extended):
         return round(self.patch * self.scales[1])
 
     def steps_per_epoch(self, photographs: int) -> int:
-        """Steps in an epoch over so many photographs; the last batch is filled up."""
+        """Steps in an epoch over that many photographs; the last batch is filled up."""
         return -(-photographs * self.visits // self.batch)
 
     def rate(self, step: int, steps_per_epoch: int) -> float:

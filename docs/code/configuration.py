@@ -81,20 +81,25 @@ def kind(value: dict[str, Any]) -> str:
     if "const" in value:
         return f"`{value['const']}`"
     if "enum" in value:
-        return ", ".join(f"`{choice}`" for choice in value["enum"])
+        return " or ".join(f"`{choice}`" for choice in value["enum"])
     for key in ("anyOf", "oneOf"):
         if key in value:
             return " or ".join(dict.fromkeys(kind(choice) for choice in value[key]))
     if value.get("type") == "array":
-        if "prefixItems" in value:
-            return " and ".join(kind(item) for item in value["prefixItems"])
-        return f"list of {kind(value['items'])}"
+        items = value.get("prefixItems", [])
+        count = f"{len(items)} " if items else ""
+        return f"list of {count}{plural(kind(items[0] if items else value['items']))}"
     if "patternProperties" in value or "additionalProperties" in value:
         inner = value.get("additionalProperties") or next(iter(value["patternProperties"].values()))
-        return f"{kind(inner)} by name"
+        return f"{kind(inner)} for each name"
     named = {"null": "null", "string": "text", "boolean": "true or false", "integer": "integer"}
     name = str(value.get("type", "any"))
     return named.get(name, name) + bounds(value)
+
+
+def plural(kind: str) -> str:
+    """A kind of number, for several of them."""
+    return kind.replace("number", "numbers").replace("integer", "integers")
 
 
 def bounds(value: dict[str, Any]) -> str:
@@ -104,9 +109,10 @@ def bounds(value: dict[str, Any]) -> str:
     shown = [f"≥ {low:g}" if low is not None else "", f"> {above:g}" if above is not None else ""]
     shown += [
         f"≤ {high:g}" if high is not None else "",
-        f"< {below:g}" if below is not None else "",
+        f"< {below:.10g}" if below is not None else "",
     ]
-    return "".join(f" {limit}" for limit in shown if limit)
+    limits = " and ".join(limit for limit in shown if limit)
+    return f" {limits}" if limits else ""
 
 
 def default(value: dict[str, Any], required: bool) -> str:

@@ -25,7 +25,7 @@ def save(path: Path, pixels: Pixels, icc: bytes | None = None) -> None:
 
 
 def shrunk(pixels: Pixels, factor: int) -> Pixels:
-    """The picture (H, W, C) in 8 bits with the means of squares of so many pixels a side."""
+    """The picture (H, W, C) in 8 bits averaged over squares of that many pixels a side."""
     eight = eight_bits(pixels)
     if factor == 1:
         return eight

@@ -55,7 +55,7 @@ async def on_http_error(_: Request, error: Exception) -> Response:
 
 
 async def on_disconnect(_: Request, error: Exception) -> Response:
-    """The response that nobody waits for any more."""
+    """The response to a client that has disconnected."""
     return failure("the connection was closed", 499)
 
 

@@ -64,10 +64,20 @@ class _Decoder(_Part):
 
 
 def export_onnx(weights: str, out: Path | None = None) -> Exported:
-    """Write `OUT.encoder.onnx` and `OUT.decoder.onnx`, checked against the original.
+    """Write `OUT.encoder.onnx` and `OUT.decoder.onnx`, verified against the original.
 
-    `weights` are as for `load`. `out` is the files' name without suffix, or an existing folder;
-    the default is the weights' name, in that folder or the current one.
+    Parameters
+    ----------
+    weights
+        As for `load`.
+    out
+        The files' name without suffix, or an existing folder. By default the weights' name, in that
+        folder or the current one.
+
+    Raises
+    ------
+    UserError
+        The weights cannot be loaded, or the exported network differs from the original.
     """
     path = locate(weights)
     model, architecture, _ = read_checkpoint(path)

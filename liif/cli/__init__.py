@@ -80,7 +80,7 @@ def _reason(error: Exception) -> str:
 
 
 def _leave(code: int) -> NoReturn:
-    """Exit; a rank of a training at once, since a GPU may wait for another for ever."""
+    """Exit; a rank of a training at once, since a GPU may wait for another forever."""
     if processes.is_rank():
         sys.stdout.flush()
         sys.stderr.flush()

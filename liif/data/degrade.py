@@ -27,10 +27,18 @@ def parse_set(name: str) -> tuple[str, str]:
 
 
 def degraded(hr: RGB8, scale: float, case: Case, name: str) -> RGB8:
-    """LR picture of an HR one (H, W, 3): blur, imresize by 1/scale, noise, JPEG.
+    """The LR picture of an HR picture: blurred, downscaled by imresize, with noise, as JPEG.
 
-    The noise is the same in all cases and on all machines, times its strength: it depends on the
-    picture's name and the LR size alone.
+    Parameters
+    ----------
+    hr : (H, W, 3), uint8
+    scale
+        LR is 1/scale of HR: ceil(H / scale) rows and ceil(W / scale) columns.
+    case
+        Strengths of the degradations; those that are None are left out.
+    name
+        The picture's name, which seeds the noise together with the LR size: equal in all cases and
+        on all machines, apart from its strength.
     """
     lr = imresize(hr if case.blur is None else blur(hr, case.blur * scale), 1 / scale)
     if case.noise is not None:
@@ -59,7 +67,7 @@ def degrade(
         LR is 1/scale of HR. For a whole number, HR is first cropped (top left kept) to a
         multiple of it.
     crop
-        Cut the centred square of this side out of each photograph first.
+        Side of the centred square to which each photograph is cropped first.
     truth
         Folder for the HR pictures from which LR was made.
     case

@@ -51,7 +51,7 @@ def parse_border(text: str) -> Border:
 
 
 def border_width(border: Border, scale: float) -> int:
-    """Pixels left out at each side: a number, `scale` or `scale+6`."""
+    """Width of the excluded border in pixels, from a number, `scale` or `scale+6`."""
     if isinstance(border, int):
         return border
     return ceil(scale) + (6 if border == "scale+6" else 0)
@@ -66,7 +66,7 @@ def quality(truth: Pixels, picture: Pixels, *, channel: Channel, border: int) ->
     channel
         "rgb": all three; "y": luma 16 + (65.738 R + 129.057 G + 25.064 B)/256.
     border
-        Pixels left out at each side.
+        Width of the excluded border in pixels.
 
     Notes
     -----
@@ -101,7 +101,7 @@ def psnr_of_error(mean_squared_error: float) -> float:
 
 
 def _channel(pixels: Pixels, channel: Channel) -> NDArray[np.float64]:
-    """Values in 0..1, (H, W, 3) or (H, W)."""
+    """The channel's values in 0..1: (H, W, 3), or (H, W) for luma."""
     unit = pixels.astype(np.float64) / (255 if pixels.dtype == np.uint8 else 1)
     return unit @ _LUMA + 16 / 255 if channel == "y" else unit
 

@@ -19,7 +19,7 @@ from liif.system.files import atomic_write
 
 
 def manifests_by_model(paths: Iterable[Path], count: int = 1) -> dict[str, Manifest]:
-    """Join manifests MODEL/BUCKET.json (or folders of so many buckets) to one for each model."""
+    """Join manifests MODEL/BUCKET.json (or folders of that many buckets) to one for each model."""
     return {model: read_manifests(found) for model, found in _by_model(paths, count).items()}
 
 

@@ -66,7 +66,7 @@ def back_project(
 def _split(
     bands: Iterator[tuple[slice, Float[Tensor, "3 r W"]]], rows: int
 ) -> Iterator[Float[Tensor, "3 s W"]]:
-    """The bands in parts of at most so many rows."""
+    """The bands in parts of at most that many rows."""
     for _, band in bands:
         yield from band.split(rows, dim=1)
 
@@ -98,7 +98,7 @@ class _Rows:
 
 
 class _Resizing(NamedTuple):
-    """Imresize along one axis: each output pixel is a weighted sum of so many input pixels.
+    """Imresize along one axis: each output pixel is a weighted sum of some input pixels.
 
     Sums are in one order, so that a pixel has the same bits whatever is computed beside it.
     """
@@ -124,11 +124,11 @@ class _Resizing(NamedTuple):
         return cls(pixel.to(device), weight.to(device), lowest.tolist(), needed.tolist())
 
     def complete(self, available: int) -> int:
-        """The number of output pixels that read only the first so many input pixels."""
+        """The number of output pixels that read only the first `available` input pixels."""
         return bisect_right(self.needed, available)
 
     def first(self, done: int) -> int:
-        """The first input pixel that the outputs after the first so many read."""
+        """The first input pixel that the outputs after the first `done` read."""
         return self.lowest[done] if done < len(self.lowest) else self.needed[-1]
 
     def rows(self, picture: _Rows, rows: slice) -> Float[Tensor, "3 r W"]:

@@ -26,7 +26,7 @@ _TILE_CPU, _TILE_GPU = 800, 1 << 18
 _GRID_BYTES = 16 << 20
 """Memory for the first layer's results that are held at a time."""
 _FEW_ROWS = 4
-"""Tiles of up to so many rows are filled row by row, each in one pass over memory."""
+"""Rows of a tile up to which it is filled row by row, each in one pass over memory."""
 _SHIFTED_ROWS = 16
 """Rows that are blended at once in bfloat16, of which each is decoded alone."""
 _CPU_ROWS = 16
@@ -34,7 +34,15 @@ _CPU_ROWS = 16
 
 
 class Decoder(nn.Module):
-    """The decoding function f: (unfolded feature, relative coordinate, cell) → RGB."""
+    """The decoding function f: (unfolded feature, relative coordinate, cell) → normalised RGB.
+
+    Parameters
+    ----------
+    channels
+        Number of the encoder's feature channels.
+    hidden
+        Widths of the hidden layers.
+    """
 
     def __init__(self, channels: int = 64, hidden: tuple[int, ...] = (256, 256, 256, 256)) -> None:
         super().__init__()
@@ -53,7 +61,7 @@ class Decoder(nn.Module):
     def grid(
         self, features: Float[Tensor, "b c h w"], padding: tuple[int, int] = (1, 1)
     ) -> Float[Tensor, "b r w d"]:
-        """The first layer's response to the unfolded features, padded by so many zeros."""
+        """The first layer's response to the unfolded features; `padding` zeros surround them."""
         weight = self.linears[0].weight[:, : 9 * self.channels]
         kernel = weight.reshape(-1, self.channels, 3, 3)
         grid = F.conv2d(features, kernel, padding=padding).float()
@@ -62,13 +70,13 @@ class Decoder(nn.Module):
     def geometry(
         self, relative: Float[Tensor, "*q 2"], cells: Float[Tensor, "*#q 2"]
     ) -> Float[Tensor, "*q d"]:
-        """The first layer's response to the relative coordinate and cell, with its bias."""
+        """The first layer's response to the relative coordinate and cell, including the bias."""
         weight, bias = self.linears[0].weight[:, 9 * self.channels :], self.linears[0].bias
         with torch.autocast(relative.device.type, enabled=False):  # coordinates are not rounded
             return F.linear(relative, weight[:, :2]) + F.linear(cells, weight[:, 2:], bias)
 
     def rest(self, first: Float[Tensor, "n d"]) -> Float[Tensor, "n 3"]:
-        """Everything after the first linear layer; overwrites its argument."""
+        """The layers after the first: its response → normalised RGB; overwrites the argument."""
         kind = first.device.type
         dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else first.dtype
         if is_fused(first.device, dtype):
@@ -87,8 +95,16 @@ class Decoder(nn.Module):
     ) -> Iterator[tuple[slice, Float[Tensor, "3 r W"]]]:
         """Decode a whole picture of that size (rows, cols), band by band of rows; for inference.
 
-        Only some rows of the grid are held at a time; products are of numbers of that type. Yields
-        (output rows, normalised RGB).
+        Only some rows of the grid are held at a time.
+
+        Parameters
+        ----------
+        dtype
+            Type of the numbers that are multiplied.
+
+        Yields
+        ------
+        Output rows from top to bottom, and their normalised RGB.
         """
         device = features.device
         (height, width), (h, w) = size, features.size
@@ -233,6 +249,6 @@ def _tile(width: int, queries: int) -> tuple[int, int]:
 
 
 def _parts(start: int, stop: int, multiple: int, most: int) -> Iterator[slice]:
-    """Consecutive parts of at most so many rows, or of one tile: each a multiple of tiles."""
+    """Consecutive parts of at most that many rows, or of one tile: each a multiple of tiles."""
     step = multiple * max(1, most // multiple)
     return (slice(top, min(top + step, stop)) for top in range(start, stop, step))

@@ -56,13 +56,13 @@ class LIIF(nn.Module):
     Parameters
     ----------
     encoder
-        Module with ``channels`` and (b, 3, h, w) → (b, channels, h, w).
+        Module with the attribute ``channels``: (b, 3, h, w) → (b, channels, h, w).
     decoder
         Its first layer must fit the encoder's channels.
     skip
         Interpolation of the LR input that is added to the prediction; the paper adds none.
     mean, std
-        Of each RGB channel in 0..1: pictures enter as (x − mean)/std and leave by the inverse.
+        Of each RGB channel in 0..1: the encoder sees (x − mean)/std; RGB is restored at the end.
     """
 
     mean: Tensor

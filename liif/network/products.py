@@ -53,7 +53,7 @@ class Product:
 
 
 class Tail:
-    """Everything after the first linear layer, prepared for tiles of so many rows.
+    """Everything after the first linear layer, prepared for tiles of that many rows.
 
     In bfloat16, weights and inputs of the products are rounded; their sums are in float32. The last
     layer has several copies, since rounding RGB to the 8 bits of bfloat16 would show: they differ

@@ -47,7 +47,7 @@ def encode(
     max_memory: int,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "1 c r w"]:
-    """Features of some rows of a normalised picture, in tiles of so many bytes; for inference.
+    """Features of some rows of a normalised picture, in tiles of that many bytes; for inference.
 
     The encoder's products are of numbers of that type, unless it is exact; features are float32.
     """
@@ -126,6 +126,6 @@ class FeatureRows:
 
 
 def tile_side(encoder: Encoder, max_memory: int) -> int:
-    """Side of the largest tile whose encoding fits into so many bytes; at least the reach."""
+    """Side of the largest tile whose encoding fits into that many bytes; at least the reach."""
     with_overlap = isqrt(max(0, max_memory - encoder.fixed_bytes) // encoder.bytes_per_pixel)
     return min(encoder.best_tile, max(with_overlap - 2 * encoder.reach, encoder.reach, 16))

@@ -45,7 +45,7 @@ def _url(path: Path) -> str:
 
 
 def evenly(names: list[str], most: int, gains: dict[str, float]) -> list[str]:
-    """At most so many names, evenly chosen from the largest gain to the smallest."""
+    """At most that many names, evenly chosen from the largest gain to the smallest."""
     if len(names) <= most:
         return names
     ordered = sorted(names, key=lambda n: (gains.get(n, 0.0), n))

@@ -163,7 +163,7 @@ class Terminal(logging.Handler):
                         job.held, job.progress = line, ""
 
     def _show_held(self, job: _Job) -> None:
-        """Show the line before the present one: a job's last one is shown when it is counted."""
+        """Show the line before the current one: a job's last one is shown when it is counted."""
         if job.held:
             self._print(job.held, numbered=True)
             job.held = ""

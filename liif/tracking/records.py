@@ -85,7 +85,7 @@ class Record(Run):
         return address
 
     def delivered(self) -> Delivered:
-        """How much was delivered to the present address."""
+        """How much was delivered to the current address."""
         address = self.address or Address(id="")
         state = _read(self.folder / "delivered.json", Delivered)
         if state is None or (state.store, state.experiment) != (address.store, address.experiment):

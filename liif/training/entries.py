@@ -87,7 +87,7 @@ def log_settings(
 
 
 def log_origin(run: Run, version: str | None = None) -> None:
-    """Tag a run with the user, the code's commit and the data's version, by default the present."""
+    """Tag a run with the user, the code's commit and the data's version, by default the current."""
     data = data_version(project())
     data = data._replace(actual=version or data.actual)
     tags = {"data.version": data.actual, "data.recorded": data.recorded}

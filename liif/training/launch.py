@@ -23,7 +23,7 @@ _SHUTDOWN_TIMEOUT = 900
 
 
 def launch(processes: int) -> None:
-    """Run this command by so many ranks; `SystemExit` with the code of the first that failed."""
+    """Run this command by that many ranks; `SystemExit` with the code of the first that failed."""
     # Imported here, since it takes a second.
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

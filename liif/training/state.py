@@ -63,7 +63,7 @@ def tensors_of(
 ) -> dict[str, Tensor]:
     """The weights and the optimizer's moments, by their names in a state.
 
-    With a step, missing moments are created as those of an optimizer that has taken so many.
+    With a step, missing moments are created as those of an optimizer that has taken that many.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
