@@ -78,7 +78,7 @@ def parse(values: Mapping[str, str], weights: Mapping[str, Weights], default: st
         raise Refused(f"`{unknown[0]}` is not one of {', '.join(sorted(_NAMES))}", 400)
     name = values.get("weights", default)
     if name not in weights:
-        raise Refused(f"weights `{name}` are not one of {', '.join(weights)}", 400)
+        raise Refused(f"weights `{name}` must be one of {', '.join(weights)}", 400)
     try:
         size = parse_size(
             _scale(values.get("scale")),

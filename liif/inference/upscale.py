@@ -92,7 +92,7 @@ def _report(outcome: _Outcome, count: int, job: Job, place: Path | str, seconds:
     how = "made in bf16" if job.upscaler.precision == "bf16" else "made"
     if outcome.stale:
         log(
-            f"{outcome.stale} of {count} existed, but were made from another input or with other "
+            f"{outcome.stale} of {count} existed already, made from another input or with other "
             "settings; --overwrite replaces such files"
         )
     counts = ((made, how), (outcome.existing, "existing"), (len(outcome.failed), "failed"))

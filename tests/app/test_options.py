@@ -28,9 +28,9 @@ WEIGHTS = {name: Weights(Path(f"{name}.safetensors"), "") for name in ("first", 
         ({"format": "gif"}, "format `gif`"),
         ({"precision": "int8"}, "precision `int8`"),
         ({"self_ensemble": "maybe"}, "self_ensemble `maybe`"),
-        ({"weights": "/etc/passwd"}, "none of first, other"),
-        ({"weights": "first.safetensors"}, "none of first, other"),
-        ({"device": "cuda"}, "`device` is none of"),
+        ({"weights": "/etc/passwd"}, "must be one of first, other"),
+        ({"weights": "first.safetensors"}, "must be one of first, other"),
+        ({"device": "cuda"}, "`device` is not one of"),
     ],
 )
 def test_mistakes_are_one_line(query: dict[str, str], about: str) -> None:

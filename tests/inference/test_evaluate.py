@@ -79,7 +79,7 @@ def test_misfits_are_named(hr: Path, tmp_path: Path) -> None:
     bicubic = open_upscaler("bicubic")
     with pytest.raises(UserError, match=r"a\.png: is 50×61, .* LR picture of 25×30 at scale 4"):
         evaluate(hr, lr=tmp_path / "lr", upscaler=bicubic, scale=4)
-    with pytest.raises(UserError, match=r"a\.png: a border of 30 pixels leaves nothing"):
+    with pytest.raises(UserError, match=r"a\.png: a border of 30 pixels leaves no pixels"):
         evaluate(hr, lr=tmp_path / "lr", upscaler=bicubic, scale=2, border=30)
     (tmp_path / "lr" / "a.png").unlink()
     with pytest.raises(UserError, match="has neither a nor ax2"):

@@ -586,7 +586,7 @@ def test_compare_reports_mistakes(
     for inputs, message in (
         ([a], "at least two"),
         ([a, b / "q.png"], "either pictures or folders"),
-        ([a, b], "no picture's name in common"),
+        ([a, b], "no picture name in common"),
         ([a / "p.png", a / "p.png"], "is passed twice"),
         ([a / "p.png", tmp_path / "bad.png"], "bad.png: is not a picture"),
         ([a / "p.png", tmp_path / "none.png"], "none.png: no such"),
