@@ -39,7 +39,7 @@ $(BIN)/python:
 comma := ,
 # $(call pip_install,EXTRAS)
 define pip_install
-@echo "Installing into $(VENV): downloads about 0.7 GB, or 3 GB if PyTorch comes with CUDA (README)."
+@echo "Installing into $(VENV): downloads up to 0.7 GB, or 3 GB if PyTorch comes with CUDA (docs/install.md)."
 @$(BIN)/python workflow/envs/install.py --constraint constraints.txt --editable ".[$(1)]"
 endef
 
