@@ -23,7 +23,7 @@ def blocks(name: str, language: str) -> list[str]:
 def commands(name: str) -> list[str]:
     """Command lines: of indented code, and of blocks fenced as `sh`.
 
-    Comments are left out, continued lines are joined.
+    Comments and Python's assignments are left out, continued lines are joined.
     """
     text = re.sub(r"^::: .*\n(?: +.*\n)*", "", text_of(name), flags=re.MULTILINE)
 
@@ -33,6 +33,6 @@ def commands(name: str) -> list[str]:
 
     fence = r"^ *```(.*)\n((?:.*\n)*?) *```$"
     text = re.sub(fence, shell, text, flags=re.MULTILINE).replace("\\\n", " ")
-    lines = re.findall(r"^ {4,}(\S.*)$", text, re.MULTILINE)
+    lines = re.findall(r"^ {4,}(?!\w+ = )(\S.*)$", text, re.MULTILINE)
     plain = [re.sub(r"(^|\s+)#.*", "", line) for line in lines]
     return [" ".join(line.split()) for line in plain if line]
