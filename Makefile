@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 WORKFLOW := $(VENV)/.liif-workflow
 ALL := $(VENV)/.liif-all
 DEV := $(VENV)/.liif-dev
-SNAKEMAKE_FILES := Snakefile workflow/rules
+SNAKEMAKE_FILES := Snakefile workflow/Snakefile workflow/rules
 
 .PHONY: help install demo ui test test-rest test-all test-slurm fuzz audit bench bench-scaling models lint docs dist format schema clean-demo
 help:

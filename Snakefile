@@ -6,7 +6,7 @@ min_version("9.5")
 
 # --configfile replaces the documented experiment; omitted keys have the same values, which are the
 # defaults in liif/config.py and liif/recipe.py.
-DOCUMENTED = f"{workflow.basedir}/config/config.yaml"
+DOCUMENTED = f"{workflow.current_basedir}/config/config.yaml"
 if not workflow.overwrite_configfiles:
 
     configfile: DOCUMENTED

@@ -91,6 +91,16 @@ def test_files_of_the_workflow_catalogue() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_both_snakefiles_run_everything(snakefile: str, tmp_path: Path) -> None:
+    """The second is where the catalogue looks for the workflow."""
+    command = [executable, "-m", "snakemake", "--snakefile", str(ROOT / snakefile)]
+    command += ["--directory", str(tmp_path), "--cores", "1", "--dry-run"]
+    done = run(command, check=True, capture_output=True, text=True)
+    assert "rule sr_800:" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_the_image_gets_what_the_package_is_built_from(tmp_path: Path) -> None:
     """The commands of the Dockerfile, without a container: the files it copies make a wheel."""
     lines = text_of(".dockerignore").splitlines()
