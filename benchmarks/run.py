@@ -2,7 +2,7 @@
 
     make bench                                     measures all, and prints tables
     python benchmarks/run.py upscaling training    repeats these parts
-    python benchmarks/run.py --documents           writes the last tables into README and docs
+    python benchmarks/run.py --documents           writes the last tables into the documentation
 
 Ratios are of medians of alternating runs, so that a machine that slows down affects all. Writes the
 numbers with a description of the machine to benchmarks/latest.json.

@@ -43,8 +43,6 @@ CHINESE = {
 }
 # The documents that show the measurements, with the words of their language.
 DOCUMENTS: dict[str, dict[str, str]] = {
-    "README.md": {},
-    "README.zh-CN.md": CHINESE,
     "docs/speed.md": {},
     "docs/zh/speed.md": CHINESE,
 }

@@ -1,4 +1,4 @@
-"""The layout that the README describes: layers, sizes of modules, and tests beside them."""
+"""The layout that docs/internals.md describes: layers, sizes of modules, and tests beside them."""
 
 import re
 from pathlib import Path
@@ -37,8 +37,7 @@ def test_modules_have_40_to_300_lines() -> None:
 def test_documents_list_the_packages() -> None:
     on_disk = {p.name + "/" for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
     on_disk |= {p.name for p in PACKAGE.glob("[!_]*.py")}
-    documents = ("README.md", "README.zh-CN.md", "docs/internals.md", "docs/zh/internals.md")
-    for document in documents:
+    for document in ("docs/internals.md", "docs/zh/internals.md"):
         text = (ROOT / document).read_text(encoding="utf-8")
         assert set(re.findall(r"^[├└]── (\S+)", text, re.MULTILINE)) == on_disk
 

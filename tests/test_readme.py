@@ -1,34 +1,25 @@
-"""The README's examples work, and its names exist."""
+"""The README's examples work, its names exist, its numbers are those of the documentation."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 from samples import photograph
 
-from liif import config
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def test_configuration_examples_are_accepted() -> None:
-    (example,) = blocks("yaml")
-    experiment = config.experiment(yaml.safe_load(example))
-    assert experiment.trained == ["rdn", "tuned"]
-    assert experiment.given == ["released"]
-    assert experiment.recipe("rdn").train.epochs == 100
+def test_it_is_short() -> None:
+    assert len(README.split()) <= 900
+    assert len(re.findall(r"[\u4e00-\u9fff]|[\w.]+", re.sub(r"\]\([^)]+\)", "", CHINESE))) <= 1600
 
 
 def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = blocks("python")
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     Image.fromarray(photograph(12, 9)).save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -39,13 +30,21 @@ def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert names["small"].shape == (12, 9, 3)
 
 
-def test_files_and_targets_it_names_exist() -> None:
-    for path in re.findall(r"\]\(([^)#]+)\)", README):
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["English", "Chinese"])
+def test_files_and_targets_it_names_exist(text: str) -> None:
+    for path in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", re.sub(r"\n", "", text)):
         if "://" not in path:
             assert (ROOT / path).exists(), path
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"(?:^    |`)make ([a-z-]+)", README, re.MULTILINE):
+    for target in re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_its_numbers_are_in_the_documentation() -> None:
+    pages = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs").rglob("*.md"))
+    numbers = set(re.findall(r"\d+\.\d+", re.sub(r"\]\([^)]*\)", "", README))) - {"3.11"}
+    assert len(numbers) >= 10
+    assert {n for n in numbers if n not in pages} == set()
 
 
 def commands(text: str) -> list[str]:
@@ -55,16 +54,24 @@ def commands(text: str) -> list[str]:
 
 
 def test_the_chinese_readme_matches() -> None:
-    chinese = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
-    assert commands(chinese) == commands(README)
-    for language in ("yaml", "python"):
-        pattern = rf"```{language}\n(.*?)```"
-        both = [re.findall(pattern, text, re.DOTALL) for text in (README, chinese)]
-        plain = [[re.sub(r"\s*#.*", "", block) for block in found] for found in both]
-        assert plain[0] == plain[1]
-    for what in (r"\d+\.\d+", r"\]\((?!README)[^)]+\)", r"`[^`\n]+`", r"^#+ "):
-        found = [sorted(re.findall(what, text, re.MULTILINE)) for text in (README, chinese)]
+    """But for its links, which lead to Chinese pages where there are any."""
+    assert commands(CHINESE) == commands(README)
+    both = [re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in (README, CHINESE)]
+    plain = [[re.sub(r"\s*#.*", "", block) for block in found] for found in both]
+    assert plain[0] == plain[1]
+    for what in (r"\d+\.\d+", r"`[^`\n]+`", r"^#+ "):
+        found = [sorted(re.findall(what, text, re.MULTILINE)) for text in (README, CHINESE)]
         assert found[0] == found[1], what
+    assert targets(CHINESE) == sorted(in_chinese(target) for target in targets(README))
+
+
+def targets(text: str) -> list[str]:
+    return sorted(re.findall(r"\]\(((?!README)[^)#]+)", text))
+
+
+def in_chinese(target: str) -> str:
+    chinese = target.replace("docs/", "docs/zh/", 1)
+    return chinese if (ROOT / chinese).exists() else target
 
 
 def test_every_package_file_is_shipped() -> None:

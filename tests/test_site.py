@@ -24,7 +24,7 @@ from liif.config import Experiment
 from liif.report import published
 
 CHINESE = [name for name in PAGES if name.startswith("zh/")]
-SLOW = {"continuity.svg", "scales.webp"}
+SLOW = {"continuity.svg", "difference.webp", "scales.webp"}
 """Figures that a network computes."""
 
 

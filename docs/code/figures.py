@@ -7,30 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pictures import PICTURES, photograph
 from PIL import Image
 from svg import BLUE, ORANGE, PINK, TEAL, Drawing
 
 import liif
-from liif.data.download import PHOTOGRAPHS
-from liif.data.patches import cut
 from liif.images.imresize import cubic
 from liif.network import coords
-from liif.recipe import Training
 
 FOLDER = Path(__file__).parents[1] / "figures"
-RGB: TypeAlias = NDArray[np.uint8]
-RGBA: TypeAlias = NDArray[np.uint8]
-
-
-def photograph(name: str) -> RGB:
-    """A bundled photograph."""
-    (path,) = PHOTOGRAPHS.rglob(f"{name}.webp")
-    return np.asarray(Image.open(path).convert("RGB"))
 
 
 def pipeline(words: dict[str, str]) -> str:
@@ -233,45 +222,6 @@ def imresize() -> str:
     return str(d)
 
 
-def pairs() -> RGBA:
-    """Training pairs at three scales: sampled HR pixels above, the LR patch below."""
-    settings, columns = Training(), []
-    for name, number in (("aitzgorri", 3), ("parrot", 52), ("wine", 11)):
-        patch = cut(photograph(name), settings, [0, 0, 0, number], augment=False)
-        side = patch.hr.shape[0]
-        seen = np.zeros(side * side, dtype=bool)
-        seen[patch.chosen] = True
-        faded = (0.4 * patch.hr + 0.6 * 255).astype(np.uint8)
-        shown = np.where(seen.reshape(side, side, 1), patch.hr, faded)
-        columns.append([on_canvas(shown, 196, 200), on_canvas(patch.lr, 56, 200)])
-    picture = np.concatenate([np.concatenate(column) for column in columns], axis=1)
-    return np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)
-
-
-def on_canvas(picture: RGB, height: int, width: int) -> RGBA:
-    """A picture in the middle of a transparent canvas."""
-    canvas = np.zeros((height, width, 4), dtype=np.uint8)
-    y, x = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
-    place = np.s_[y : y + picture.shape[0], x : x + picture.shape[1]]
-    canvas[place] = np.dstack([picture, np.full(picture.shape[:2], 255, dtype=np.uint8)])
-    return canvas
-
-
-def scales() -> RGBA:
-    """An LR picture, and what it is decoded to at ×2, ×4 and ×8."""
-    lr = liif.imresize(photograph("dragonfly")[256:496, 230:470], 1 / 8)
-    model, panels = liif.load(), [lr]
-    for scale in (2, 4, 8):
-        panels.append(model.upscale(lr, scale=scale, precision="float32", back_projection=False))
-    return np.concatenate([on_canvas(as_large(panel, 240), 240, 248) for panel in panels], axis=1)
-
-
-def as_large(picture: RGB, side: int) -> RGB:
-    """A square picture with its pixels as squares."""
-    times = side // len(picture)
-    return np.repeat(np.repeat(picture, times, axis=0), times, axis=1)
-
-
 ENGLISH = {
     "picture": "LR picture",
     "encoder": "encoder",
@@ -301,7 +251,6 @@ DRAWINGS: dict[str, Callable[[], str]] = {
     "continuity.svg": continuity,
     "imresize.svg": imresize,
 }
-PICTURES: dict[str, Callable[[], RGBA]] = {"pairs.webp": pairs, "scales.webp": scales}
 
 
 def main() -> None:
