@@ -12,6 +12,7 @@ import configuration
 import figures
 import hooks
 import numpy as np
+import pictures
 import pytest
 import yaml
 from browsers import launched
@@ -163,18 +164,18 @@ def test_drawings_are_what_the_program_draws(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in figures.PICTURES],
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in pictures.PICTURES],
 )
 def test_pictures_are_what_the_program_paints(name: str) -> None:
     kept = np.asarray(Image.open(DOCS / "figures" / name).convert("RGBA")).astype(int)
-    painted = figures.PICTURES[name]().astype(int)
+    painted = pictures.PICTURES[name]().astype(int)
     assert kept.shape == painted.shape
     seen = painted[..., 3] > 0
     assert np.abs(kept - painted)[seen].mean() < 8  # WebP is lossy, most of all at single pixels
 
 
 def test_every_figure_is_shown_and_drawn() -> None:
-    made = figures.DRAWINGS.keys() | figures.PICTURES.keys()
+    made = figures.DRAWINGS.keys() | pictures.PICTURES.keys()
     assert made == {path.name for path in (DOCS / "figures").iterdir()}
     shown = {target for n in PAGES for target in re.findall(r"figures/([\w.]+)\)", text_of(n))}
     assert shown == made
