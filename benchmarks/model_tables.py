@@ -12,7 +12,7 @@ from liif.inference.upscaler import BICUBIC
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 INPUTS = {"clean": "clean", "jpeg75": "JPEG 75", "jpeg30": "JPEG 30", "noise10": "noise 10"}
-"""Damage of the LR pictures, with its name in tables."""
+"""Degradation of the LR pictures, with its name in tables."""
 SCALES = (2, 4, 8)
 RELEASED = "edsr-baseline"
 Measured = dict[str, Any]
@@ -52,17 +52,19 @@ def choice(models: Measured) -> list[list[str]]:
     """Means over ×2, ×4 and ×8, best on clean pictures first."""
 
     def mean(name: str, *inputs: str) -> float:
-        found = [as_used(models[name], damage, s)["psnr"] for damage in inputs for s in SCALES]
+        found = [as_used(models[name], case, s)["psnr"] for case in inputs for s in SCALES]
         return sum(found) / len(found)
 
-    damaged = [damage for damage in INPUTS if damage != "clean"]
+    degraded = [case for case in INPUTS if case != "clean"]
     ranked = sorted(models, key=lambda name: -mean(name, "clean"))
-    lines = [["model", "clean, dB", "to the best", "damaged, dB", "time"]]
+    lines = [["model", "clean, dB", "to the best", "degraded, dB", "time"]]
     for name in ranked:
         clean = mean(name, "clean")
         behind = clean - mean(ranked[0], "clean")
-        cells = (f"{clean:.3f}", f"{behind:+.3f}" if behind else "–", f"{mean(name, *damaged):.3f}")
-        lines.append([f"`{name}`", *cells, f"{models[name]['time']:.2f}"])
+        cells = f"{clean:.3f}", f"{behind:+.3f}" if behind else "–"
+        lines.append(
+            [f"`{name}`", *cells, f"{mean(name, *degraded):.3f}", f"{models[name]['time']:.2f}"]
+        )
     return lines
 
 
@@ -79,12 +81,12 @@ def times(models: Measured) -> list[list[str]]:
 
 
 def psnrs(models: Measured) -> list[list[str]]:
-    """PSNR of every model by damage and scale, the best in bold."""
+    """PSNR of every model by case and scale, the best in bold."""
     lines = [["input", "model", *(f"×{s}" for s in SCALES)]]
-    for damage, shown in INPUTS.items():
-        best = {s: max(as_used(m, damage, s)["psnr"] for m in models.values()) for s in SCALES}
+    for case, shown in INPUTS.items():
+        best = {s: max(as_used(m, case, s)["psnr"] for m in models.values()) for s in SCALES}
         for name, model in models.items():
-            values = {s: as_used(model, damage, s)["psnr"] for s in SCALES}
+            values = {s: as_used(model, case, s)["psnr"] for s in SCALES}
             cells = [f"**{v:.2f}**" if v == best[s] else f"{v:.2f}" for s, v in values.items()]
             lines.append([shown if name == BICUBIC else "", f"`{name}`", *cells])
     return lines
@@ -93,10 +95,10 @@ def psnrs(models: Measured) -> list[list[str]]:
 def back_projection(models: Measured) -> list[list[str]]:
     """PSNR without back-projection, and what back-projection changes."""
     lines = [["input", "model", *(f"×{s}" for s in SCALES)]]
-    for damage, shown in INPUTS.items():
+    for case, shown in INPUTS.items():
         for name, model in models.items():
             if name != BICUBIC:
-                ways = [model["quality"][damage][str(s)] for s in SCALES]
+                ways = [model["quality"][case][str(s)] for s in SCALES]
                 cells = [
                     f"{w['without']['psnr']:.2f} ({w['with']['psnr'] - w['without']['psnr']:+.3f})"
                     for w in ways
@@ -107,7 +109,7 @@ def back_projection(models: Measured) -> list[list[str]]:
 
 
 def colours(models: Measured) -> list[list[str]]:
-    """Largest colour shift of every model over all damages, as used; without back-projection."""
+    """Largest colour shift of every model over all cases, as used; without back-projection."""
     ways = {"as used": None, "without back-projection": "without"}
     lines = [["model", *(f"×{s}, {text}" for text in ways for s in SCALES)]]
     for name, model in models.items():
@@ -127,11 +129,11 @@ def card(models: Measured, name: str) -> list[list[str]]:
     """A model's PSNR, with its gains over bicubic and over the released model."""
     others = [other for other in (BICUBIC, RELEASED) if other != name]
     lines = [["input", *(f"×{s}" for s in SCALES)]]
-    for damage, shown in INPUTS.items():
+    for case, shown in INPUTS.items():
         cells = []
         for s in SCALES:
-            value = as_used(models[name], damage, s)["psnr"]
-            gains = (value - as_used(models[other], damage, s)["psnr"] for other in others)
+            value = as_used(models[name], case, s)["psnr"]
+            gains = (value - as_used(models[other], case, s)["psnr"] for other in others)
             cells.append(f"{value:.2f} ({', '.join(f'{gain:+.2f}' for gain in gains)})")
         lines.append([shown, *cells])
     return lines

@@ -1,4 +1,4 @@
-"""The table of all models: PSNR on clean and damaged pictures, colours, and time.
+"""The table of all models: PSNR on clean and degraded pictures, colours, and time.
 
     make models                           measures what is missing, and writes all tables
     python benchmarks/models.py fast      measures these models again
@@ -40,7 +40,7 @@ from liif.network.model import LIIF
 from liif.system.files import file_sha256, write_json
 from liif.system.progress import log
 
-BUNDLED = [n for n, entry in CATALOG.items() if entry.file and local_path(n).is_file()]
+BUNDLED = [name for name, entry in CATALOG.items() if entry.file]
 MODELS = (BICUBIC, *BUNDLED)
 SIDE = 100
 """Side of the picture whose enlargement ×8 is timed."""
@@ -75,21 +75,21 @@ def qualities(name: str, numbers: dict[str, Any]) -> Iterator[None]:
         numbers.clear()
     numbers["sha256"] = digest
     numbers["back_projection"] = model is not None and model.back_projection
-    for damage in INPUTS:
+    for case in INPUTS:
         for scale in SCALES:
-            cells = numbers.setdefault("quality", {}).setdefault(damage, {})
+            cells = numbers.setdefault("quality", {}).setdefault(case, {})
             if str(scale) not in cells:
-                cells[str(scale)] = quality(model, damage, scale)
-                log(f"{name}, {damage}, ×{scale}: {cells[str(scale)]}")
+                cells[str(scale)] = quality(model, case, scale)
+                log(f"{name}, {case}, ×{scale}: {cells[str(scale)]}")
                 yield
 
 
-def quality(model: LIIF | None, damage: str, scale: int) -> dict[str, Cell]:
+def quality(model: LIIF | None, case: str, scale: int) -> dict[str, Cell]:
     """PSNR and colour shift over the test pictures, without and with back-projection."""
     found: dict[str, list[tuple[float, float]]] = {}
     for path in sorted((PHOTOGRAPHS / "test").iterdir()):
         hr = crop_to_multiple(np.asarray(Image.open(path).convert("RGB")), scale)
-        lr = low_resolution(hr, scale, damage, path.stem)
+        lr = low_resolution(hr, scale, case, path.stem)
         for way, sr in enlarged(model, lr, hr.shape[:2]).items():
             found.setdefault(way, []).append((psnr(hr, sr, scale), colour_shift(lr, sr)))
     return {
@@ -98,11 +98,9 @@ def quality(model: LIIF | None, damage: str, scale: int) -> dict[str, Cell]:
     }
 
 
-def low_resolution(hr: RGB8, scale: int, damage: str, name: str) -> RGB8:
-    """LR picture with that damage, as the workflow makes it."""
-    return (
-        imresize(hr, 1 / scale) if damage == "clean" else degraded(hr, scale, CASES[damage], name)
-    )
+def low_resolution(hr: RGB8, scale: int, case: str, name: str) -> RGB8:
+    """LR picture with that degradation, as the workflow makes it."""
+    return imresize(hr, 1 / scale) if case == "clean" else degraded(hr, scale, CASES[case], name)
 
 
 def enlarged(model: LIIF | None, lr: RGB8, size: tuple[int, int]) -> dict[str, Unit]:

@@ -8,12 +8,13 @@ import pytest
 import yaml
 
 from liif import config, recipe
-from liif.checkpoints.catalog import local_path
+from liif.checkpoints.catalog import local_path, locate
 from liif.checkpoints.format import load_metadata
 from liif.config import Experiment
 from liif.config_file import merge, read_yaml
 from liif.recipe import Recipe, Training
 from liif.system.errors import UserError
+from liif.system.files import file_sha256
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,11 +48,11 @@ def test_every_key_of_the_documented_file_has_a_comment_above() -> None:
         seen.add(key)
 
 
-def test_the_demo_trains_two_models_and_is_given_one() -> None:
+def test_the_demo_trains_two_models_and_is_given_three() -> None:
     demo = config.experiment(load("demo.yaml"))
-    assert list(demo.models) == ["small-edsr", "small-rdn", "released-edsr-baseline"]
     assert demo.trained == ["small-edsr", "small-rdn"]
-    assert demo.given == ["released-edsr-baseline"]
+    assert demo.given == ["released-edsr-baseline", "fast", "photo"]
+    assert list(demo.models) == demo.trained + demo.given
     assert demo.scales("small-rdn") == demo.scales("bicubic") == (2, 4, 8)
     assert demo.scales("released-edsr-baseline") == (8,)
     assert demo.recipe("small-rdn").train.init == "he"
@@ -293,11 +294,10 @@ def test_a_configuration_for_our_own_weights(name: str) -> None:
     settings = config.experiment(read_yaml(str(ROOT / "config" / "weights" / f"{name}.yaml")))
     assert settings.trained[-1] == list(settings.models)[-1] == name
     assert (ROOT / settings.data.valid).is_dir()
-    if local_path(name).is_file():
-        recipe = settings.recipe(name)
-        trained = Recipe.model_validate(load_metadata(local_path(name))["provenance"]["recipe"])
-        for field in Recipe.model_fields.keys() - {"start", "teacher"}:
-            assert getattr(trained, field) == getattr(recipe, field), field
-        for source in ("start", "teacher"):  # the weights also have their checksum there
-            named = [getattr(r, source) and getattr(r, source).weights for r in (trained, recipe)]
-            assert named[0] == named[1], source
+    recipe = settings.recipe(name)
+    trained = Recipe.model_validate(load_metadata(local_path(name))["provenance"]["recipe"])
+    for field in Recipe.model_fields.keys() - {"start", "teacher"}:
+        assert getattr(trained, field) == getattr(recipe, field), field
+    for source in ("start", "teacher"):  # of which the weights have the checksum
+        by_name, by_sum = (getattr(r, source) for r in (recipe, trained))
+        assert (by_name and file_sha256(locate(by_name.weights))) == (by_sum and by_sum.sha256)

@@ -122,8 +122,6 @@ def locate(weights: str | Path) -> Path:
     if is_name(name):
         path = local_path(name)
         if not path.is_file():
-            if CATALOG[name].file:
-                raise UserError(f"{name}: these weights are not part of liif yet")
             raise UserError(f"{name}: not fetched yet; run `liif weights fetch {name}`")
     require_known(name)
     if not path.is_file():
@@ -146,11 +144,11 @@ def measurements() -> dict[str, Any]:
     return measured
 
 
-def as_used(measured: dict[str, Any], damage: str, scale: int) -> dict[str, float]:
+def as_used(measured: dict[str, Any], case: str, scale: int) -> dict[str, float]:
     """A measured model's PSNR and colour shift as it is used by default.
 
     That is with back-projection, or without.
     """
     way = "with" if measured["back_projection"] else "without"
-    numbers: dict[str, float] = measured["quality"][damage][str(scale)][way]
+    numbers: dict[str, float] = measured["quality"][case][str(scale)][way]
     return numbers

@@ -282,7 +282,6 @@
     damage.hidden = !picture.damage.length || field("weights").value === "photo";
     const what = picture.damage.map((kind) => words(`damage_${kind}`)).join(chinese() ? "，" : " and ");
     damage.querySelector("span").textContent = words("damage", { what });
-    find(".use-photo").hidden = !("photo" in data.weights);
     labelJob(current());
     for (const [i, item] of viewer.thumbnails.entries()) {
       const busy = [...jobs.values()].some((j) => j.picture === data.pictures[i]?.key && ["waiting", "running"].includes(j.state));
