@@ -178,7 +178,7 @@ def test_the_interface_describes_itself(interface: Served) -> None:
         ("?scale=100", encoded(20, 20), 400, "more than 1 megapixels"),
         ("?size=5x5", encoded(20, 20), 400, "less than the picture's"),
         ("?weights=photo.pth", encoded(20, 20), 400, "weights `photo.pth`"),
-        ("?shape=3", encoded(20, 20), 400, "`shape` is none of"),
+        ("?shape=3", encoded(20, 20), 400, "`shape` is not one of"),
     ],
 )
 def test_mistakes_are_one_line(
