@@ -134,7 +134,7 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         archive.writestr("a.png", bytes(100_000_000))
     assert path.stat().st_size < 100_000
     monkeypatch.setenv(MAX_PIXELS_VARIABLE, "1000")
-    with pytest.raises(PictureError, match=r"a\.png: is 0\.1 GB large, too much for a picture"):
+    with pytest.raises(PictureError, match=r"a\.png: is 0\.1 GB large, too large for a picture"):
         open_collection(path).data("a")
 
 

@@ -62,7 +62,7 @@ def test_equal_and_tiny_pictures() -> None:
 def test_pictures_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="sizes differ"):
         quality(photograph(5, 6), photograph(6, 5), channel="rgb", border=0)
-    with pytest.raises(ValueError, match="leaves nothing"):
+    with pytest.raises(ValueError, match="leaves no pixels"):
         quality(photograph(8, 8), photograph(8, 8), channel="rgb", border=4)
 
 
