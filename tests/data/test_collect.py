@@ -213,7 +213,7 @@ def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
     own = fill(tmp_path / "own")
     before = (own / "sea.png").read_bytes()
     with pytest.raises(
-        UserError, match=r"icon\.png: exists and was not made by this command; give"
+        UserError, match=r"icon\.png: exists and was not made by this command; choose"
     ):
         collect(own, own)
     assert (own / "sea.png").read_bytes() == before

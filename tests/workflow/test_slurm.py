@@ -100,7 +100,7 @@ def test_the_demo_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
     assert code == 0, output
 
     assert results(there) == here
-    assert len(here) == 5 + 3 * 6 + 6 + 2
+    assert len(here) == 7 + 5 * 6 + 6 + 2
     requeued = slurm_log(there, "small-rdn", number).read_text()
     starts = [int(n) for n in re.findall(r"small-rdn: resuming after step (\d+) of 264", requeued)]
     assert len(starts) == 1
