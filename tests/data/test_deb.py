@@ -20,7 +20,7 @@ def test_files_of_a_package_in_each_compression(suffix: str, tmp_path: Path) -> 
 
 def test_a_file_that_the_package_lacks(tmp_path: Path) -> None:
     deb = make_deb(tmp_path / "a.deb", FILES)
-    with pytest.raises(UserError, match=r"a\.deb: has no usr/share/four; download the package of"):
+    with pytest.raises(UserError, match=r"a\.deb: has no usr/share/four; download Debian 12"):
         list(read_deb(deb, [*FILES, "usr/share/four"]))
 
 
