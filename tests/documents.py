@@ -6,12 +6,21 @@ from projects import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+MAKE_TARGETS = set(
+    re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+)
+"""The targets that the Makefile has."""
 
 
 def text_of(name: str) -> str:
     """The text of a page, or of a README."""
     folder = ROOT if name.startswith("README") else DOCS
     return (folder / name).read_text(encoding="utf-8")
+
+
+def make_targets(text: str) -> set[str]:
+    """Make's targets that code in a text names."""
+    return set(re.findall(r"(?:^    |`)make ([a-z][a-z-]*)", text, re.MULTILINE))
 
 
 def blocks(name: str, language: str) -> list[str]:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from documents import MAKE_TARGETS, PAGES, blocks, commands, make_targets, text_of
 from PIL import Image
+from projects import ROOT
 from samples import photograph
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+NAMES = ("README.md", "README.zh-CN.md")
+README, CHINESE = map(text_of, NAMES)
 
 
 def test_it_is_short() -> None:
@@ -19,7 +20,7 @@ def test_it_is_short() -> None:
 
 
 def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = blocks("README.md", "python")
     Image.fromarray(photograph(12, 9)).save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -32,31 +33,24 @@ def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("text", [README, CHINESE], ids=["English", "Chinese"])
 def test_files_and_targets_it_names_exist(text: str) -> None:
-    for path in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", re.sub(r"\n", "", text)):
+    for path in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text.replace("\n", "")):
         if "://" not in path:
             assert (ROOT / path).exists(), path
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.MULTILINE):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert make_targets(text) <= MAKE_TARGETS
 
 
 def test_its_numbers_are_in_the_documentation() -> None:
-    pages = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs").rglob("*.md"))
+    pages = "".join(map(text_of, PAGES))
     numbers = set(re.findall(r"\d+\.\d+", re.sub(r"\]\([^)]*\)", "", README))) - {"3.11"}
     assert len(numbers) >= 10
     assert {n for n in numbers if n not in pages} == set()
 
 
-def commands(text: str) -> list[str]:
-    """The lines of code, without their comments."""
-    lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
-    return [line for raw in lines if (line := re.sub(r"(^|\s+)#.*", "", raw))]
-
-
 def test_the_chinese_readme_matches() -> None:
     """But for its links, which lead to Chinese pages where there are any."""
-    assert commands(CHINESE) == commands(README)
-    both = [re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in (README, CHINESE)]
+    english, chinese = map(commands, NAMES)
+    assert chinese == english
+    both = [blocks(name, "python") for name in NAMES]
     plain = [[re.sub(r"\s*#.*", "", block) for block in found] for found in both]
     assert plain[0] == plain[1]
     for what in (r"\d+\.\d+", r"`[^`\n]+`", r"^#+ "):

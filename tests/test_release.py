@@ -10,6 +10,7 @@ from sys import executable
 
 import pytest
 import yaml
+from documents import MAKE_TARGETS, make_targets
 
 from liif import __version__, config
 
@@ -26,10 +27,6 @@ def targets(text: str) -> set[str]:
     return set(re.findall(r"^[^#\n]*?\bmake ([a-z][a-z-]*)", text, re.MULTILINE))
 
 
-def known_targets() -> set[str]:
-    return set(re.findall(r"^([a-z][a-z-]*):", text_of("Makefile"), re.MULTILINE))
-
-
 def test_version_and_date_of_the_release_agree() -> None:
     versions = re.findall(r"^## (\S+) – (\d{4}-\d\d-\d\d)$", text_of("CHANGELOG.md"), re.MULTILINE)
     citation = yaml.safe_load(text_of("CITATION.cff"))
@@ -39,9 +36,9 @@ def test_version_and_date_of_the_release_agree() -> None:
 
 
 def test_make_targets_that_contributing_names_exist() -> None:
-    named = set(re.findall(r"(?:^    |`)make ([a-z-]+)", text_of("CONTRIBUTING.md"), re.MULTILINE))
+    named = make_targets(text_of("CONTRIBUTING.md"))
     assert len(named) > 5
-    assert named | targets(text_of(".ci/run")) <= known_targets()
+    assert named | targets(text_of(".ci/run")) <= MAKE_TARGETS
 
 
 def test_extras_that_documents_name_exist() -> None:
@@ -76,7 +73,7 @@ def test_the_github_workflow_runs_what_exists() -> None:
     jobs = yaml.safe_load(text_of(".github/workflows/ci.yml"))["jobs"]
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     assert "bash .ci/run" in commands
-    assert targets("\n".join(commands)) <= known_targets()
+    assert targets("\n".join(commands)) <= MAKE_TARGETS
 
 
 def test_files_of_the_workflow_catalogue() -> None:

@@ -16,7 +16,7 @@ import pictures
 import pytest
 import yaml
 from browsers import launched
-from documents import DOCS, PAGES, blocks, commands, text_of
+from documents import DOCS, MAKE_TARGETS, PAGES, blocks, commands, make_targets, text_of
 from PIL import Image
 from projects import ROOT
 
@@ -47,9 +47,7 @@ def test_the_options_of_every_command_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_targets_of_make_exist(name: str) -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"(?:^    |`)make ([a-z][a-z-]*)", text_of(name), re.MULTILINE):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert make_targets(text_of(name)) <= MAKE_TARGETS
 
 
 @pytest.mark.parametrize("name", [n for n in PAGES if blocks(n, "yaml")])
