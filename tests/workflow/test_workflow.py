@@ -169,8 +169,8 @@ def test_the_demo_is_planned_with_its_own_models(tmp_path: Path) -> None:
     folder = ["--directory", str(tmp_path), "--configfile", "config/demo.yaml"]
     output = dry_run("--workflow-profile", "profiles/demo", *folder)
     jobs = planned(output)
-    assert (jobs["train"], jobs["import_weights"], jobs["upscale"]) == (2, 1, 4)
-    assert jobs["evaluate_valid"] == 3 * 3 + 1
+    assert (jobs["train"], jobs["import_weights"], jobs["upscale"]) == (2, 3, 6)
+    assert jobs["evaluate_valid"] == 3 * 3 + 2
     assert "edsr-baseline.safetensors" in output
     assert "liif train --name edsr-baseline" not in output
 
