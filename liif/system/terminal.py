@@ -150,11 +150,14 @@ class Terminal(logging.Handler):
         """Show the whole lines that a job has logged since, and keep the last one of progress."""
         for log in job.logs:
             with suppress(OSError):
+                start = job.read.get(log, 0)
+                if log.stat().st_size < start:  # a cluster has restarted the job
+                    start = 0
                 with log.open("rb") as stream:
-                    stream.seek(job.read.get(log, 0))
+                    stream.seek(start)
                     new = stream.read()
                 whole = new.rfind(b"\n") + 1
-                job.read[log] = job.read.get(log, 0) + whole
+                job.read[log] = start + whole
                 for line in new[:whole].decode(errors="replace").splitlines():
                     self._show_held(job)
                     if _PROGRESS.fullmatch(line):

@@ -118,6 +118,25 @@ def test_progress_is_repeated_ever_more_rarely(
     assert capsys.readouterr().err.splitlines() == ["[1/1] a: 360 steps in 1 h"]
 
 
+def test_the_log_of_a_job_that_a_cluster_restarts(
+    snakemake: Snakemake, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snakemake.terminal, "_watch", lambda: None)
+    snakemake.begin("train")
+    snakemake.log("train", "a: step 3/6, loss 0.1, 4 s left\na: stopped at step 3 of 6\n")
+    snakemake.terminal._look()
+    (snakemake.folder / "train").write_text("")
+    snakemake.log("train", "a: resuming after step 3 of 6\n")
+    snakemake.terminal._look()
+    snakemake.log("train", "a: step 5/6, loss 0.1, 1 s left\na: 6 steps in 8 s\n")
+    snakemake.say("job_finished", job_id=0)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "[0/1] a: stopped at step 3 of 6",
+        "[1/1] a: resuming after step 3 of 6",
+        "[1/1] a: 6 steps in 8 s",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
