@@ -78,7 +78,9 @@ def measure(model: LIIF, photograph: str, scale: float, case: Case | None) -> Me
     size = (side, side)
     plain = model.upscale(unit, size=size, precision="float32", back_projection=False)
     bands = iter([(slice(0, side), torch.from_numpy(plain).permute(2, 0, 1))])
-    rgb = [band for _, band in back_project(bands, torch.from_numpy(unit).permute(2, 0, 1), size)]
+    given = torch.from_numpy(unit).permute(2, 0, 1)
+    factor = model.back_projection_factor
+    rgb = [band for _, band in back_project(bands, given, size, factor)]
     corrected = torch.cat(rgb, dim=1).clamp(0, 1).permute(1, 2, 0).numpy()
     border = border_width("scale+6", scale)
     before, after = (

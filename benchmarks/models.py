@@ -74,7 +74,6 @@ def qualities(name: str, numbers: dict[str, Any]) -> Iterator[None]:
     if numbers.get("sha256") != digest:
         numbers.clear()
     numbers["sha256"] = digest
-    numbers["back_projection"] = model is not None and model.back_projection
     for case in INPUTS:
         for scale in SCALES:
             cells = numbers.setdefault("quality", {}).setdefault(case, {})
@@ -109,7 +108,8 @@ def enlarged(model: LIIF | None, lr: RGB8, size: tuple[int, int]) -> dict[str, U
         return {"without": imresize(lr, size) / 255}
     bands = model.upscale_bands(lr, size, precision="float32")
     sr = join_bands(bands, (*size, 3), np.dtype(np.float64))
-    error = lr / 255 - imresize(sr, lr.shape[:2])
+    rows, cols = (-(-n // model.back_projection_factor) for n in lr.shape[:2])
+    error = imresize(lr / 255, (rows, cols)) - imresize(sr, (rows, cols))
     return {"without": sr, "with": np.clip(sr + imresize(error, size), 0, 1)}
 
 

@@ -178,10 +178,9 @@ class Experiment(Settings):
     """Precision of the networks' matrix products when test pictures are upscaled and models are
     evaluated: float32, bf16, or auto, which is bf16 where it is faster on the device, else float32.
     Trainings have `train.precision`."""
-    back_projection: Literal["auto"] | bool = "auto"
+    back_projection: bool = True
     """Whether upscaled pictures are corrected so that, downscaled, they are closer to their input,
-    on the test pictures and in evaluation: true, false, or auto, which is true unless the model was
-    trained on degraded pictures."""
+    on the test pictures and in evaluation."""
     evaluate: Evaluation = Evaluation()
     """How models are evaluated."""
     tracking: bool = True

@@ -117,7 +117,7 @@ def test_a_models_own_training_settings_have_precedence() -> None:
         ({"data": {"test": {"hr": "x", "lr": "y"}}}, r"`data\.test`: must be one of"),
         ({"data": {"test": {"from": "train"}}}, r"`data\.test"),
         ({"train": {"precision": "half"}}, r"`train\.precision` .*'auto', 'float32' or 'bf16'"),
-        ({"back_projection": "maybe"}, r"`back_projection` \(='maybe'\): .*'auto'"),
+        ({"back_projection": "maybe"}, r"`back_projection` \(='maybe'\): .*boolean"),
         ({"precision": "fp16"}, r"`precision` \(='fp16'\): .*'auto', 'float32' or 'bf16'"),
         ({"evaluate": {"border": -1}}, r"`evaluate\.border"),
         ({"scale": 0.5}, r"`scale` \(=0\.5\)"),

@@ -102,7 +102,7 @@ def openapi(engine: Engine) -> dict[str, Any]:
         (
             "back_projection",
             "Correct the result so that, downscaled, it is closer to the input.",
-            _one_of(["auto", "true", "false"], "auto"),
+            {**switch, "default": True},
         ),
         ("name", "Name of the picture, for messages and the output's name.", {"type": "string"}),
     ]

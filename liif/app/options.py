@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any
 
 from liif.app.limits import Refused
 from liif.app.weights import Weights
@@ -22,7 +22,7 @@ _NAMES = {
     *("precision", "self_ensemble", "back_projection"),
 }
 LARGEST_SCALE = 100
-_SWITCHES: dict[str, Literal["auto"] | bool] = {"auto": "auto", "true": True, "false": False}
+_SWITCHES = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Options:
     quality: int = 95
     precision: Precision = "auto"
     self_ensemble: bool = False
-    back_projection: bool | Literal["auto"] = "auto"
+    back_projection: bool = True
 
     def command(self, name: str, suffix: str | None = None) -> str:
         """The command that writes the same bytes from the picture of that name."""
@@ -52,8 +52,8 @@ class Options:
             words += ["--precision", self.precision]
         if self.self_ensemble:
             words.append("--self-ensemble")
-        if self.back_projection != "auto":
-            words += ["--back-projection", str(self.back_projection).lower()]
+        if not self.back_projection:
+            words.append("--no-back-projection")
         if (suffix or self.suffix) != ".png":
             words += ["--format", (suffix or self.suffix)[1:]]
         if self.quality != 95:
@@ -94,8 +94,8 @@ def parse(values: Mapping[str, str], weights: Mapping[str, Weights], default: st
         suffix=parse_format(values.get("format", "png")),
         quality=_whole(values, "quality", 100) or 95,
         precision=precisions.parse(values.get("precision", "auto")),
-        self_ensemble=_switch(values, "self_ensemble", "false") is True,
-        back_projection=_switch(values, "back_projection", "auto"),
+        self_ensemble=_switch(values, "self_ensemble", "false"),
+        back_projection=_switch(values, "back_projection", "true"),
     )
 
 
@@ -130,7 +130,7 @@ def _whole(values: Mapping[str, str], name: str, most: int) -> int | None:
     return int(text)
 
 
-def _switch(values: Mapping[str, str], name: str, default: str) -> Literal["auto"] | bool:
+def _switch(values: Mapping[str, str], name: str, default: str) -> bool:
     text = values.get(name, default)
     if text not in _SWITCHES:
         raise UserError(f"{name} `{text}` is not one of {', '.join(_SWITCHES)}")

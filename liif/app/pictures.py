@@ -9,7 +9,7 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ _SAMPLE = 100
 
 def prepare() -> dict[str, float]:
     """Load PyTorch and the bundled weights, so that the first picture need not wait for them."""
-    return measure(_opened("bundled", False, "auto", "auto"))
+    return measure(_opened("bundled", False, "auto", True))
 
 
 def measure(upscaler: Upscaler) -> dict[str, float]:
@@ -61,7 +61,7 @@ def _opened(
     weights: str,
     self_ensemble: bool,
     precision: Precision,
-    back_projection: bool | Literal["auto"],
+    back_projection: bool,
 ) -> Upscaler:
     return open_upscaler(
         weights,
@@ -109,7 +109,7 @@ def enlarge(
     quality: int,
     precision: Precision,
     self_ensemble: bool,
-    back_projection: bool | Literal["auto"],
+    back_projection: bool,
     shown: bool = True,
 ) -> dict[str, Any]:
     """Upscale a picture as `liif upscale` does, and report each band."""

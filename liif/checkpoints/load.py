@@ -47,7 +47,8 @@ def load(path: str | Path = "bundled", *, device: str | torch.device = "cpu") ->
             f"`device` (={device}) is not available here; use cpu, cuda, mps or xpu"
         ) from None
     model, _, provenance = read_checkpoint(path)
-    model.back_projection = not trained_on_degraded(provenance)
+    if trained_on_degraded(provenance):
+        model.back_projection_factor = 8
     return model.to(where).eval()
 
 

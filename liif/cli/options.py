@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
@@ -82,10 +82,10 @@ Precision = Annotated[
     ),
 ]
 BackProjection = Annotated[
-    str,
+    bool,
     Option(
-        help="Correct the result so that, downscaled, it is closer to the input: true, false, or "
-        "auto, which is true unless the model was trained on degraded pictures."
+        "--back-projection/--no-back-projection",
+        help="Correct the result so that, downscaled, it is closer to the input.",
     ),
 ]
 BucketOption = Annotated[
@@ -138,14 +138,6 @@ def to_bytes(gigabytes: float | None) -> int | None:
     if not isfinite(gigabytes):
         raise UserError(f"--max-memory (={gigabytes}) must be a number of GB")
     return int(gigabytes * 1e9)
-
-
-def parse_back_projection(text: str) -> bool | Literal["auto"]:
-    """`--back-projection`: auto, true or false."""
-    settings: dict[str, bool | Literal["auto"]] = {"auto": "auto", "true": True, "false": False}
-    if text not in settings:
-        raise UserError(f"back-projection `{text}` is not one of {', '.join(settings)}")
-    return settings[text]
 
 
 def a_path(word: str) -> Path:

@@ -22,7 +22,6 @@ from liif.cli.options import (
     a_path,
     app,
     known_weights,
-    parse_back_projection,
     require_extra,
     to_bytes,
 )
@@ -90,7 +89,7 @@ def upscale(
             help="Average over 8 flips and rotations: 8 times the work, slightly better.",
         ),
     ] = False,
-    back_projection: BackProjection = "auto",
+    back_projection: BackProjection = True,
     name: Annotated[str, Option(help="Name of the job.", hidden=True)] = "upscaling",
     only: Manifests = None,
     bucket: BucketOption = "0/1",
@@ -117,11 +116,12 @@ def upscale(
 
     require_writable(manifest)
     memory, asked = to_bytes(max_memory), parse(precision)
-    correct = parse_back_projection(back_projection)
     job = Job(
         size=parse_size(scale, size, width, height),
         suffix=".png" if format_ is None else parse_format(format_, out),
-        upscaler=open_upscaler(weights, device, threads, memory, self_ensemble, asked, correct),
+        upscaler=open_upscaler(
+            weights, device, threads, memory, self_ensemble, asked, back_projection
+        ),
         quality=quality,
         recursive=recursive,
         flat=manifest is not None or only is not None,

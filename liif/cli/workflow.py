@@ -19,7 +19,6 @@ from liif.cli.options import (
     Threads,
     app,
     known_weights,
-    parse_back_projection,
     to_bytes,
 )
 from liif.cli.tracking import job_tracker
@@ -171,7 +170,7 @@ def evaluate(
         str | None, Option(help="Name of the model.", show_default="that of the weights or of SR")
     ] = None,
     set_name: Annotated[str, Option("--set", help="Name of the set of pictures.")] = "set",
-    back_projection: BackProjection = "auto",
+    back_projection: BackProjection = True,
     only: Manifests = None,
     precision: Precision = "float32",
     device: Device = "auto",
@@ -194,9 +193,9 @@ def evaluate(
         raise UserError("pass either --weights with --lr, or --sr")
     require_writable(json)
     memory, asked = to_bytes(max_memory), parse(precision)
-    correct, upscaler = parse_back_projection(back_projection), None
+    upscaler = None
     if weights is not None:
-        upscaler = open_upscaler(weights, device, threads, memory, False, asked, correct)
+        upscaler = open_upscaler(weights, device, threads, memory, False, asked, back_projection)
     result = stage.evaluate(
         hr,
         lr=lr,

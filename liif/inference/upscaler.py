@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def open_upscaler(
     max_memory: int | None = None,
     self_ensemble: bool = False,
     precision: Precision = "auto",
-    back_projection: bool | Literal["auto"] = "auto",
+    back_projection: bool = True,
 ) -> Upscaler:
     """An upscaler from weights (`bundled`, a catalog name, or a file) or `bicubic`.
 
@@ -65,7 +65,6 @@ def open_upscaler(
             "--max-memory": max_memory is not None,
             "--self-ensemble": self_ensemble,
             "--precision": precision == "bf16",
-            "--back-projection": back_projection is True,
         }
         if without := [option for option, given in options.items() if given]:
             log(f"{BICUBIC} is not a network; these options have no effect: {', '.join(without)}")
@@ -81,26 +80,26 @@ def open_upscaler(
     path = locate(weights)
     model = load(path, device=devices.choose(device))
     used = precisions.choose(precision, model.device)
-    corrected = model.uses_back_projection(back_projection)
     bands = partial(
         model.upscale_bands,
         max_memory=max_memory,
         self_ensemble=self_ensemble,
         precision=used,
-        back_projection=corrected,
+        back_projection=back_projection,
     )
     identity = file_sha256(path)
     if self_ensemble:
         identity += " self-ensemble"
     if used != "float32":  # float32 adds nothing: pictures made before bf16 stay current
         identity += f" {used}"
-    if corrected:  # as before
-        identity += " back-projection"
+    if back_projection:  # as before
+        coarse = " coarse" if model.back_projection_factor > 1 else ""
+        identity += f"{coarse} back-projection"
     return Upscaler(
         identity,
         bands,
         precision=used,
-        back_projection=corrected,
+        back_projection=back_projection,
         on_gpu=model.device.type != "cpu",
     )
 

@@ -4,8 +4,11 @@ One step of the iteration of Irani and Peleg, "Improving resolution by image reg
 1991: SR + imresize(LR − imresize(SR, size of LR), size of SR), with MATLAB's imresize. SR is
 clipped beforehand, and the result afterwards.
 
+With a factor, both LR pictures are first shrunk by it. A larger structure, such as the colour of an
+area, is then corrected, and a smaller one, such as noise, is not.
+
 The picture streams through in bands of rows. A row of SR can be corrected once the rows of SR below
-it, as many as about five LR pixels cover, are known: only these are held.
+it, as many as about five pixels of the (shrunk) LR cover, are known: only these are held.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ def back_project(
     bands: Iterator[tuple[slice, Float[Tensor, "3 r W"]]],
     lr: Float[Tensor, "3 h w"],
     size: tuple[int, int],
+    factor: int = 1,
 ) -> Iterator[tuple[slice, Float[Tensor, "3 s W"]]]:
     """Correct an upscaled picture of that size (rows, cols) by its input, for inference.
 
@@ -39,12 +43,16 @@ def back_project(
         bits.
     lr
         The input, RGB in 0..1.
+    factor
+        The comparison is with `lr` shrunk to ceil(h/factor) × ceil(w/factor).
 
     Yields
     ------
     Rows from top to bottom, and their RGB, not clipped: equal to the formula to 1e−6.
     """
-    (height, width), (h, w) = size, lr.shape[1:]
+    (height, width), (h, w) = size, (-(-n // factor) for n in lr.shape[1:])
+    if factor > 1:
+        lr = _resized(lr, (h, w))
     shrink = [_Resizing.of(*sizes, lr.device) for sizes in ((height, h), (width, w))]
     enlarge = [_Resizing.of(*sizes, lr.device) for sizes in ((h, height), (w, width))]
     sr, errors = _Rows(), _Rows()  # errors: of LR, enlarged to SR's columns
@@ -69,6 +77,15 @@ def _split(
     """The bands in parts of at most that many rows."""
     for _, band in bands:
         yield from band.split(rows, dim=1)
+
+
+def _resized(picture: Float[Tensor, "3 a b"], size: tuple[int, int]) -> Float[Tensor, "3 h w"]:
+    down, across = (
+        _Resizing.of(*sizes, picture.device) for sizes in zip(picture.shape[1:], size, strict=True)
+    )
+    rows = _Rows()
+    rows.append(picture)
+    return across.columns(down.rows(rows, slice(0, size[0])))
 
 
 class _Rows:

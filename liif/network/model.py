@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -67,9 +67,9 @@ class LIIF(nn.Module):
 
     mean: Tensor
     std: Tensor
-    back_projection: bool = True
-    """Default of `upscale`; `liif.load` sets it to False for a model trained on degraded pictures,
-    whose results should not match the degraded input."""
+    back_projection_factor: int = 1
+    """`back_project`'s; `liif.load` sets it to 8 for a model trained on degraded pictures, whose
+    results should have the colours of the input, but neither its noise nor its JPEG blocks."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class LIIF(nn.Module):
         ]
         bands = clipped_means(zip(*each, strict=True))
         if back_projection:
-            bands = back_project(bands, unit, size)
+            bands = back_project(bands, unit, size, self.back_projection_factor)
         while True:
             # Left before each yield: the caller's code must not run in inference mode.
             with torch.inference_mode():
@@ -227,7 +227,7 @@ class LIIF(nn.Module):
         self_ensemble: bool = False,
         max_memory: int | None = None,
         precision: Precision = "auto",
-        back_projection: bool | Literal["auto"] = "auto",
+        back_projection: bool = True,
     ) -> PictureLike:
         """Upscale a picture; pass either `scale` or `size`.
 
@@ -251,8 +251,8 @@ class LIIF(nn.Module):
             `float32`, `bf16` (at most two grey levels from float32), or `auto`: bf16 where the
             device is faster with it.
         back_projection
-            Correct the result so that, downscaled by `imresize`, it is closer to `image`. `auto`:
-            yes, unless the model was trained on degraded pictures.
+            Correct the result so that, downscaled by `imresize`, it is closer to `image`; of a
+            model trained on degraded pictures, to `image` downscaled by 8.
 
         Returns
         -------
@@ -274,21 +274,12 @@ class LIIF(nn.Module):
         rgb = partial(
             self.upscale_bands,
             max_memory=memory,
-            self_ensemble=self_ensemble,
+            self_ensemble=arguments.switch("self_ensemble", self_ensemble),
             precision=choose(precision, self.device),
-            back_projection=self.uses_back_projection(back_projection),
+            back_projection=arguments.switch("back_projection", back_projection),
         )
         bands = upscale_bands(pixels, target, rgb)
         big = join_bands(bands, (*target, pixels.shape[2]), pixels.dtype)
         if isinstance(image, Image.Image):
             return like(image, big)
         return (big[..., 0] if image.ndim == 2 else big).astype(image.dtype, copy=False)
-
-    def uses_back_projection(self, setting: bool | Literal["auto"]) -> bool:
-        """Whether pictures are corrected with this setting."""
-        if setting == "auto":
-            return self.back_projection
-        if not isinstance(setting, bool | np.bool_):
-            found = arguments.shown(setting)
-            raise ValueError(f"`back_projection` (={found}) must be auto, True or False")
-        return bool(setting)

@@ -39,6 +39,13 @@ def size(name: str, value: object) -> tuple[int, int]:
     return rows, cols
 
 
+def switch(name: str, value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False, not {shown(value)}")
+    return bool(value)
+
+
 def max_memory(value: object) -> int | None:
     """A number of bytes from 0 up, or None."""
     if value is None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from liif.checkpoints.format import load_metadata
 from liif.tracking.pages import CHAMPION
 from liif.tracking.run import Event
 from liif.tracking.store import Store
@@ -91,15 +90,12 @@ def _log_model(client: Any, model: Any, run: str, step: int, weights: Path) -> N
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-    from liif.checkpoints.load import trained_on_degraded
-
-    provenance = load_metadata(weights).get("provenance", {})
     picture = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, 3))])
     params = ParamSchema(
         [
             ParamSpec("scale", "double", 8.0),
             ParamSpec("precision", "string", "auto"),
-            ParamSpec("back_projection", "boolean", not trained_on_degraded(provenance)),
+            ParamSpec("back_projection", "boolean", True),
         ]
     )
     with tempfile.TemporaryDirectory() as name:
@@ -156,9 +152,9 @@ class Upscaling:
     ) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 → upscaled by `scale`, 8 by default.
 
-        `precision` and `back_projection` are as for `LIIF.upscale`, by default auto.
+        `precision` and `back_projection` are as for `LIIF.upscale`.
         """
-        given = {"scale": 8.0, "precision": "auto", "back_projection": "auto", **(params or {})}
+        given = {"scale": 8.0, "precision": "auto", "back_projection": True, **(params or {})}
         given["scale"] = float(given["scale"])
         return np.asarray(self.model.upscale(model_input, **given))
 

@@ -142,7 +142,7 @@ def test_the_interface_gives_the_bytes_of_liif_upscale(interface: Served, tmp_pa
     address = f"{interface.address}/upscale"
     response = requests.post(address, data=data, params=query, timeout=TIMEOUT)
     assert response.headers["Content-Type"] == "image/webp"
-    command = "liif upscale photo.png --width 30 --format webp --quality 80 --back-projection false"
+    command = "liif upscale photo.png --width 30 --format webp --quality 80 --no-back-projection"
     run_commands(tmp_path, command)
     assert response.content == (tmp_path / "photo_w30.webp").read_bytes()
     wait_for(lambda: not list(interface.folder.iterdir()))  # nothing is kept

@@ -144,14 +144,12 @@ def test_the_precision_of_a_chain(
     assert used(*measure_before) == "bf16"
 
 
-@pytest.mark.parametrize("degraded", [False, True])
 def test_the_back_projection_of_a_chain(
-    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch, degraded: bool
+    folder: Folder, tmp_path: Path, capsys: Capture, monkeypatch: Patch
 ) -> None:
-    """In every result is whether it was used: never `auto`."""
+    """In every result is whether it was used."""
     weights, hr, lr = tmp_path / "w.safetensors", folder("hr", a=(32, 32)), tmp_path / "lr"
-    recipe = {"train": {"degrade": {"jpeg": {"range": [30, 95]}} if degraded else None}}
-    save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"], {"recipe": recipe})
+    save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"], {})
     manifest, result = tmp_path / "0.json", tmp_path / "r.json"
     run(capsys, monkeypatch, "degrade", hr, "-o", lr, "--scale", 2)
     model = ["--weights", weights, "--scale", 2, "--device", "cpu"]
@@ -160,10 +158,9 @@ def test_the_back_projection_of_a_chain(
     measure_before = [*measure, "--sr", tmp_path / "up", "--scale", 2, "--only", manifest]
     measure += ["--lr", lr, *model]
     for option, used in (
-        ([], not degraded),
-        (["--back-projection", "auto"], not degraded),
-        (["--back-projection", "true"], True),
-        (["--back-projection", "false"], False),
+        ([], True),
+        (["--back-projection"], True),
+        (["--no-back-projection"], False),
     ):
         run(capsys, monkeypatch, *enlarge, *option)
         assert json.loads(manifest.read_text())["back_projection"] is used
@@ -200,9 +197,6 @@ def test_mistakes_are_one_line(
         "precision `fp16` is not one of auto, float32, bf16": [
             *["evaluate", "--hr", hr, "--lr", hr, "--scale", 2, "--weights", "bicubic"],
             *["--precision", "fp16"],
-        ],
-        "back-projection `on` is not one of auto, true, false": [
-            *["upscale", hr, "-o", out, "--back-projection", "on"],
         ],
         "no such weights file": ["upscale", hr, "--weights", tmp_path / "none.pth"],
         "no such folder or archive of pictures": ["collect", tmp_path / "none", out],

@@ -9,7 +9,6 @@ from dataclasses import replace
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -275,12 +274,9 @@ def test_bicubic_logs_ignored_options(capsys: pytest.CaptureFixture[str]) -> Non
     for precision in ("auto", "float32"):
         assert open_upscaler("bicubic", threads=1, precision=precision).precision is None
     assert capsys.readouterr().err == ""
-    assert open_upscaler("bicubic", back_projection=False).back_projection is None
-    assert capsys.readouterr().err == ""
-    open_upscaler("bicubic", "cpu", None, None, True, "bf16", True)
-    ignored = (
-        "these options have no effect: --device, --self-ensemble, --precision, --back-projection"
-    )
+    opened = open_upscaler("bicubic", "cpu", None, None, True, "bf16", True)
+    assert opened.back_projection is None
+    ignored = "these options have no effect: --device, --self-ensemble, --precision"
     assert ignored in capsys.readouterr().err
 
 
@@ -424,7 +420,7 @@ def test_corrected_pictures_are_others_and_those_of_before_stay_current(
 ) -> None:
     source, out = folder("lr", a=(5, 6)), tmp_path / "sr"
 
-    def call(back_projection: bool | Literal["auto"]) -> tuple[bool, str]:
+    def call(back_projection: bool) -> tuple[bool, str]:
         """Whether the file was made again, and its mark."""
         way = open_upscaler(weights, "cpu", precision="float32", back_projection=back_projection)
         before = out.exists() and (out / "a.png").stat().st_mtime_ns
@@ -438,7 +434,7 @@ def test_corrected_pictures_are_others_and_those_of_before_stay_current(
     made, corrected = call(True)
     assert made
     assert corrected != mark
-    assert call("auto") == (False, corrected)
+    assert call(True) == (False, corrected)
     expected = load(weights).upscale(photograph(5, 6), scale=2, precision="float32")
     np.testing.assert_array_equal(read_picture(out / "a.png").rgb, expected)
 

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,10 @@ from torch import Tensor
 import liif
 from liif import imresize
 from liif.checkpoints.format import save_checkpoint
+from liif.config import CASES
+from liif.data.degrade import degraded
 from liif.data.download import PHOTOGRAPHS
+from liif.images.metrics import quality
 from liif.network import back_projection, decoder
 from liif.network.back_projection import back_project
 from liif.network.build import build
@@ -24,9 +28,10 @@ SIZES = [((1, 1), (1, 1)), ((1, 1), (30, 7)), ((9, 6), (9, 6)), ((7, 5), (13, 11
 SIZES += [((6, 11), (17, 29)), ((8, 9), (8, 40)), ((13, 2), (15, 2)), ((5, 3), (150, 90))]
 
 
-def formula(sr: NDArray[Any], lr: NDArray[Any]) -> NDArray[Any]:
-    (h, w), (height, width) = lr.shape[:2], sr.shape[:2]
-    lr, sr = lr.astype(np.float64), sr.astype(np.float64)
+def formula(sr: NDArray[Any], lr: NDArray[Any], factor: int = 1) -> NDArray[Any]:
+    h, w = (math.ceil(n / factor) for n in lr.shape[:2])
+    height, width = sr.shape[:2]
+    sr, lr = sr.astype(np.float64), imresize(lr.astype(np.float64), (h, w))
     back: NDArray[Any] = sr + imresize(lr - imresize(sr, (h, w)), (height, width))
     return back
 
@@ -36,30 +41,33 @@ def in_bands(picture: Tensor, height: int) -> Iterator[tuple[slice, Tensor]]:
         yield slice(top, top + height), picture[:, top : top + height]
 
 
-def corrected(sr: Tensor, lr: Tensor, height: int) -> NDArray[Any]:
-    bands = list(back_project(in_bands(sr, height), lr, (sr.shape[1], sr.shape[2])))
+def corrected(sr: Tensor, lr: Tensor, height: int, factor: int = 1) -> NDArray[Any]:
+    bands = list(back_project(in_bands(sr, height), lr, (sr.shape[1], sr.shape[2]), factor))
     edges = [0, *(rows.stop for rows, _ in bands)]
     assert [(rows.start, rows.stop) for rows, _ in bands] == list(pairwise(edges))
     picture: NDArray[Any] = torch.cat([band for _, band in bands], dim=1).permute(1, 2, 0).numpy()
     return picture
 
 
+@pytest.mark.parametrize("factor", [1, 3, 8])
 @pytest.mark.parametrize(("lr_size", "size"), SIZES)
 def test_bands_of_any_height_equal_the_formula(
-    lr_size: tuple[int, int], size: tuple[int, int]
+    lr_size: tuple[int, int], size: tuple[int, int], factor: int
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     lr = torch.rand(3, *lr_size, generator=generator)
     sr = torch.rand(3, *size, generator=generator)
-    whole = corrected(sr, lr, size[0])
-    expected = formula(sr.permute(1, 2, 0).numpy(), lr.permute(1, 2, 0).numpy())
+    whole = corrected(sr, lr, size[0], factor)
+    expected = formula(sr.permute(1, 2, 0).numpy(), lr.permute(1, 2, 0).numpy(), factor)
     np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-6)
     for height in (1, 4, 7):
-        np.testing.assert_array_equal(corrected(sr, lr, height), whole)
+        np.testing.assert_array_equal(corrected(sr, lr, height, factor), whole)
 
 
-@pytest.mark.parametrize("scale", [1, 2.5, 8])
-def test_only_the_rows_around_are_held(monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
+@pytest.mark.parametrize(("scale", "factor"), [(1, 1), (2.5, 1), (8, 1), (1, 4), (2.5, 3)])
+def test_only_the_rows_around_are_held(
+    monkeypatch: pytest.MonkeyPatch, scale: float, factor: int
+) -> None:
     held = [0]
 
     class Counting(back_projection._Rows):
@@ -68,9 +76,9 @@ def test_only_the_rows_around_are_held(monkeypatch: pytest.MonkeyPatch, scale: f
             held.append(self.stop - self.start)
 
     monkeypatch.setattr(back_projection, "_Rows", Counting)
-    lr, sr = torch.rand(3, 60, 4), torch.rand(3, round(60 * scale), 4)
-    corrected(sr, lr, 2)
-    assert max(held) <= 9 * scale + 2
+    lr, sr = torch.rand(3, 60 * factor, 4), torch.rand(3, round(60 * factor * scale), 4)
+    corrected(sr, lr, 2, factor)
+    assert max(held[2:]) <= 9 * factor * scale + 2
     read = 0
 
     def counted() -> Iterator[tuple[slice, Tensor]]:
@@ -79,8 +87,8 @@ def test_only_the_rows_around_are_held(monkeypatch: pytest.MonkeyPatch, scale: f
             read = rows.stop
             yield rows, band
 
-    for rows, _ in back_project(counted(), lr, (sr.shape[1], 4)):
-        assert read - rows.stop <= 5 * scale + 2
+    for rows, _ in back_project(counted(), lr, (sr.shape[1], 4), factor):
+        assert read - rows.stop <= 5 * factor * scale + 2
 
 
 @pytest.mark.parametrize("self_ensemble", [False, True])
@@ -157,23 +165,41 @@ def test_the_mean_colour_stays_within_a_tenth_of_a_grey_level(scale: float) -> N
     assert after < min(0.1, before)
 
 
-def test_by_default_models_trained_on_degraded_pictures_are_not_corrected(tmp_path: Path) -> None:
-    weights, picture = tmp_path / "a.safetensors", photograph(6, 5)
+@pytest.mark.parametrize("case", ["clean", "jpeg30", "noise10"])
+def test_photo_keeps_colours_but_not_noise(case: str) -> None:
+    with Image.open(PHOTOGRAPHS / "test" / "clock.webp") as image:
+        hr = np.asarray(image.convert("RGB"))[300:460, 300:460]
+    lr = degraded(hr, 4, CASES[case], "clock") if case in CASES else imresize(hr, 1 / 4)
+    model = liif.load("photo")
+    found = {}
+    for name, factor in (("usual", model.back_projection_factor), ("full", 1)):
+        model.back_projection_factor = factor
+        found[name] = model.upscale(lr, size=hr.shape[:2], precision="float32")
+    plain = model.upscale(lr, size=hr.shape[:2], precision="float32", back_projection=False)
+    shift = found["usual"].mean((0, 1)) - lr.mean((0, 1))
+    assert np.abs(shift).max() < 0.1
+    psnr = {name: quality(hr, big, channel="rgb", border=10).psnr for name, big in found.items()}
+    assert psnr["usual"] > quality(hr, plain, channel="rgb", border=10).psnr - 0.2
+    if case != "clean":
+        assert psnr["usual"] > psnr["full"]
+
+
+def test_models_trained_on_degraded_pictures_are_corrected_coarsely(tmp_path: Path) -> None:
+    weights, picture = tmp_path / "a.safetensors", photograph(30, 26)
     training = SETTINGS["train"]
-    cases: list[tuple[dict[str, Any], bool]] = [
-        ({}, True),
-        ({"sha256": "1" * 64, "format": "authors"}, True),
-        ({"recipe": {"train": training}}, True),
-        ({"recipe": {"train": {**training, "degrade": None}}}, True),
-        ({"recipe": {"train": {**training, "degrade": {"blur": None, "jpeg": None}}}}, True),
-        ({"recipe": {"train": {**training, "degrade": {"jpeg": {"range": [30, 90]}}}}}, False),
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({}, 1),
+        ({"sha256": "1" * 64, "format": "authors"}, 1),
+        ({"recipe": {"train": training}}, 1),
+        ({"recipe": {"train": {**training, "degrade": None}}}, 1),
+        ({"recipe": {"train": {**training, "degrade": {"blur": None, "jpeg": None}}}}, 1),
+        ({"recipe": {"train": {**training, "degrade": {"jpeg": {"range": [30, 90]}}}}}, 8),
     ]
-    for provenance, by_default in cases:
+    for provenance, factor in cases:
         save_checkpoint(weights, build(SMALL["edsr"]), SMALL["edsr"], provenance)
         model = liif.load(weights)
-        auto, chosen = (
-            model.upscale(picture, scale=2, back_projection=used) for used in ("auto", by_default)
-        )
-        np.testing.assert_array_equal(auto, chosen)
-        np.testing.assert_array_equal(model.upscale(picture, scale=2), chosen)
-        assert model.uses_back_projection("auto") == by_default
+        unit = picture.astype(np.float32) / 255
+        options: dict[str, Any] = {"scale": 2, "precision": "float32"}
+        plain = model.upscale(unit, **options, back_projection=False)
+        expected = np.clip(formula(plain, unit, factor), 0, 1)
+        np.testing.assert_allclose(model.upscale(unit, **options), expected, rtol=0, atol=1e-6)

@@ -103,9 +103,10 @@ def test_other_values_are_no_precision(small: LIIF, precision: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["on", "true", None, 2])
-def test_other_values_are_no_back_projection(small: LIIF, value: Any) -> None:
-    with pytest.raises(ValueError, match=r"`back_projection` \(=.*must be auto, True or False"):
-        small.upscale(BIG, scale=2, back_projection=value)
+@pytest.mark.parametrize("name", ["back_projection", "self_ensemble"])
+def test_other_values_are_no_switch(small: LIIF, name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"`{name}` must be True or False, not "):
+        small.upscale(BIG, scale=2, **{name: value})
 
 
 def test_numbers_of_numpy_are_numbers(small: LIIF) -> None:

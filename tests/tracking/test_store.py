@@ -200,12 +200,12 @@ def test_a_served_model_takes_a_scale_and_how_to_compute() -> None:
     served.model = Model()
     for params in (None, {"precision": "bf16"}, {"scale": 2}, {"back_projection": False}):
         served.predict(None, photograph(2, 2), params)
-    auto = {"scale": 8.0, "precision": "auto", "back_projection": "auto"}
+    usual = {"scale": 8.0, "precision": "auto", "back_projection": True}
     assert asked == [
-        auto,
-        auto | {"precision": "bf16"},
-        auto | {"scale": 2.0},
-        auto | {"back_projection": False},
+        usual,
+        usual | {"precision": "bf16"},
+        usual | {"scale": 2.0},
+        usual | {"back_projection": False},
     ]
 
 

@@ -55,11 +55,11 @@ def test_the_documented_experiment_is_planned(tmp_path: Path) -> None:
         (command,) = (line for line in output.splitlines() if f"liif train --name {name}" in line)
         for setting in (encoder, '"epochs":1000', '"learning_rate":0.0001', '"queries":2304'):
             assert setting in command
-    # Models are evaluated with what they upscale with, here by default `auto`.
+    # Models are evaluated with what they upscale with.
     lines = [line for line in output.splitlines() if " --weights " in line]
     networks = [line for line in lines if "--weights bicubic" not in line]
     assert len(lines) == 3 + 3 * 9
-    used = "--precision auto --back-projection auto"
+    used = "--precision auto --back-projection"
     assert [line for line in lines if used in line] == networks != []
 
 
@@ -124,7 +124,7 @@ def test_several_gpus_and_changes_on_the_command_line(tmp_path: Path) -> None:
     assert '"visits":20' in line
     assert "--threads 8 --processes 2" in line  # a training gets all cores and GPUs
     assert '"precision":"float32"' in line  # `precision` is not that of trainings
-    assert output.count("--precision bf16 --back-projection false") == 2 + 2 * 9
+    assert output.count("--precision bf16 --no-back-projection") == 2 + 2 * 9
 
 
 @pytest.mark.slow
@@ -212,7 +212,7 @@ def test_the_whole_workflow(project: Project) -> None:
         for model in models
         for result in json.loads(project.file(f"metrics/{model}.json").read_text())["results"]
     }
-    # Never `auto`; of upscaled pictures from the manifest.
+    # Of upscaled pictures from the manifest.
     assert used in ({("float32", True)}, {("bf16", True)})
     check_report(project)
 

@@ -303,8 +303,8 @@ def weights_option(wildcards):
     path = weights(wildcards)
     if not path:
         return "bicubic"
-    correct = str(EXPERIMENT.back_projection).lower()
-    return f"{path} --precision {EXPERIMENT.precision} --back-projection {correct}"
+    switch = "" if EXPERIMENT.back_projection else "no-"
+    return f"{path} --precision {EXPERIMENT.precision} --{switch}back-projection"
 
 
 def parts():

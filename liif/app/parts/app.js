@@ -114,9 +114,8 @@
 
   function chosen(picture) {
     const query = { scale: picture.scale, weights: field("weights").value };
-    for (const name of ["precision", "back_projection"]) {
-      if (field(name).value !== "auto") query[name] = field(name).value;
-    }
+    if (field("precision").value !== "auto") query.precision = field("precision").value;
+    if (!field("back_projection").checked) query.back_projection = "false";
     if (field("self_ensemble").checked) query.self_ensemble = "true";
     return new URLSearchParams(query);
   }
