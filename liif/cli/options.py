@@ -81,11 +81,11 @@ Precision = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
-BackProjection = Annotated[
+NoBackProjection = Annotated[
     bool,
     Option(
-        "--back-projection/--no-back-projection",
-        help="Correct the result so that, downscaled, it is closer to the input.",
+        "--no-back-projection",
+        help="Leave out the correction that brings the result, downscaled, closer to the input.",
     ),
 ]
 BucketOption = Annotated[

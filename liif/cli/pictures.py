@@ -11,12 +11,12 @@ from typer import Argument, Option
 
 from liif.cli.options import (
     PICTURES,
-    BackProjection,
     BucketOption,
     Device,
     Manifest,
     Manifests,
     Memory,
+    NoBackProjection,
     Precision,
     Threads,
     a_path,
@@ -89,7 +89,7 @@ def upscale(
             help="Average over 8 flips and rotations: 8 times the work, slightly better.",
         ),
     ] = False,
-    back_projection: BackProjection = True,
+    no_back_projection: NoBackProjection = False,
     name: Annotated[str, Option(help="Name of the job.", hidden=True)] = "upscaling",
     only: Manifests = None,
     bucket: BucketOption = "0/1",
@@ -120,7 +120,7 @@ def upscale(
         size=parse_size(scale, size, width, height),
         suffix=".png" if format_ is None else parse_format(format_, out),
         upscaler=open_upscaler(
-            weights, device, threads, memory, self_ensemble, asked, back_projection
+            weights, device, threads, memory, self_ensemble, asked, not no_back_projection
         ),
         quality=quality,
         recursive=recursive,

@@ -10,10 +10,10 @@ from typer import Option
 from liif.cli.options import (
     EXPERIMENT,
     MACHINE,
-    BackProjection,
     Device,
     Manifests,
     Memory,
+    NoBackProjection,
     Precision,
     Scale,
     Threads,
@@ -170,7 +170,7 @@ def evaluate(
         str | None, Option(help="Name of the model.", show_default="that of the weights or of SR")
     ] = None,
     set_name: Annotated[str, Option("--set", help="Name of the set of pictures.")] = "set",
-    back_projection: BackProjection = True,
+    no_back_projection: NoBackProjection = False,
     only: Manifests = None,
     precision: Precision = "float32",
     device: Device = "auto",
@@ -195,7 +195,8 @@ def evaluate(
     memory, asked = to_bytes(max_memory), parse(precision)
     upscaler = None
     if weights is not None:
-        upscaler = open_upscaler(weights, device, threads, memory, False, asked, back_projection)
+        correct = not no_back_projection
+        upscaler = open_upscaler(weights, device, threads, memory, False, asked, correct)
     result = stage.evaluate(
         hr,
         lr=lr,

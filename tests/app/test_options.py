@@ -67,7 +67,7 @@ def test_the_command_has_the_same_options(query: dict[str, str]) -> None:
     assert given["quality"] == options.quality
     assert given["precision"] == options.precision
     assert given["self_ensemble"] == options.self_ensemble
-    assert given["back_projection"] == options.back_projection
+    assert given["no_back_projection"] == (not options.back_projection)
     size = options.size
     if query.get("size"):
         assert given["size"] == "300x200"

@@ -159,7 +159,6 @@ def test_the_back_projection_of_a_chain(
     measure += ["--lr", lr, *model]
     for option, used in (
         ([], True),
-        (["--back-projection"], True),
         (["--no-back-projection"], False),
     ):
         run(capsys, monkeypatch, *enlarge, *option)

@@ -303,8 +303,8 @@ def weights_option(wildcards):
     path = weights(wildcards)
     if not path:
         return "bicubic"
-    switch = "" if EXPERIMENT.back_projection else "no-"
-    return f"{path} --precision {EXPERIMENT.precision} --{switch}back-projection"
+    plain = "" if EXPERIMENT.back_projection else " --no-back-projection"
+    return f"{path} --precision {EXPERIMENT.precision}{plain}"
 
 
 def parts():
