@@ -97,7 +97,7 @@ def quality(model: LIIF | None, case: str, scale: int) -> dict[str, Cell]:
     }
 
 
-def low_resolution(hr: RGB8, scale: int, case: str, name: str) -> RGB8:
+def low_resolution(hr: RGB8, scale: float, case: str, name: str) -> RGB8:
     """LR picture with that degradation, as the workflow makes it."""
     return imresize(hr, 1 / scale) if case == "clean" else degraded(hr, scale, CASES[case], name)
 
@@ -113,7 +113,7 @@ def enlarged(model: LIIF | None, lr: RGB8, size: tuple[int, int]) -> dict[str, U
     return {"without": sr, "with": np.clip(sr + imresize(error, size), 0, 1)}
 
 
-def psnr(hr: RGB8, sr: Unit, scale: int) -> float:
+def psnr(hr: RGB8, sr: Unit, scale: float) -> float:
     """PSNR on RGB without a border of scale + 6 pixels, as `liif evaluate` measures it."""
     border = border_width("scale+6", scale)
     inside = (slice(border, -border), slice(border, -border))
